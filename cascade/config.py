@@ -1,0 +1,197 @@
+"""One TOML file is one whole run. Every key is declared here, and nowhere else."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from cascade.errors import ConfigError, nearest
+
+DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)")
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(value: Any) -> float:
+    """`"90s"`, `"10m"`, `"9h"` in seconds."""
+    match = DURATION.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError(f'{value!r} is no duration; write it as "90s", "10m" or "9h"')
+    return float(match[1]) * UNITS[match[2]]
+
+
+Seconds = Annotated[float, BeforeValidator(seconds)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+class Table(BaseModel):
+    """Unknown keys are refused and types are not bent: a typo must not cost a night."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Encoder(Table):
+    """A model from sentence-transformers with its optional LoRA adapter."""
+
+    model: str
+    adapter: str | None = None
+    batch_size: int = Field(64, gt=0)
+    max_length: int | None = Field(None, gt=8)
+
+
+class TfidfPart(Table):
+    kind: Literal["tfidf"]
+    weight: float = Field(1.0, ge=0)
+
+
+class DensePart(Encoder):
+    kind: Literal["dense"]
+    weight: float = Field(1.0, ge=0)
+    query_prompt: str = ""
+    passage_prompt: str = ""
+
+
+class NeighboursPart(Encoder):
+    """`gate`: the cosine similarity above which a labelled train query may speak for its misconception."""
+
+    kind: Literal["neighbours"]
+    weight: float = Field(1.0, ge=0)
+    query_prompt: str = ""
+    gate: float = Field(0.7, ge=-1, lt=1)
+    top_n: int = Field(20, gt=0)
+
+
+Part = Annotated[TfidfPart | DensePart | NeighboursPart, Field(discriminator="kind")]
+
+
+class Retrieval(Table):
+    """A weighted blend of retrievers: one table of candidates."""
+
+    name: Name
+    top_k: int = Field(100, ge=25)
+    limit: Seconds | None = None
+    retriever: list[Part] = Field(min_length=1)
+
+
+class CrossEncoderPipeline(Encoder):
+    """The classic reranker: one transformer reads query and misconception together."""
+
+    name: Name
+    kind: Literal["cross-encoder"]
+    candidates: str
+    top_k: int = Field(25, gt=0)
+    limit: Seconds | None = None
+    chunk: int = Field(64, gt=0, description="queries whose scores are on disk before the next are begun")
+
+
+Pipeline = CrossEncoderPipeline
+
+
+class Ensemble(Table):
+    """Rank fusion: `weights` over names of pipelines and retrievals; ties go by the order they stand in."""
+
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    unseen_boost: float | None = Field(None, gt=0)
+    unseen_share: float | None = Field(None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def one_boost(self) -> Ensemble:
+        if self.unseen_boost is not None and self.unseen_share is not None:
+            raise ValueError("unseen_boost and unseen_share exclude each other; keep one")
+        return self
+
+
+class Time(Table):
+    limit: Seconds = 9 * 3600.0
+    reserve: Seconds = 600.0
+
+
+class Config(Table):
+    """A whole run. `path` is the file it was read from; relative paths in it start at that file's folder."""
+
+    time: Time = Time()
+    devices: list[str] | None = Field(None, min_length=1, description="default: every visible GPU, else the CPU")
+    adapters: str = Field("adapters", description="the folder of LoRA adapters")
+    retrieval: list[Retrieval] = Field(min_length=1)
+    pipeline: list[Pipeline] = Field(default_factory=list)
+    ensemble: Ensemble
+    path: Path = Field(Path(), exclude=True)
+
+    @model_validator(mode="after")
+    def names_fit(self) -> Config:
+        earlier: list[str] = []
+        for stage in (*self.retrieval, *self.pipeline):
+            if stage.name in earlier:
+                raise ValueError(f"the name '{stage.name}' is used twice; give each retrieval and pipeline its own")
+            if isinstance(stage, Pipeline) and stage.candidates not in earlier:
+                raise ValueError(
+                    f"pipeline '{stage.name}': candidates = '{stage.candidates}' is neither a retrieval nor an earlier "
+                    f"pipeline{nearest(stage.candidates, earlier)}; name one that stands before it"
+                )
+            earlier.append(stage.name)
+        for name in self.ensemble.weights:
+            if name not in earlier:
+                raise ValueError(f"ensemble.weights: no stage is called '{name}'{nearest(name, earlier)}; correct it")
+        return self
+
+    def retrieval_named(self, name: str) -> Retrieval:
+        return _named(self.retrieval, name, "retrieval", self.path)
+
+    def pipeline_named(self, name: str) -> Pipeline:
+        return _named(self.pipeline, name, "pipeline", self.path)
+
+    def table_path(self, name: str, run: Path) -> Path:
+        """Where the table of the retrieval or pipeline of that name lies."""
+        kind = "candidates" if any(name == retrieval.name for retrieval in self.retrieval) else "ranking"
+        return run / f"{kind}-{name}.parquet"
+
+
+S = TypeVar("S", Retrieval, CrossEncoderPipeline)
+
+
+def _named(stages: list[S], name: str, what: str, path: Path) -> S:
+    for stage in stages:
+        if stage.name == name:
+            return stage
+    names = [stage.name for stage in stages]
+    raise ConfigError(f"{path}: no {what} is called '{name}'{nearest(name, names)}; it has {', '.join(names) or 'none'}")
+
+
+def load(path: Path) -> Config:
+    """Reads and checks a config; ConfigError names the file, the key and the mend."""
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such config; pass a TOML file such as configs/sample.toml")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}; correct it there") from error
+    try:
+        return Config.model_validate({**raw, "path": path}) if "path" not in raw else Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(error)}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    """The first error, in one sentence, with the nearest known key for one that is unknown."""
+    first = error.errors()[0]
+    where = ".".join(str(part + 1) if isinstance(part, int) else part for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        key = str(first["loc"][-1])
+        return f"unknown key {where}{nearest(key, _keys_at(first['loc'][:-1]))}; remove or correct it"
+    if first["type"] == "missing":
+        return f"{where} is missing; add it"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that the table at `loc` may have; of a tagged union, those of the tag in `loc`."""
+    models: dict[str, type[Table]] = {
+        "": Config, "time": Time, "retrieval": Retrieval, "pipeline": Pipeline, "ensemble": Ensemble,
+        "tfidf": TfidfPart, "dense": DensePart, "neighbours": NeighboursPart,
+    }  # fmt: skip
+    last = next((part for part in reversed(loc) if isinstance(part, str)), "")
+    return list(models[last].model_fields) if last in models else []

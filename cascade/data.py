@@ -1,0 +1,189 @@
+"""The competition's CSV files: read, checked, and made long (a query is one question with one wrong answer)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cascade.errors import DataError, nearest
+from cascade.submission import ROW_LENGTH, check_against_sample
+
+ANSWERS = ("A", "B", "C", "D")
+ANSWER_COLUMNS = [f"Answer{answer}Text" for answer in ANSWERS]
+LABEL_COLUMNS = [f"Misconception{answer}Id" for answer in ANSWERS]
+TEXT_COLUMNS = ["ConstructName", "SubjectName", "QuestionText", *ANSWER_COLUMNS]
+TEST_COLUMNS = ["QuestionId", "ConstructId", "SubjectId", "CorrectAnswer", *TEXT_COLUMNS]
+QUERY_COLUMNS = ["query_id", "question_id", "answer", "construct", "subject", "question", "correct", "wrong"]
+
+
+@dataclass(frozen=True)
+class Competition:
+    """One folder of competition data.
+
+    train, test: one row a query (`QUERY_COLUMNS`, all str); train has the labelled queries only,
+    with `misconception_id`. misconceptions: `misconception_id` (int64), `name`.
+    labels: the test's `query_id, misconception_id` where the folder has a test_labels.csv, else None.
+    seen: the misconceptions that occur in train. warnings: what was accepted but is worth a word.
+    """
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+    misconceptions: pd.DataFrame
+    labels: pd.DataFrame | None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def seen(self) -> set[int]:
+        return set(self.train["misconception_id"].tolist())
+
+    @property
+    def names(self) -> dict[int, str]:
+        return dict(zip(self.misconceptions["misconception_id"].tolist(), self.misconceptions["name"], strict=True))
+
+
+def read(folder: Path) -> Competition:
+    """Reads and checks a whole folder; DataError names the file, the row or column, and the mend."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; pass the one that holds test.csv")
+    misconceptions = read_misconceptions(folder / "misconception_mapping.csv")
+    known = set(misconceptions["misconception_id"].tolist())
+    warnings: list[str] = []
+    train = read_train(folder / "train.csv", known, warnings)
+    test = to_queries(read_questions(folder / "test.csv", TEST_COLUMNS, warnings))
+    labels_path = folder / "test_labels.csv"
+    labels = read_labels(labels_path, known, test) if labels_path.is_file() else None
+    warnings += check_against_sample(folder / "sample_submission.csv", test["query_id"].tolist())
+    return Competition(train, test, misconceptions, labels, warnings)
+
+
+def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
+    """All cells as str, as they stand; a byte-order mark and CRLF line ends are accepted."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; the data folder must hold it")
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}: line {row}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        ) from error
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, quoting=csv.QUOTE_MINIMAL)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{path}: not a CSV table ({error}); export it again") from error
+    for column in columns:
+        if column not in frame.columns:
+            raise DataError(f"{path}: column {column} is missing{nearest(column, frame.columns)}; rename or add it")
+    return frame
+
+
+def _refuse(path: Path, frame: pd.DataFrame, bad: pd.Series, key: str, why: str, mend: str) -> None:
+    """DataError for the first row that `bad` marks; rows are counted from 1 under the header."""
+    if bad.any():
+        row = int(bad.to_numpy().argmax())
+        raise DataError(f"{path}: row {row + 1} ({key} {frame[key].iloc[row]}): {why.format(**frame.iloc[row])}; {mend}")
+
+
+def _whole_numbers(path: Path, frame: pd.DataFrame, column: str, key: str) -> pd.Series:
+    """A column of ids as Int64; `1672.0`, as pandas writes a column with gaps, and empty cells are accepted."""
+    cells = frame[column].str.strip()
+    bad = ~cells.str.fullmatch(r"\d+(\.0*)?") & (cells != "") & (cells.str.lower() != "nan")
+    _refuse(path, frame, bad, key, f"{column} is '{{{column}}}'", "it must be a whole number or empty")
+    return pd.to_numeric(cells.str.split(".").str[0], errors="coerce").astype("Int64")
+
+
+def read_misconceptions(path: Path) -> pd.DataFrame:
+    frame = read_csv(path, ["MisconceptionId", "MisconceptionName"])
+    ids = _whole_numbers(path, frame, "MisconceptionId", "MisconceptionId")
+    _refuse(path, frame, ids.isna(), "MisconceptionId", "the id is empty", "give each misconception a number")
+    _refuse(path, frame, ids.duplicated(), "MisconceptionId", "the id stands there twice", "remove one of the rows")
+    if len(frame) < ROW_LENGTH:
+        raise DataError(f"{path}: {len(frame)} rows; a submission ranks {ROW_LENGTH}, so the mapping needs as many")
+    return pd.DataFrame({"misconception_id": ids.astype(np.int64), "name": frame["MisconceptionName"].str.strip()})
+
+
+def read_questions(path: Path, columns: list[str], warnings: list[str]) -> pd.DataFrame:
+    """The wide table, one row a question, checked."""
+    frame = read_csv(path, columns)
+    if frame.empty:
+        raise DataError(f"{path}: no rows; it must hold at least one question")
+    for column in ("QuestionId", "CorrectAnswer"):
+        frame[column] = frame[column].str.strip()
+    id_ = "QuestionId"
+    _refuse(path, frame, frame[id_] == "", id_, "the QuestionId is empty", "give each question an id")
+    _refuse(path, frame, frame[id_].duplicated(), id_, "the QuestionId stands there twice", "remove one of the rows")
+    bad = ~frame["CorrectAnswer"].isin(ANSWERS)
+    _refuse(path, frame, bad, id_, "CorrectAnswer is '{CorrectAnswer}'", "it must be A, B, C or D")
+    empty = frame["QuestionText"].str.strip() == ""
+    # An empty text still leaves construct, subject and answers to go by: refusing it would cost the whole run.
+    warnings += [f"{path.name}: QuestionId {id_}: QuestionText is empty; ranked by the rest of the row" for id_ in
+                 frame.loc[empty, id_]]
+    return frame
+
+
+def to_queries(frame: pd.DataFrame) -> pd.DataFrame:
+    """Wide to long: a row for each question and wrong answer, in the file's order, answers A to D."""
+    text = frame[ANSWER_COLUMNS].to_numpy()
+    right = frame["CorrectAnswer"].map(ANSWERS.index).to_numpy()
+    row, answer = np.nonzero(np.arange(len(ANSWERS)) != right[:, None])
+    wide = frame.iloc[row].reset_index(drop=True)
+    letters = np.asarray(ANSWERS, dtype=object)[answer]
+    return pd.DataFrame(
+        {
+            "query_id": wide["QuestionId"] + "_" + letters,
+            "question_id": wide["QuestionId"],
+            "answer": letters,
+            "construct": wide["ConstructName"].str.strip(),
+            "subject": wide["SubjectName"].str.strip(),
+            "question": wide["QuestionText"].str.strip(),
+            "correct": pd.Series(text[row, right[row]], dtype=object).str.strip(),
+            "wrong": pd.Series(text[row, answer], dtype=object).str.strip(),
+        }
+    )
+
+
+def _labels(path: Path, frame: pd.DataFrame, known: set[int]) -> pd.DataFrame:
+    """Label columns as `query_id, misconception_id`, the labelled ones only."""
+    parts = []
+    for answer, column in zip(ANSWERS, LABEL_COLUMNS, strict=True):
+        ids = _whole_numbers(path, frame, column, "QuestionId")
+        unknown = ids.notna() & ~ids.isin(known)
+        why = f"{column} {{{column}}} is not in misconception_mapping.csv"
+        _refuse(path, frame, unknown, "QuestionId", why, "add it there or empty the cell")
+        parts.append(pd.DataFrame({"query_id": frame["QuestionId"] + "_" + answer, "misconception_id": ids}))
+    labels = pd.concat(parts).dropna()
+    return labels.assign(misconception_id=labels["misconception_id"].astype(np.int64))
+
+
+def read_train(path: Path, known: set[int], warnings: list[str]) -> pd.DataFrame:
+    frame = read_questions(path, TEST_COLUMNS + LABEL_COLUMNS, warnings)
+    queries = to_queries(frame)
+    # A label on the right answer has no query to belong to and falls away here.
+    return queries.merge(_labels(path, frame, known), on="query_id").reset_index(drop=True)
+
+
+def read_labels(path: Path, known: set[int], test: pd.DataFrame) -> pd.DataFrame:
+    """test_labels.csv: `QuestionId` and train.csv's four label columns, for questions of test.csv."""
+    frame = read_csv(path, ["QuestionId", *LABEL_COLUMNS])
+    stranger = ~frame["QuestionId"].isin(test["question_id"])
+    _refuse(path, frame, stranger, "QuestionId", "test.csv has no such question", "remove the row")
+    labels = _labels(path, frame, known)
+    return test[["query_id"]].merge(labels, on="query_id").reset_index(drop=True)
+
+
+def query_texts(queries: pd.DataFrame) -> list[str]:
+    """What every retriever and the cross-encoder read of a query.
+
+    Construct and answers stand before the question so that a model's length limit cuts the question.
+    Of seven orders tried with untuned MiniLM, those that begin so ranked best.
+    """
+    return [
+        f"{q.construct}. {q.wrong} instead of {q.correct}. {q.question} {q.subject}" for q in queries.itertuples()
+    ]

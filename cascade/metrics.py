@@ -1,0 +1,43 @@
+"""MAP@25 and recall@k, over all queries and over those whose misconception train has or lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+MAP_DEPTH = 25  # the competition's own cut
+
+
+def ranks_of_labels(table: pd.DataFrame, labels: pd.DataFrame) -> pd.Series:
+    """The rank of each labelled query's misconception, indexed by query_id; NaN where the table lacks it.
+
+    `labels` has one row a query: `query_id, misconception_id`.
+    """
+    found = labels.merge(table[["query_id", "misconception_id", "rank"]], how="left")
+    return found.set_index("query_id")["rank"].astype(float)
+
+
+def map_at(ranks: pd.Series, depth: int = MAP_DEPTH) -> float:
+    """Mean of 1/rank within `depth`: with one relevant id a query, average precision is just that."""
+    return float((1 / ranks).where(ranks <= depth, 0.0).mean()) if len(ranks) else float("nan")
+
+
+def recall_at(ranks: pd.Series, depth: int) -> float:
+    """Share of queries whose misconception stands within the first `depth`."""
+    return float((ranks <= depth).mean()) if len(ranks) else float("nan")
+
+
+def report(
+    table: pd.DataFrame, labels: pd.DataFrame, seen: set[int], depths: Sequence[int] = (25, 100)
+) -> dict[str, float]:
+    """`map`, `map_seen`, `map_unseen` and `recall_<depth>` likewise, as one flat row."""
+    ranks = ranks_of_labels(table, labels)
+    is_seen = labels["misconception_id"].isin(seen).to_numpy()
+    row: dict[str, float] = {}
+    for suffix, part in (("", np.ones(len(ranks), bool)), ("_seen", is_seen), ("_unseen", ~is_seen)):
+        row[f"map{suffix}"] = map_at(ranks[part])
+        for depth in depths:
+            row[f"recall_{depth}{suffix}"] = recall_at(ranks[part], depth)
+    return row

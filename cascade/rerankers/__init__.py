@@ -1,0 +1,1 @@
+"""Rerankers: from a table of candidates to a ranking, chunk by chunk."""

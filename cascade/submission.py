@@ -1,0 +1,72 @@
+"""submission.csv: written atomically, checked, and filled up to 25. Needs pandas only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from cascade.errors import DataError, TableError
+
+ROW_LENGTH = 25
+COLUMNS = ["QuestionId_Answer", "MisconceptionId"]
+
+
+def write(rows: Mapping[str, Sequence[int]], path: Path) -> None:
+    """Writes `query_id -> 25 ids` in the mapping's order; a reader sees the old file or the new, never a part."""
+    frame = pd.DataFrame(
+        {COLUMNS[0]: list(rows), COLUMNS[1]: [" ".join(map(str, ids)) for ids in rows.values()]}, columns=COLUMNS
+    )
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        frame.to_csv(partial, index=False)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read(path: Path) -> dict[str, list[int]]:
+    """`query_id -> ids` as the file has them; TableError where it is no submission."""
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if list(frame.columns) != COLUMNS:
+            raise ValueError(f"columns are {list(frame.columns)}, not {COLUMNS}")
+        if frame[COLUMNS[0]].duplicated().any():
+            raise ValueError(f"{frame.loc[frame[COLUMNS[0]].duplicated(), COLUMNS[0]].iloc[0]} stands there twice")
+        ids = [[int(id_) for id_ in cell.split()] for cell in frame[COLUMNS[1]]]
+        return dict(zip(frame[COLUMNS[0]], ids, strict=True))
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        raise TableError(f"{path}: not a submission: {error}; run again") from error
+
+
+def validate(path: Path, query_ids: Sequence[str], known: set[int]) -> None:
+    """TableError unless every query stands there once, in order, with 25 distinct known ids."""
+    rows = read(path)
+    if list(rows) != list(query_ids):
+        wrong = next((a for a, b in zip(rows, query_ids, strict=False) if a != b), "the number of rows")
+        raise TableError(f"{path}: rows are not test.csv's, in its order (first difference: {wrong}); run again")
+    for query_id, ids in rows.items():
+        if len(ids) != ROW_LENGTH or len(set(ids)) != ROW_LENGTH:
+            raise TableError(f"{path}: {query_id} has {len(set(ids))} distinct ids, not {ROW_LENGTH}; run again")
+        if not known.issuperset(ids):
+            raise TableError(f"{path}: {query_id} has an id that the mapping lacks; run again")
+
+
+def check_against_sample(sample: Path, query_ids: Sequence[str]) -> list[str]:
+    """What a sample_submission.csv, where there is one, says otherwise than test.csv; one sentence at most."""
+    if not sample.is_file():
+        return []
+    try:
+        expected = pd.read_csv(sample, dtype=str, encoding="utf-8-sig")
+        if list(expected.columns) != COLUMNS:
+            return [f"{sample.name}: columns are {list(expected.columns)}, not {COLUMNS}; check the competition's page"]
+        differing = sorted(set(expected[COLUMNS[0]]) ^ set(query_ids))
+    except ValueError as error:
+        raise DataError(f"{sample}: not a CSV table ({error}); export it again") from error
+    if differing:
+        return [f"{sample.name}: {len(differing)} rows differ from test.csv's, {differing[0]} first; check the folder"]
+    return []

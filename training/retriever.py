@@ -1,0 +1,43 @@
+"""LoRA for the dense retriever: query and misconception drawn together, the batch's others pushed away."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from datasets import Dataset
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from sentence_transformers.sentence_transformer.training_args import BatchSamplers
+
+from cascade import data, models
+from training import lora
+
+
+def train(folder: Path, out: Path, epochs: float = 4, batch_size: int = 32, learning_rate: float = 3e-4) -> None:
+    """Trains on `folder`/train.csv and writes the adapter to `out`."""
+    competition = data.read(folder)
+    model = SentenceTransformer(str(models.model_path(lora.BASE, Path())), device="cpu", local_files_only=True)
+    model.max_seq_length = 160
+    peft_model = lora.add_lora(model.transformers_model, rank=8)
+    rows = Dataset.from_dict(
+        {
+            "anchor": data.query_texts(competition.train),
+            "positive": [competition.names[id_] for id_ in competition.train["misconception_id"]],
+        }
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = SentenceTransformerTrainingArguments(
+            **lora.arguments(epochs, batch_size, learning_rate, Path(scratch)),
+            batch_sampler=BatchSamplers.NO_DUPLICATES,  # a batch's other positives serve as negatives
+            use_cpu=model.device.type == "cpu",
+        )
+        trainer = SentenceTransformerTrainer(
+            model=model, args=arguments, train_dataset=rows, loss=MultipleNegativesRankingLoss(model)
+        )
+        trainer.train()
+    lora.save(peft_model, out)
