@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -30,7 +31,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 class Table(BaseModel):
     """Unknown keys are refused and types are not bent: a typo must not cost a night."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Encoder(Table):
@@ -123,7 +124,8 @@ class Config(Table):
     @model_validator(mode="after")
     def names_fit(self) -> Config:
         earlier: list[str] = []
-        for stage in (*self.retrieval, *self.pipeline):
+        stages: list[Retrieval | Pipeline] = [*self.retrieval, *self.pipeline]
+        for stage in stages:
             if stage.name in earlier:
                 raise ValueError(f"the name '{stage.name}' is used twice; give each retrieval and pipeline its own")
             if isinstance(stage, Pipeline) and stage.candidates not in earlier:
@@ -157,7 +159,8 @@ def _named(stages: list[S], name: str, what: str, path: Path) -> S:
         if stage.name == name:
             return stage
     names = [stage.name for stage in stages]
-    raise ConfigError(f"{path}: no {what} is called '{name}'{nearest(name, names)}; it has {', '.join(names) or 'none'}")
+    known = ", ".join(names) or "none"
+    raise ConfigError(f"{path}: no {what} is called '{name}'{nearest(name, names)}; it has {known}")
 
 
 def load(path: Path) -> Config:
@@ -169,29 +172,64 @@ def load(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}; correct it there") from error
     try:
-        return Config.model_validate({**raw, "path": path}) if "path" not in raw else Config.model_validate(raw)
+        if "path" in raw:  # the one field that no file may set
+            raise ConfigError(f"{path}: unknown key 'path'; remove or correct it")
+        return Config.model_validate({**raw, "path": path})
     except ValidationError as error:
         raise ConfigError(f"{path}: {_explain(error)}") from error
 
 
 def _explain(error: ValidationError) -> str:
-    """The first error, in one sentence, with the nearest known key for one that is unknown."""
-    first = error.errors()[0]
-    where = ".".join(str(part + 1) if isinstance(part, int) else part for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        key = str(first["loc"][-1])
-        return f"unknown key {where}{nearest(key, _keys_at(first['loc'][:-1]))}; remove or correct it"
-    if first["type"] == "missing":
-        return f"{where} is missing; add it"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+    """One error, in one sentence; an unknown key first, as it may be why another is missing."""
+    found = error.errors()
+    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
+    type_, loc = first["type"], first["loc"]
+    if not loc:
+        return first["msg"].removeprefix("Value error, ")
+    if type_ == "union_tag_invalid":
+        tag, tags = first["ctx"]["tag"], first["ctx"]["expected_tags"]
+        near = nearest(tag, tags.replace("'", "").split(", "))
+        return f"{_place(loc)}: kind is {tag!r}{near}; it must be one of {tags}"
+    if type_ == "union_tag_not_found":
+        return f"{_place(loc)}: 'kind' is missing; add it"
+    key = _place(loc[-2:]) if isinstance(loc[-1], int) else str(loc[-1])
+    around = _place(loc[:-2] if isinstance(loc[-1], int) else loc[:-1])
+    where = f"{around}: " if around else ""
+    if type_ == "extra_forbidden":
+        return f"{where}unknown key {key!r}{nearest(key, _keys_at(loc[:-1]))}; remove or correct it"
+    if type_ == "missing":
+        return f"{where}{key!r} is missing; add it"
+    if type_ == "value_error":
+        return f"{where}{key}: {first['msg'].removeprefix('Value error, ')}"
+    if type_ == "list_type" and isinstance(first["input"], dict):
+        return f"{where}{key} is one table, not a list of them; write its heading in double brackets"
+    if type_ in ("model_type", "dict_type"):
+        mend = "it should be a table of keys and values"
+    elif type_ == "string_pattern_mismatch":  # only names have a pattern
+        mend = "a name is made of a-z, 0-9 and hyphens"
+    else:
+        mend = first["msg"].replace("Input should", "it should").replace(" after validation", "")
+    return f"{where}{key} is {reprlib.repr(first['input'])}; {mend[0].lower()}{mend[1:]}"
+
+
+KINDS: dict[str, type[Table]] = {"tfidf": TfidfPart, "dense": DensePart, "neighbours": NeighboursPart}
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """`retrieval 1, retriever 2` for ("retrieval", 0, "retriever", 1, "dense"): counted from 1, without the kind."""
+    words: list[str] = []
+    for part in loc:
+        if isinstance(part, int):
+            words[-1] += f" {part + 1}"
+        elif part not in KINDS:
+            words.append(part)
+    return ", ".join(words)
 
 
 def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
     """The keys that the table at `loc` may have; of a tagged union, those of the tag in `loc`."""
     models: dict[str, type[Table]] = {
-        "": Config, "time": Time, "retrieval": Retrieval, "pipeline": Pipeline, "ensemble": Ensemble,
-        "tfidf": TfidfPart, "dense": DensePart, "neighbours": NeighboursPart,
+        "": Config, "time": Time, "retrieval": Retrieval, "pipeline": Pipeline, "ensemble": Ensemble, **KINDS,
     }  # fmt: skip
     last = next((part for part in reversed(loc) if isinstance(part, str)), "")
-    return list(models[last].model_fields) if last in models else []
+    return [key for key in models[last].model_fields if key != "path"] if last in models else []

@@ -31,6 +31,7 @@ class Competition:
     seen: the misconceptions that occur in train. warnings: what was accepted but is worth a word.
     """
 
+    folder: Path
     train: pd.DataFrame
     test: pd.DataFrame
     misconceptions: pd.DataFrame
@@ -58,7 +59,7 @@ def read(folder: Path) -> Competition:
     labels_path = folder / "test_labels.csv"
     labels = read_labels(labels_path, known, test) if labels_path.is_file() else None
     warnings += check_against_sample(folder / "sample_submission.csv", test["query_id"].tolist())
-    return Competition(train, test, misconceptions, labels, warnings)
+    return Competition(folder, train, test, misconceptions, labels, warnings)
 
 
 def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
@@ -77,7 +78,9 @@ def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
     try:
         frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, quoting=csv.QUOTE_MINIMAL)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path}: not a CSV table ({error}); export it again") from error
+        raise DataError(f"{path}: not a CSV table ({str(error).strip()}); export it again") from error
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas made the first column an index, and shifted the others
+        raise DataError(f"{path}: its rows have more cells than the header; export it again")
     for column in columns:
         if column not in frame.columns:
             raise DataError(f"{path}: column {column} is missing{nearest(column, frame.columns)}; rename or add it")
@@ -88,14 +91,17 @@ def _refuse(path: Path, frame: pd.DataFrame, bad: pd.Series, key: str, why: str,
     """DataError for the first row that `bad` marks; rows are counted from 1 under the header."""
     if bad.any():
         row = int(bad.to_numpy().argmax())
-        raise DataError(f"{path}: row {row + 1} ({key} {frame[key].iloc[row]}): {why.format(**frame.iloc[row])}; {mend}")
+        raise DataError(
+            f"{path}: row {row + 1} ({key} {frame[key].iloc[row]}): {why.format(**frame.iloc[row])}; {mend}"
+        )
 
 
 def _whole_numbers(path: Path, frame: pd.DataFrame, column: str, key: str) -> pd.Series:
     """A column of ids as Int64; `1672.0`, as pandas writes a column with gaps, and empty cells are accepted."""
     cells = frame[column].str.strip()
-    bad = ~cells.str.fullmatch(r"\d+(\.0*)?") & (cells != "") & (cells.str.lower() != "nan")
-    _refuse(path, frame, bad, key, f"{column} is '{{{column}}}'", "it must be a whole number or empty")
+    bad = ~cells.str.fullmatch(r"[0-9]{1,9}(\.0*)?") & (cells != "") & (cells.str.lower() != "nan")
+    mend = "it must be a whole number of at most 9 digits, or empty"
+    _refuse(path, frame, bad, key, f"{column} is '{{{column}}}'", mend)
     return pd.to_numeric(cells.str.split(".").str[0], errors="coerce").astype("Int64")
 
 
@@ -123,8 +129,10 @@ def read_questions(path: Path, columns: list[str], warnings: list[str]) -> pd.Da
     _refuse(path, frame, bad, id_, "CorrectAnswer is '{CorrectAnswer}'", "it must be A, B, C or D")
     empty = frame["QuestionText"].str.strip() == ""
     # An empty text still leaves construct, subject and answers to go by: refusing it would cost the whole run.
-    warnings += [f"{path.name}: QuestionId {id_}: QuestionText is empty; ranked by the rest of the row" for id_ in
-                 frame.loc[empty, id_]]
+    warnings += [
+        f"{path.name}: QuestionId {id_}: QuestionText is empty; ranked by the rest of the row"
+        for id_ in frame.loc[empty, id_]
+    ]
     return frame
 
 
@@ -172,6 +180,9 @@ def read_train(path: Path, known: set[int], warnings: list[str]) -> pd.DataFrame
 def read_labels(path: Path, known: set[int], test: pd.DataFrame) -> pd.DataFrame:
     """test_labels.csv: `QuestionId` and train.csv's four label columns, for questions of test.csv."""
     frame = read_csv(path, ["QuestionId", *LABEL_COLUMNS])
+    frame["QuestionId"] = frame["QuestionId"].str.strip()
+    twice = frame["QuestionId"].duplicated()
+    _refuse(path, frame, twice, "QuestionId", "the QuestionId stands there twice", "remove one of the rows")
     stranger = ~frame["QuestionId"].isin(test["question_id"])
     _refuse(path, frame, stranger, "QuestionId", "test.csv has no such question", "remove the row")
     labels = _labels(path, frame, known)
@@ -184,6 +195,4 @@ def query_texts(queries: pd.DataFrame) -> list[str]:
     Construct and answers stand before the question so that a model's length limit cuts the question.
     Of seven orders tried with untuned MiniLM, those that begin so ranked best.
     """
-    return [
-        f"{q.construct}. {q.wrong} instead of {q.correct}. {q.question} {q.subject}" for q in queries.itertuples()
-    ]
+    return [f"{q.construct}. {q.wrong} instead of {q.correct}. {q.question} {q.subject}" for q in queries.itertuples()]

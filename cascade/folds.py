@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cascade.data import LABEL_COLUMNS, TEST_COLUMNS, read_csv, read_misconceptions, read_train
+from cascade.data import ANSWERS, LABEL_COLUMNS, TEST_COLUMNS, read_csv, read_misconceptions, read_train
 from cascade.errors import DataError
 
 
@@ -25,6 +25,10 @@ def write_folds(
     known = set(read_misconceptions(mapping)["misconception_id"].tolist())
     read_train(data / "train.csv", known, [])  # checked before anything is written
     frame = read_csv(data / "train.csv", TEST_COLUMNS + LABEL_COLUMNS)
+    for answer, column in zip(ANSWERS, LABEL_COLUMNS, strict=True):
+        # One spelling an id (pandas writes 7.0 into a column with gaps), and none on a right answer: no query has it.
+        ids = frame[column].str.strip().str.replace(r"\.0*$", "", regex=True)
+        frame[column] = ids.mask((ids.str.lower() == "nan") | (frame["CorrectAnswer"].str.strip() == answer), "")
     if not 2 <= folds <= len(frame):
         raise DataError(f"{data / 'train.csv'}: cannot make {folds} folds of {len(frame)} questions; ask for fewer")
     rng = np.random.default_rng(seed)
@@ -47,9 +51,9 @@ def write_folds(
 
 
 def _held_out(train: pd.DataFrame, test: pd.DataFrame, unseen_share: float, rng: np.random.Generator) -> set[str]:
-    """Label cells to empty in train, as they stand, until `unseen_share` of the test's labels are unseen."""
+    """Label cells to empty in train until `unseen_share` of the test's labels are unseen."""
     labels = test[LABEL_COLUMNS].to_numpy().ravel()
-    labels = labels[(labels != "") & (labels != "nan")]
+    labels = labels[labels != ""]
     in_train = set(train[LABEL_COLUMNS].to_numpy().ravel())
     pairs = pd.Series(labels).value_counts()
     unseen = int(pairs[[label not in in_train for label in pairs.index]].sum())

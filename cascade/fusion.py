@@ -16,18 +16,19 @@ def fuse(rankings: Mapping[str, pd.DataFrame], weights: Mapping[str, float]) -> 
     An entry that a ranking lacks adds nothing. Ties go by the rank in the first ranking, then
     the next (absent is last), then by id. The 7th place's ensemble, with weights.
     """
+    places = range(len(rankings))  # as column names: a ranking may be called "score"
     parts = [
-        table[["query_id", "misconception_id", "rank"]].rename(columns={"rank": name}).set_index(
-            ["query_id", "misconception_id"]
-        )
-        for name, table in rankings.items()
+        table[["query_id", "misconception_id", "rank"]]
+        .rename(columns={"rank": place})
+        .set_index(["query_id", "misconception_id"])
+        for place, table in enumerate(rankings.values())
     ]
     joined = pd.concat(parts, axis=1).reset_index()
-    score = sum((weights[name] / joined[name]).fillna(0.0) for name in rankings)
+    score = sum((weights[name] / joined[place]).fillna(0.0) for place, name in enumerate(rankings))
     query_order = {query: place for place, query in enumerate(_query_order(rankings))}
-    joined = joined.assign(score=score, _query=joined["query_id"].map(query_order))
-    keys = ["_query", "score", *rankings, "misconception_id"]
-    joined = joined.sort_values(keys, ascending=[True, False, *[True] * len(rankings), True], kind="stable")
+    joined = joined.assign(score=score.round(12), _query=joined["query_id"].map(query_order))
+    keys = ["_query", "score", *places, "misconception_id"]
+    joined = joined.sort_values(keys, ascending=[True, False, *[True] * len(places), True], kind="stable")
     return joined[["query_id", "misconception_id", "score"]].reset_index(drop=True)
 
 
@@ -55,7 +56,7 @@ def factor_for_share(fused: pd.DataFrame, seen: set[int], share: float) -> float
         .reindex(columns=[False, True])
     )
     turns_at = (best[False] / best[True]).where(best[True].notna(), np.inf).fillna(0.0).sort_values().to_numpy()
-    wanted = int(np.ceil(share * len(turns_at)))
+    wanted = int(np.ceil(share * len(turns_at) - 1e-9))  # 0.07 * 100 is a little more than 7
     reachable = turns_at[:wanted][np.isfinite(turns_at[:wanted])]
     return max(1.0, float(np.nextafter(reachable[-1], np.inf) * (1 + 1e-9))) if len(reachable) else 1.0
 

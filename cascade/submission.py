@@ -32,6 +32,8 @@ def write(rows: Mapping[str, Sequence[int]], path: Path) -> None:
 def read(path: Path) -> dict[str, list[int]]:
     """`query_id -> ids` as the file has them; TableError where it is no submission."""
     try:
+        if not path.read_bytes().endswith(b"\n"):
+            raise ValueError("its last line is cut off")
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
         if list(frame.columns) != COLUMNS:
             raise ValueError(f"columns are {list(frame.columns)}, not {COLUMNS}")
@@ -40,7 +42,7 @@ def read(path: Path) -> dict[str, list[int]]:
         ids = [[int(id_) for id_ in cell.split()] for cell in frame[COLUMNS[1]]]
         return dict(zip(frame[COLUMNS[0]], ids, strict=True))
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise TableError(f"{path}: not a submission: {error}; run again") from error
+        raise TableError(f"{path}: not a submission: {str(error).strip()}; run again") from error
 
 
 def validate(path: Path, query_ids: Sequence[str], known: set[int]) -> None:
@@ -61,12 +63,12 @@ def check_against_sample(sample: Path, query_ids: Sequence[str]) -> list[str]:
     if not sample.is_file():
         return []
     try:
-        expected = pd.read_csv(sample, dtype=str, encoding="utf-8-sig")
+        expected = pd.read_csv(sample, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         if list(expected.columns) != COLUMNS:
             return [f"{sample.name}: columns are {list(expected.columns)}, not {COLUMNS}; check the competition's page"]
         differing = sorted(set(expected[COLUMNS[0]]) ^ set(query_ids))
     except ValueError as error:
-        raise DataError(f"{sample}: not a CSV table ({error}); export it again") from error
+        raise DataError(f"{sample}: not a CSV table ({str(error).strip()}); export it again") from error
     if differing:
         return [f"{sample.name}: {len(differing)} rows differ from test.csv's, {differing[0]} first; check the folder"]
     return []

@@ -31,11 +31,10 @@ def from_scores(rows: pd.DataFrame) -> pd.DataFrame:
     return table[COLUMNS].reset_index(drop=True)
 
 
-def from_matrix(
-    query_ids: list[str], misconception_ids: np.ndarray, scores: np.ndarray, top_k: int
-) -> pd.DataFrame:
+def from_matrix(query_ids: list[str], misconception_ids: np.ndarray, scores: np.ndarray, top_k: int) -> pd.DataFrame:
     """The `top_k` best columns of every row of `scores` [n_queries, n_misconceptions] as a table."""
     top_k = min(top_k, len(misconception_ids))
+    scores = scores.astype(np.float32, copy=False)  # what is a tie is decided in the table's own precision
     # A stable sort over ids in rising order breaks ties by misconception id, as `from_scores` does.
     by_id = np.argsort(misconception_ids, kind="stable")
     best = by_id[np.argsort(-scores[:, by_id], axis=1, kind="stable")[:, :top_k]]
@@ -43,7 +42,7 @@ def from_matrix(
         {
             "query_id": np.repeat(np.asarray(query_ids, dtype=object), top_k),
             "misconception_id": misconception_ids[best].ravel().astype(np.int32),
-            "score": np.take_along_axis(scores, best, axis=1).ravel().astype(np.float32),
+            "score": np.take_along_axis(scores, best, axis=1).ravel(),
             "rank": np.tile(np.arange(1, top_k + 1, dtype=np.int32), len(query_ids)),
         }
     )
@@ -63,6 +62,8 @@ def validate(table: pd.DataFrame, what: str) -> pd.DataFrame:
             query = table["query_id"].iloc[int(bad.argmax())]
             raise TableError(f"{what}: query {query}: {why}; run its stage again")
 
+    if not pd.api.types.is_string_dtype(table["query_id"]):
+        raise TableError(f"{what}: query_id is {table['query_id'].dtype}, not text; run its stage again")
     score = table["score"].to_numpy()
     if score.dtype != np.float32:
         raise TableError(f"{what}: score is {score.dtype}, not float32; run its stage again")

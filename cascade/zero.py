@@ -18,7 +18,10 @@ FILE = "submission-zero.csv"
 
 
 def _read(path: Path) -> pd.DataFrame:
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", encoding_errors="replace")
+    # Without index_col=False a comma too many at each row's end would shift every column by one.
+    frame = pd.read_csv(
+        path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig", encoding_errors="replace"
+    )
     return frame.rename(columns=str.strip)
 
 

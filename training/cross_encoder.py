@@ -38,8 +38,8 @@ def train(folder: Path, config: Config, out: Path, epochs: float = 3, learning_r
         arguments = CrossEncoderTrainingArguments(
             **lora.arguments(epochs, 8, learning_rate, Path(scratch)), use_cpu=model.device.type == "cpu"
         )
-        # Every given negative and no others: the batch's own are of other topics and teach little.
-        loss = MultipleNegativesRankingLoss(model, num_negatives=0)
+        # The given negatives and one of the batch's: those are of other topics and teach little.
+        loss = MultipleNegativesRankingLoss(model, num_negatives=1)
         CrossEncoderTrainer(model=model, args=arguments, train_dataset=rows, loss=loss).train()
     lora.save(peft_model, out)
 
@@ -53,7 +53,8 @@ def groups(queries: pd.DataFrame, candidates: pd.DataFrame, names: dict[int, str
     rng = np.random.default_rng(lora.SEED)
     seen = set(queries["misconception_id"])
     by_query = candidates.groupby("query_id")["misconception_id"].agg(list)
-    columns: dict[str, list[str]] = {name: [] for name in ("query", "positive", *map("negative_{}".format, range(NEGATIVES)))}
+    names_of_columns = ["query", "positive", *(f"negative_{i}" for i in range(NEGATIVES))]
+    columns: dict[str, list[str]] = {name: [] for name in names_of_columns}
     texts = data.query_texts(queries)
     for text, query_id, right in zip(texts, queries["query_id"], queries["misconception_id"], strict=True):
         wrong = [id_ for id_ in by_query[query_id] if id_ != right and id_ in seen]

@@ -18,6 +18,7 @@ HELD_OUT = 0.4
 TEST_UNSEEN = 0.6
 # About one wrong answer in five of the competition's train.csv has no label.
 UNLABELLED = 0.15
+ROUNDS = 100  # over all topics, before the numbers asked for are called out of reach
 QUESTION_COLUMNS = [
     "QuestionId", "ConstructId", "ConstructName", "SubjectId", "SubjectName", "CorrectAnswer", "QuestionText",
     *[f"Answer{letter}Text" for letter in LETTERS],
@@ -81,7 +82,7 @@ def _questions(count: int, held_out: set[str], rng: Random, taken: set[str], tes
     """`count` questions over all topics in turn, no text twice."""
     topics = all_topics()
     made: list[Question] = []
-    for turn in range(100):
+    for _ in range(ROUNDS):
         for topic in rng.sample(topics, len(topics)):
             wanted = [name for name in topic.rules if test or name not in held_out]
             question = _draw(topic, wanted, held_out, rng, test)
@@ -90,7 +91,7 @@ def _questions(count: int, held_out: set[str], rng: Random, taken: set[str], tes
                 made.append(question)
             if len(made) == count:
                 return made
-    raise RuntimeError(f"only {len(made)} of {count} questions after {turn + 1} rounds over the topics")
+    raise RuntimeError(f"only {len(made)} of {count} questions after {ROUNDS} rounds over the topics")
 
 
 def _write(path: Path, header: list[str], rows: Iterable[Sequence[object]]) -> None:
@@ -120,7 +121,7 @@ def generate(out: Path, seed: int, questions: int = 480, test: int = 80) -> str:
     def row(question: Question) -> tuple[list[object], list[object]]:
         topic = question.topic
         id_ = next(question_ids)
-        labels = ["" if name is None else ids[name] for name in question.misconceptions]
+        labels: list[object] = ["" if name is None else ids[name] for name in question.misconceptions]
         told = [id_, constructs[topic.construct], topic.construct, subjects[topic.subject], topic.subject]
         return [*told, LETTERS[question.correct], question.text, *question.answers], labels
 
@@ -129,8 +130,12 @@ def generate(out: Path, seed: int, questions: int = 480, test: int = 80) -> str:
     out.mkdir(parents=True, exist_ok=True)
     _write(out / "train.csv", QUESTION_COLUMNS + LABEL_COLUMNS, ([*told, *labels] for told, labels in rows["train"]))
     _write(out / "test.csv", QUESTION_COLUMNS, (told for told, _ in rows["test"]))
-    _write(out / "test_labels.csv", ["QuestionId", *LABEL_COLUMNS], ([told[0], *labels] for told, labels in rows["test"]))
-    _write(out / "misconception_mapping.csv", ["MisconceptionId", "MisconceptionName"], ((i, n) for n, i in ids.items()))
+    _write(
+        out / "test_labels.csv", ["QuestionId", *LABEL_COLUMNS], ([told[0], *labels] for told, labels in rows["test"])
+    )
+    _write(
+        out / "misconception_mapping.csv", ["MisconceptionId", "MisconceptionName"], ((i, n) for n, i in ids.items())
+    )
     shown = {part: [n for q in made for n in q.misconceptions if n] for part, made in parts.items()}
     unseen = [name for name in shown["test"] if name not in set(shown["train"])]
     return (

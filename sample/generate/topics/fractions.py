@@ -1,6 +1,6 @@
 """Number: calculating with fractions, comparing them and converting them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from math import gcd
@@ -96,7 +96,7 @@ def _orders(pairs: list[tuple[int, int]]) -> set[str]:
     return {_in_order(pairs, key) for key in ways}
 
 
-def _muddled(pairs: list[tuple[int, int]]) -> list[Answer]:
+def _muddled(pairs: list[tuple[int, int]]) -> Sequence[Answer]:
     """Orders near the right one to which no misconception leads."""
     w, x, y, z = sorted(pairs, key=_size)
     rows = ((w, y, x, z), (x, w, z, y), (w, x, z, y), (x, w, y, z), (w, y, z, x), (w, z, x, y), (y, w, x, z))

@@ -24,7 +24,7 @@ def draw_digit(r: Random) -> dict[str, Any]:
 
 
 def digit(n: int, k: int) -> int:
-    return n // 10**k % 10
+    return int(n // 10**k % 10)
 
 
 def draw_subtraction(r: Random) -> dict[str, Any]:

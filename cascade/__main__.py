@@ -1,0 +1,82 @@
+"""`python -m cascade`: the commands that run where there is no internet."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cascade.errors import CascadeError
+from cascade.paths import ROOT
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+NOTEBOOKS = ROOT / "notebooks"
+
+
+@app.callback()
+def main() -> None:
+    """From competition CSVs to submission.csv, through the notebooks."""
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
+    data: Annotated[Path, typer.Option(help="folder with train.csv, test.csv, misconception_mapping.csv")] = Path(
+        "sample"
+    ),
+    out: Annotated[Path, typer.Option(help="folder for submission.csv, tables, notebooks and the ledger")] = Path(
+        "build/run"
+    ),
+    deadline: Annotated[float | None, typer.Option(help="Unix seconds; default: the config's limit from now")] = None,
+    notebooks: Annotated[Path, typer.Option(help="folder of the stage notebooks")] = NOTEBOOKS,
+) -> None:
+    """Runs all stages; exits with 0 only if each succeeded and submission.csv is valid."""
+    from cascade.conductor import conduct
+
+    raise typer.Exit(conduct(config, data, out, notebooks, deadline))
+
+
+@app.command()
+def folds(
+    data: Annotated[Path, typer.Option(help="a folder with labels in train.csv")],
+    out: Annotated[Path, typer.Option(help="folder for fold-0, fold-1, …")],
+    count: Annotated[int, typer.Option(help="how many folds")] = 5,
+    questions: Annotated[int | None, typer.Option(help="at most so many test questions a fold")] = None,
+    unseen: Annotated[float, typer.Option(help="share of unseen labels in each test", min=0, max=1)] = 0.6,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Makes data folders with a labelled test out of held-out questions and misconceptions."""
+    from cascade.folds import write_folds
+
+    for folder in write_folds(data, out, count, unseen, seed, questions):
+        typer.echo(folder)
+
+
+@app.command()
+def evaluate(
+    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
+    data: Annotated[Path, typer.Option(help="a folder with labels in train.csv")] = Path("sample"),
+    out: Annotated[Path, typer.Option(help="folder for folds, evaluate.csv, evaluate.png")] = Path("build/evaluate"),
+    folds: Annotated[int, typer.Option(min=2)] = 3,
+    questions: Annotated[int | None, typer.Option(help="at most so many test questions a fold")] = None,
+    unseen: Annotated[float, typer.Option(help="share of unseen labels in each test", min=0, max=1)] = 0.6,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Cross-validates every part of the config on a labelled folder."""
+    from cascade.evaluate import evaluate as run_evaluation
+
+    run_evaluation(config, data, out, folds, questions, unseen, seed)
+
+
+def _main() -> None:
+    try:
+        app()
+    except CascadeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    _main()

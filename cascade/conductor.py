@@ -1,0 +1,268 @@
+"""The conductor: submission zero, then stage after stage, and a valid submission.csv at every moment.
+
+A stage that crashes, hangs, or leaves nothing usable costs its own improvement and nothing else.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+
+from cascade import ledger, metrics, processes, stages, submission, tables, zero
+from cascade.errors import CascadeError, StageError, TableError, nearest
+from cascade.stages import Bench
+
+GRACE = 5.0  # seconds between the moment a stage should stop by itself and the moment it is ended
+# The image leaks into an environment of our own through these (Kaggle's PYTHONPATH starts with an empty entry).
+REMOVED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "JUPYTER_PATH", "MPLBACKEND")
+SET = {
+    "JUPYTER_PREFER_ENV_PATH": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_HOST_IP": "127.0.0.1",
+    "TOKENIZERS_PARALLELISM": "true",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One notebook run: its name, its parameters beside those of all stages, and the table it must leave."""
+
+    name: str
+    notebook: str
+    table: Path
+    limit: float | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Result:
+    """How a stage ended; `used` says whether its table, or the part that was finished, counts in spite of a failure."""
+
+    stage: Stage
+    seconds: float
+    failure: str | None = None
+    used: bool = False
+
+
+def planned(bench: Bench) -> list[Stage]:
+    """The config's stages in the order they run."""
+    path = bench.config.table_path
+    plan = [
+        Stage(f"retrieve-{r.name}", "retrieve.ipynb", path(r.name, bench.run), r.limit, {"retrieval": r.name})
+        for r in bench.config.retrieval
+    ]
+    plan += [
+        Stage(f"rerank-{p.name}", "rerank.ipynb", path(p.name, bench.run), p.limit, {"pipeline": p.name})
+        for p in bench.config.pipeline
+    ]
+    return [*plan, Stage("ensemble", "ensemble.ipynb", bench.run / stages.ENSEMBLE)]
+
+
+def declared_parameters(notebook: Path) -> dict[str, str]:
+    """Name -> annotated type of each parameter in the cell tagged `parameters`."""
+    if not notebook.is_file():
+        raise StageError(f"{notebook}: no such notebook; pass --notebooks with the folder that holds it")
+    try:
+        cells = nbformat.read(notebook, as_version=4).cells
+        tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+        body = ast.parse(tagged[0].source).body if tagged else []
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, SyntaxError) as error:
+        raise StageError(f"{notebook}: not a valid notebook: {error}; restore it") from error
+    if not tagged:
+        raise StageError(f"{notebook}: no cell is tagged 'parameters'; tag the one with the defaults")
+    found = {}
+    for line in body:
+        if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name):
+            raise StageError(f"{notebook}: parameters: '{ast.unparse(line)}' has no type; write 'name: type = default'")
+        found[line.target.id] = ast.unparse(line.annotation)
+    return found
+
+
+def check_parameters(notebook: Path, given: Mapping[str, Any]) -> None:
+    """Refuses unknown, missing and wrongly typed parameters, which papermill lets pass."""
+    declared = declared_parameters(notebook)
+    for name, value in given.items():
+        if name not in declared:
+            raise StageError(f"{notebook}: has no parameter '{name}'{nearest(name, declared)}; declare it or drop it")
+        if type(value).__name__ != declared[name]:
+            raise StageError(
+                f"{notebook}: parameter '{name}' is declared {declared[name]}, given {type(value).__name__}; "
+                f"give it as declared"
+            )
+    for name in declared:
+        if name not in given:
+            raise StageError(f"{notebook}: parameter '{name}' is given by nobody; drop it from the parameters cell")
+
+
+def conduct(config: Path, data: Path, out: Path, notebooks: Path, deadline: float | None = None) -> int:
+    """Runs everything; returns the exit code: 0 only if each stage succeeded and submission.csv is valid.
+
+    Raises CascadeError before anything is written where config, data or notebooks are wrong.
+    `deadline` is in Unix seconds; None stands for the config's limit less its reserve, from now.
+    """
+    start = time.time()
+    processes.become_subreaper()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    bench = _open(config, data, out)
+    if deadline is None:
+        deadline = start + bench.config.time.limit - bench.config.time.reserve
+    plan = planned(bench)
+    common = {"config": str(config.resolve()), "data": str(data.resolve()), "run": str(out.resolve())}
+    for stage in plan:
+        check_parameters(notebooks / stage.notebook, {**common, "deadline": 0.0, **stage.parameters})
+    _clear(bench)
+    zero.write(data, out)
+    ledger.record(out, "zero", ledger.STAGE, start, time.time(), status="ok", queries=len(bench.competition.test))
+    for warning in bench.competition.warnings:
+        print(f"warning: {warning}")
+    _say("submission zero", time.time() - start, _score(bench))
+    results = [_run_stage(bench, stage, notebooks, common, deadline) for stage in plan]
+    return _verdict(bench, results, time.time() - start)
+
+
+def _open(config: Path, data: Path, out: Path) -> Bench:
+    """A bench whose run folder is made only once config and data have proved right."""
+    from cascade import config as configs
+    from cascade import data as csvs
+
+    bench = Bench(configs.load(config), csvs.read(data), out)
+    out.mkdir(parents=True, exist_ok=True)
+    return bench
+
+
+def _clear(bench: Bench) -> None:
+    """Removes what an earlier run left, so that nothing stale passes for this run's."""
+    for stage in planned(bench):
+        stage.table.unlink(missing_ok=True)
+        shutil.rmtree(stages.parts_folder(stage.table), ignore_errors=True)
+    (bench.run / ledger.FILE).unlink(missing_ok=True)
+    for folder in ("logs", "notebooks"):
+        shutil.rmtree(bench.run / folder, ignore_errors=True)
+        (bench.run / folder).mkdir()
+
+
+def _run_stage(bench: Bench, stage: Stage, notebooks: Path, common: dict[str, str], deadline: float) -> Result:
+    start = time.time()
+    until = min(deadline, start + stage.limit) if stage.limit else deadline
+    if until - start <= GRACE:
+        return _finish(bench, Result(stage, 0.0, "skipped: the deadline leaves no time for it"), start, 0.0)
+    parameters = {**common, "deadline": until - GRACE, **stage.parameters}
+    log = bench.run / "logs" / f"{stage.name}.log"
+    command = [
+        sys.executable, "-m", "papermill", str(notebooks / stage.notebook),
+        str(bench.run / "notebooks" / f"{stage.name}.ipynb"),
+        "--kernel", "python3", "--no-progress-bar", "--log-output", "--parameters_yaml", json.dumps(parameters),
+    ]  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if name not in REMOVED} | SET
+    gpu_before = processes.gpu_memory_used_mb()
+    print(f"▶ {stage.name}", flush=True)
+    outcome = processes.run(command, log, environment, until)
+    processes.wait_for_gpu_memory(gpu_before)
+    result = Result(stage, outcome.seconds, _why_failed(outcome, log, until - start))
+    _judge(stage, result)
+    return _finish(bench, result, start, outcome.peak_memory_mb)
+
+
+def _why_failed(outcome: processes.Outcome, log: Path, limit: float) -> str | None:
+    if outcome.code is None:
+        return f"ended at its limit of {limit:.0f} s"
+    if outcome.code < 0:
+        return f"killed by {signal.Signals(-outcome.code).name}"
+    if outcome.code > 0:
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        return f"exit code {outcome.code}: {lines[-1] if lines else 'no output'}"
+    return None
+
+
+def _judge(stage: Stage, result: Result) -> None:
+    """Success is exit code 0 and a valid table; a failed stage's finished chunks still count."""
+    try:
+        try:
+            tables.read(stage.table)
+        except TableError:
+            if not stages.parts_folder(stage.table).is_dir():
+                raise
+            result.failure = result.failure or "its table is not valid"
+            stages.gather(stage.table)
+        result.used = True
+    except (TableError, OSError) as error:
+        result.failure = result.failure or f"left no valid table: {error}"
+        stage.table.unlink(missing_ok=True)
+
+
+def _finish(bench: Bench, result: Result, start: float, peak_memory_mb: float) -> Result:
+    """Brings submission.csv up to what is there now, and tells the ledger and the person."""
+    stage = result.stage
+    try:
+        rankings = stages.members(bench)
+        if rankings:
+            stages.write_submission(bench, stages.fuse(bench, rankings))
+    except (CascadeError, OSError) as error:  # submission.csv stands as it was
+        result.failure = result.failure or f"submission.csv could not be replaced: {error}"
+    ledger.record(
+        bench.run, stage.name, ledger.STAGE, start, time.time(), peak_memory_mb=round(peak_memory_mb, 1),
+        status=result.failure or "ok",
+    )  # fmt: skip
+    _say(stage.name, result.seconds, _score(bench), result.failure, peak_memory_mb)
+    return result
+
+
+def _score(bench: Bench) -> str:
+    """MAP@25 of submission.csv as it stands, where labels are known."""
+    labels = bench.competition.labels
+    if labels is None:
+        return ""
+    rows = submission.read(bench.run / "submission.csv")
+    table = pd.DataFrame(
+        [(query, id_, rank) for query, ids in rows.items() for rank, id_ in enumerate(ids, start=1)],
+        columns=["query_id", "misconception_id", "rank"],
+    )
+    row = metrics.report(table, labels, bench.competition.seen, depths=())
+    return f"MAP@25 {row['map']:.4f} (seen {row['map_seen']:.4f}, unseen {row['map_unseen']:.4f})"
+
+
+def _say(name: str, seconds: float, score: str, failure: str | None = None, peak_memory_mb: float = 0.0) -> None:
+    mark, state = (
+        ("✗", f"FAILED: {failure}") if failure else ("✓", f"{peak_memory_mb:.0f} MB" if peak_memory_mb else "")
+    )
+    print("  ".join(filter(None, [f"{mark} {name:<20} {seconds:6.1f} s", state, score])), flush=True)
+
+
+def _verdict(bench: Bench, results: list[Result], seconds: float) -> int:
+    """The last lines: what failed, what it cost, and whether submission.csv is valid."""
+    path = bench.run / "submission.csv"
+    failed = [result for result in results if result.failure]
+    weights = bench.config.ensemble.weights
+    for result in failed:
+        name = next(iter(result.stage.parameters.values()), "")
+        if result.used:
+            cost = "its table counts as far as it was finished"
+        elif name in weights:
+            cost = f"its ranking, {weights[name]:g} of the ensemble's weight {sum(weights.values()):g}, is missing"
+        else:
+            cost = "what it would have added is missing"
+        log = bench.run / "logs" / f"{result.stage.name}.log"
+        print(f"{result.stage.name} failed ({result.failure}); cost: {cost}; see {log}")
+    sample = bench.competition.folder / "sample_submission.csv"
+    mismatch = submission.check_against_sample(sample, bench.competition.test["query_id"].tolist())
+    try:
+        submission.validate(path, bench.competition.test["query_id"].tolist(), set(bench.competition.names))
+    except TableError as error:
+        print(f"submission.csv is NOT valid: {error}")
+        return 1
+    print(f"{path} is valid after {seconds:.1f} s. {_score(bench)}")
+    return 1 if failed or mismatch else 0

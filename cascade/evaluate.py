@@ -1,0 +1,171 @@
+"""Cross-validation on a labelled folder: every retriever, the rerankers, the ensemble, with and without the boost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from cascade import config as configs
+from cascade import data as csvs
+from cascade import fusion, metrics, stages, tables
+from cascade.config import DensePart, Part, Pipeline
+from cascade.folds import write_folds
+from cascade.rerankers.cross_encoder import CrossEncoderReranker
+from cascade.retrievers.blend import Blend
+from cascade.stages import Bench
+
+T = TypeVar("T")
+DEPTH = 100  # how deep every list is ranked, for recall@100
+
+
+def evaluate(config: Path, data: Path, out: Path, folds: int, questions: int | None, unseen: float, seed: int) -> None:
+    """Writes evaluate.csv and evaluate.png under `out`, and prints the table: means over all folds' queries."""
+    settings = configs.load(config)
+    console = Console(width=150)
+    rows: list[dict[str, object]] = []
+    for folder in write_folds(data, out / "folds", folds, unseen, seed, questions):
+        competition = csvs.read(folder)
+        labels = competition.labels
+        assert labels is not None
+        labelled = competition.test["query_id"].isin(labels["query_id"])
+        competition = replace(competition, test=competition.test[labelled].reset_index(drop=True))
+        with console.status(f"{folder.name}: {labelled.sum()} queries"):
+            for system, table, seconds in systems(Bench(settings, competition, folder)):
+                row = metrics.report(table, labels, competition.seen)
+                seen = labels["misconception_id"].isin(competition.seen)
+                counts = {"queries": len(seen), "seen": int(seen.sum()), "unseen": int((~seen).sum())}
+                rows.append({"fold": folder.name, "system": system, **row, "seconds": seconds, **counts})
+                console.print(f"{folder.name}  {system:<28} MAP@25 {row['map']:.4f}  {seconds:6.1f} s")
+    table = pd.DataFrame(rows)
+    table.to_csv(out / "evaluate.csv", index=False)
+    means = summarise(table)
+    console.print(as_rich(means, f"{data}: {folds} folds, {unseen:.0%} of the pairs unseen"))
+    draw(means, out / "evaluate.png")
+    console.print(f"{out / 'evaluate.csv'}  {out / 'evaluate.png'}")
+
+
+def systems(bench: Bench) -> Iterator[tuple[str, pd.DataFrame, float]]:
+    """Name, ranking and seconds of each system on the bench's test, simplest first.
+
+    The seconds of a part are its own; those of a pipeline and of the ensemble hold what they build on.
+    """
+    config, competition = bench.config, bench.competition
+    queries = competition.test
+    ids = competition.misconceptions["misconception_id"].to_numpy()
+
+    def ranked(scores: np.ndarray) -> pd.DataFrame:
+        return tables.from_matrix(queries["query_id"].tolist(), ids, scores, DEPTH)
+
+    spent: dict[str, float] = {}
+    for retrieval in config.retrieval:
+        blend = Blend(retrieval, config)
+        of_parts: list[tuple[Part, np.ndarray]] = []
+        total = 0.0
+        for part in retrieval.retriever:
+            scores, seconds = timed(partial(blend.part_scores, part, queries, competition))
+            of_parts.append((part, scores))
+            total += seconds
+            yield f"{retrieval.name}: {part.kind}", ranked(scores), seconds
+        yield from zero_shot(retrieval.name, of_parts, blend, bench, ranked)
+        mixed = ranked(np.sum([np.float32(part.weight) * scores for part, scores in of_parts], axis=0))
+        spent[retrieval.name] = total
+        tables.write(tables.cut(mixed, retrieval.top_k), config.table_path(retrieval.name, bench.run))
+        yield f"{retrieval.name}: blend", mixed, total
+    for pipeline in config.pipeline:
+        given = stages.candidates(bench, pipeline.candidates)
+
+        ranking, seconds = timed(partial(_rerank, pipeline, bench, given))
+        spent[pipeline.name] = spent[pipeline.candidates] + seconds
+        tables.write(ranking, config.table_path(pipeline.name, bench.run))
+        yield f"{pipeline.name}: {pipeline.kind}", ranking, spent[pipeline.name]
+    everything = sum(spent[stage.name] for stage in config.retrieval) + sum(
+        spent[p.name] - spent[p.candidates] for p in config.pipeline
+    )
+    yield "ensemble", stages.fuse(bench, stages.members(bench), boosted=False), everything
+    yield "ensemble + boost", stages.fuse(bench, stages.members(bench)), everything
+
+
+def _rerank(pipeline: Pipeline, bench: Bench, given: pd.DataFrame) -> pd.DataFrame:
+    chunks = CrossEncoderReranker(pipeline, bench.config).rerank(bench.competition.test, given, bench.competition)
+    return pd.concat(chunks, ignore_index=True)
+
+
+def zero_shot(
+    name: str,
+    of_parts: list[tuple[Part, np.ndarray]],
+    blend: Blend,
+    bench: Bench,
+    ranked: Callable[[np.ndarray], pd.DataFrame],
+) -> Iterator[tuple[str, pd.DataFrame, float]]:
+    """What the adapters must beat: each dense part without its adapter, and its rank fusion with TF-IDF."""
+    words = next((scores for part, scores in of_parts if part.kind == "tfidf"), None)
+    for part, _ in of_parts:
+        if isinstance(part, DensePart) and part.adapter:
+            bare = part.model_copy(update={"adapter": None})
+            scores, seconds = timed(partial(blend.part_scores, bare, bench.competition.test, bench.competition))
+            yield f"{name}: dense, zero-shot", ranked(scores), seconds
+            if words is not None:
+                pair = {"tfidf": ranked(words), "dense": ranked(scores)}
+                fused = fusion.to_table(fusion.fuse(pair, {"tfidf": 1.0, "dense": 1.0}))
+                yield f"{name}: tfidf + zero-shot", fused, seconds
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    start = time.perf_counter()
+    made = work()
+    return made, time.perf_counter() - start
+
+
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a system: means over folds weighted by their queries (all, seen or unseen), seconds summed."""
+    means = {}
+    for system, rows in table.groupby("system", sort=False):
+        row = {}
+        for column in rows.columns:
+            if column.startswith(("map", "recall")):
+                weight = rows[next((part for part in ("unseen", "seen") if column.endswith(f"_{part}")), "queries")]
+                known = rows[column].notna() & (weight > 0)
+                row[column] = float(np.average(rows[column][known], weights=weight[known])) if known.any() else np.nan
+        means[system] = {**row, "seconds": float(rows["seconds"].sum()), "queries": int(rows["queries"].sum())}
+    return pd.DataFrame.from_dict(means, orient="index")
+
+
+def as_rich(means: pd.DataFrame, title: str) -> Table:
+    columns = {
+        "map": "MAP@25", "map_seen": "seen", "map_unseen": "unseen", "recall_25": "recall@25",
+        "recall_25_unseen": "unseen", "recall_100": "recall@100", "recall_100_unseen": "unseen",
+    }  # fmt: skip
+    shown = Table(title=title)
+    shown.add_column("system")
+    for label in (*columns.values(), "seconds"):
+        shown.add_column(label, justify="right")
+    for system, row in means.iterrows():
+        shown.add_row(str(system), *(f"{row[key]:.3f}" for key in columns), f"{row['seconds']:.1f}")
+    return shown
+
+
+def draw(means: pd.DataFrame, path: Path) -> None:
+    """Bars of MAP@25 over all, seen and unseen pairs, a group a system."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.5 * len(means) + 1.5), layout="constrained")
+    axes = figure.subplots()
+    place = np.arange(len(means))[::-1]
+    parts = (("map_seen", "seen", "#56B4E9"), ("map_unseen", "unseen", "#E69F00"), ("map", "all", "#333333"))
+    for step, (column, label, colour) in enumerate(parts):
+        axes.barh(place + 0.27 * (1 - step), means[column], 0.25, label=label, color=colour)
+    for y, value in zip(place, means["map"], strict=True):
+        axes.text(value + 0.003, y - 0.27, f"{value:.3f}", va="center", fontsize=8)
+    axes.set_yticks(place, means.index)
+    axes.set_xlabel("MAP@25")
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,57 @@
+"""What submission.ipynb calls: the conductor in a process of its own, and when an error may be raised.
+
+In the scoring rerun an exception can cost the submission, so there only an invalid
+submission.csv raises. In a commit run and on a laptop every failure does.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cascade import submission
+from cascade.errors import StageError
+
+
+def is_rerun() -> bool:
+    """Whether this is Kaggle's run on the hidden test."""
+    return bool(os.environ.get("KAGGLE_IS_COMPETITION_RERUN"))
+
+
+def conduct(config: Path, data: Path, run: Path, deadline: float) -> int:
+    """Runs the conductor with this interpreter, its lines shown as they come; returns its exit code."""
+    command = [
+        sys.executable, "-m", "cascade", "run", "--config", str(config), "--data", str(data), "--out", str(run),
+        "--deadline", str(deadline),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+    return process.returncode
+
+
+def settle(data: Path, run: Path, code: int) -> None:
+    """Raises where submission.csv is not valid and, outside the rerun, where the conductor's `code` is not 0."""
+    from cascade import data as csvs
+
+    competition = csvs.read(data)
+    submission.validate(run / "submission.csv", competition.test["query_id"].tolist(), set(competition.names))
+    if code != 0 and not is_rerun():
+        raise StageError(f"the conductor's exit code is {code}; its last lines above say which stage failed and why")
+
+
+@contextmanager
+def harmless() -> Iterator[None]:
+    """In the rerun prints what goes wrong inside instead of raising it: no picture may cost the submission."""
+    try:
+        yield
+    except Exception:
+        if not is_rerun():
+            raise
+        traceback.print_exc()

@@ -1,0 +1,54 @@
+"""The ledger: one JSON line for each stage and each phase of it, from which times are drawn and planned."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+FILE = "ledger.jsonl"
+STAGE = "stage"  # the phase that stands for a stage as a whole, written by the conductor
+
+
+def record(run: Path, stage: str, phase: str, start: float, end: float, **facts: Any) -> None:
+    """Appends one line: `stage`, `phase`, `start` and `end` (Unix seconds) and any of
+
+    queries, prompts, tokens, cached_tokens, peak_memory_mb, status, decision.
+    """
+    line = {"stage": stage, "phase": phase, "start": round(start, 3), "end": round(end, 3), **facts}
+    with (run / FILE).open("a", encoding="utf-8") as file:  # one short write: lines of several processes do not mix
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def phase(run: Path, stage: str, name: str, **facts: Any) -> Iterator[dict[str, Any]]:
+    """Times a phase; what the body adds to the yielded dict is recorded too, also when it raises."""
+    start = time.time()
+    try:
+        yield facts
+    finally:
+        record(run, stage, name, start, time.time(), peak_memory_mb=own_peak_memory_mb(), **facts)
+
+
+def own_peak_memory_mb() -> float:
+    """This process's largest resident set so far, in MB of 10^6 bytes (ru_maxrss is in KiB, on macOS in bytes)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+
+
+def read(run: Path) -> list[dict[str, Any]]:
+    """All whole lines; a line cut by a kill or a full disk is left out."""
+    path = run / FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    entries = []
+    for line in lines:
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return entries

@@ -1,0 +1,122 @@
+"""Starting one process with a limit from outside, and ending everything that came of it.
+
+A Jupyter kernel leaves its parent's process group and session, so killing papermill leaves the
+kernel and its workers alive. The conductor therefore becomes a child subreaper (Linux): whatever
+loses its parent below it becomes its child, and all its descendants can be found and ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_CHILD_SUBREAPER = 36
+POLL = 0.1  # seconds between two looks at a running stage
+MEMORY_EVERY = 1.0  # seconds between two looks at its memory: walking a tree costs a few ms
+
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def become_subreaper() -> None:
+    """Makes orphaned descendants children of this process; without effect where there is no Linux."""
+    if _libc is not None and _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
+
+
+def _die_with_parent() -> None:
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a process ended. `code` is None where the limit was reached; `peak_memory_mb` (10^6 bytes) is its tree's."""
+
+    code: int | None
+    seconds: float
+    peak_memory_mb: float
+
+
+def run(command: Sequence[str], log: Path, environment: Mapping[str, str], until: float | None) -> Outcome:
+    """Runs `command` with its output in `log`, until Unix time `until` at most, then ends the whole tree.
+
+    Must be called in a process of its own (the conductor's): it ends all descendants of the caller.
+    """
+    start = time.time()
+    peak = 0.0
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            preexec_fn=_die_with_parent,  # this process has one thread, so forking Python code is safe
+        )
+        try:
+            looked = 0.0
+            while (code := process.poll()) is None and (until is None or time.time() < until):
+                if time.monotonic() - looked >= MEMORY_EVERY:
+                    peak, looked = max(peak, tree_memory_mb()), time.monotonic()
+                time.sleep(POLL)
+        finally:
+            end_descendants()
+            process.wait()
+    return Outcome(code, time.time() - start, peak)
+
+
+def tree_memory_mb() -> float:
+    """Resident memory of all descendants together, in MB of 10^6 bytes; pages they share count for each."""
+    total = 0
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            total += child.memory_info().rss
+    return total / 1e6
+
+
+def end_descendants(patience: float = 30.0) -> None:
+    """SIGKILLs all descendants of this process until none is left; RuntimeError after `patience` seconds.
+
+    Only one that the operating system itself holds (a read from a dead disk) can outlive that.
+    """
+    give_up = time.monotonic() + patience
+    while children := psutil.Process().children(recursive=True):
+        for child in children:
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        for child in children:  # the subreaper must reap what it adopted
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(child.pid, os.WNOHANG)
+        if time.monotonic() > give_up:
+            raise RuntimeError(f"processes outlive SIGKILL: {', '.join(str(child.pid) for child in children)}")
+        time.sleep(0.02)
+
+
+def gpu_memory_used_mb() -> float:
+    """Memory in use on all visible GPUs together, in MiB as nvidia-smi says; 0 where there is no nvidia-smi."""
+    if shutil.which("nvidia-smi") is None:
+        return 0.0
+    answer = subprocess.run(
+        ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    return sum(float(line) for line in answer.stdout.split() if line.replace(".", "").isdigit())
+
+
+def wait_for_gpu_memory(before: float, patience: float = 60.0) -> None:
+    """Waits until no more GPU memory is in use than `before` a stage (and 512 MiB): drivers free it late."""
+    give_up = time.monotonic() + patience
+    while gpu_memory_used_mb() > before + 512 and time.monotonic() < give_up:
+        time.sleep(0.5)

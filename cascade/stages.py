@@ -1,0 +1,169 @@
+"""What the stage notebooks call: each function reads tables, does one stage's work and writes one table."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from cascade import config as configs
+from cascade import data as csvs
+from cascade import fusion, ledger, submission, tables, zero
+from cascade.config import Config
+from cascade.data import Competition
+from cascade.errors import StageError, TableError
+from cascade.paths import resolve, resolve_output
+
+ENSEMBLE = "ranking-ensemble.parquet"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every stage works on: its config, the data, the run's folder, and when it must have stopped."""
+
+    config: Config
+    competition: Competition
+    run: Path
+    deadline: float = 0.0
+
+    def time_is_up(self) -> bool:
+        return 0 < self.deadline <= time.time()
+
+
+def open_bench(config: str, data: str, run: str, deadline: float = 0.0) -> Bench:
+    """Reads config and data, and makes the run's folder; relative paths are found from notebooks/ as well."""
+    loaded = configs.load(resolve(config))
+    competition = csvs.read(resolve(data))
+    folder = resolve_output(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Bench(loaded, competition, folder, deadline)
+
+
+def retrieve(bench: Bench, retrieval: str) -> pd.DataFrame:
+    """Runs one `[[retrieval]]` over the test and writes `candidates-<name>.parquet`."""
+    from cascade.retrievers.blend import Blend
+
+    settings = bench.config.retrieval_named(retrieval)
+    queries = bench.competition.test
+    with ledger.phase(bench.run, f"retrieve-{retrieval}", "retrieve", queries=len(queries)):
+        table = Blend(settings, bench.config).retrieve(queries, bench.competition)
+        tables.write(table, bench.config.table_path(retrieval, bench.run))
+    return table
+
+
+def candidates(bench: Bench, name: str) -> pd.DataFrame:
+    """The table of retrieval or pipeline `name`; what it lacks, queries or all, is read from its own input."""
+    path = bench.config.table_path(name, bench.run)
+    if any(name == retrieval.name for retrieval in bench.config.retrieval):
+        return tables.read(path)
+    below = candidates(bench, bench.config.pipeline_named(name).candidates)
+    if not path.is_file():
+        return below
+    own = tables.read(path)
+    absent = below[~below["query_id"].isin(own["query_id"])]
+    return pd.concat([own, absent], ignore_index=True)
+
+
+def rerank(bench: Bench, pipeline: str) -> pd.DataFrame:
+    """Runs one `[[pipeline]]` and writes `ranking-<name>.parquet`.
+
+    Each chunk is on disk before the next begins; once the deadline is there it stops with what it has.
+    """
+    from cascade.rerankers.cross_encoder import CrossEncoderReranker
+
+    settings = bench.config.pipeline_named(pipeline)
+    stage = f"rerank-{pipeline}"
+    given = candidates(bench, settings.candidates)
+    parts = parts_folder(bench.config.table_path(pipeline, bench.run))
+    shutil.rmtree(parts, ignore_errors=True)
+    parts.mkdir()
+    with ledger.phase(bench.run, stage, "load"):
+        reranker = CrossEncoderReranker(settings, bench.config)
+    total, done = given["query_id"].nunique(), 0
+    with ledger.phase(bench.run, stage, "score") as facts:
+        for number, chunk in enumerate(reranker.rerank(bench.competition.test, given, bench.competition)):
+            tables.write(chunk, parts / f"{number:05}.parquet")
+            done += chunk["query_id"].nunique()
+            facts.update(queries=done, prompts=facts.get("prompts", 0) + len(chunk))
+            print(f"{stage}: {done} of {total} queries", flush=True)
+            if done < total and bench.time_is_up():
+                facts["decision"] = f"deadline: stopped after {done} of {total} queries"
+                print(facts["decision"])
+                break
+    return gather(bench.config.table_path(pipeline, bench.run))
+
+
+def parts_folder(table: Path) -> Path:
+    return table.with_suffix(".parts")
+
+
+def gather(table: Path) -> pd.DataFrame:
+    """Makes a reranker's table out of the chunks it finished; TableError where it finished none."""
+    chunks = []
+    for part in sorted(parts_folder(table).glob("[0-9]*.parquet")):
+        try:
+            chunks.append(tables.read(part))
+        except TableError as error:  # the disk was full, or the write was cut: the other chunks still count
+            print(error)
+    if not chunks:
+        raise TableError(f"{table}: no finished chunk to make it from; run its stage again")
+    gathered = pd.concat(chunks, ignore_index=True)
+    tables.write(gathered, table)
+    return gathered
+
+
+def members(bench: Bench) -> dict[str, pd.DataFrame]:
+    """The valid tables among the ensemble's members, by name, in the config's order."""
+    return dict(_members(bench))
+
+
+def _members(bench: Bench) -> Iterator[tuple[str, pd.DataFrame]]:
+    for name in bench.config.ensemble.weights:
+        path = bench.config.table_path(name, bench.run)
+        if path.is_file():
+            yield name, tables.read(path)
+
+
+def fuse(bench: Bench, rankings: dict[str, pd.DataFrame], boosted: bool = True) -> pd.DataFrame:
+    """The members' rank fusion, with the config's unseen boost, as a ranking table."""
+    settings = bench.config.ensemble
+    fused = fusion.fuse(rankings, settings.weights)
+    seen = bench.competition.seen
+    if boosted and settings.unseen_boost is not None:
+        fused = fusion.boost_unseen(fused, seen, settings.unseen_boost)
+    elif boosted and settings.unseen_share is not None:
+        fused = fusion.boost_unseen(fused, seen, fusion.factor_for_share(fused, seen, settings.unseen_share))
+    return fusion.to_table(fused)
+
+
+def ensemble(bench: Bench) -> pd.DataFrame:
+    """Fuses the members that are there, writes `ranking-ensemble.parquet` and replaces submission.csv."""
+    with ledger.phase(bench.run, "ensemble", "fuse"):
+        rankings = members(bench)
+        if not rankings:
+            names = ", ".join(bench.config.ensemble.weights)
+            raise StageError(f"{bench.run}: no table of {names} is there to fuse; run retrieve.ipynb first")
+        table = fuse(bench, rankings)
+        tables.write(table, bench.run / ENSEMBLE)
+        write_submission(bench, table)
+    return table
+
+
+def write_submission(bench: Bench, table: pd.DataFrame) -> None:
+    """submission.csv from a ranking: a row short of 25 is filled from its candidates, then from submission zero."""
+    zero_path = bench.run / zero.FILE
+    filler = submission.read(zero_path) if zero_path.is_file() else {}
+    lists = [_ids(ranking) for ranking in (table, *members(bench).values())]
+    rows = {}
+    for query_id in bench.competition.test["query_id"]:
+        rest = [*(ids.get(query_id, []) for ids in lists[1:]), filler.get(query_id, []), list(bench.competition.names)]
+        rows[query_id] = fusion.fill(lists[0].get(query_id, []), *rest, length=submission.ROW_LENGTH)
+    submission.write(rows, bench.run / "submission.csv")
+
+
+def _ids(table: pd.DataFrame) -> dict[str, list[int]]:
+    return {str(query): ids.tolist() for query, ids in table.groupby("query_id", sort=False)["misconception_id"]}

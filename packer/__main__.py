@@ -1,0 +1,27 @@
+"""`python -m packer`: the commands that run where there is an internet."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def main() -> None:
+    """What the kernel needs, proved before it is pushed."""
+
+
+@app.command()
+def notebooks(folder: Annotated[Path, typer.Argument(help="folder of the notebooks")] = Path("notebooks")) -> None:
+    """Checks that every notebook is valid, carries no outputs and keeps its parameters cell."""
+    from packer.notebooks import problems
+
+    found = problems(folder)
+    for problem in found:
+        typer.echo(problem, err=True)
+    raise typer.Exit(1 if found else 0)
+
+
+app()

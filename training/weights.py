@@ -1,0 +1,120 @@
+"""The config's numbers (blend weights, gate, fusion weights, boost), fitted on folds of the train part.
+
+Each fold's adapters are trained on that fold's train part alone, so what is fitted has never been
+trained on, and about as much of it is unseen as in the competition's hidden test.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cascade import config as configs
+from cascade import data, fusion, metrics, tables
+from cascade.config import Config, NeighboursPart
+from cascade.data import Competition
+from cascade.folds import write_folds
+from cascade.rerankers.cross_encoder import CrossEncoderReranker
+from cascade.retrievers.blend import Blend
+from training import cross_encoder, retriever
+
+UNSEEN = 0.6
+TFIDF = (0.0, 0.25, 0.5, 0.75, 1.0)
+NEIGHBOURS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+GATES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
+FUSION = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+BOOSTS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
+
+
+@dataclass
+class Fold:
+    """What is needed of a fold once its models have run: scores by part, then rankings."""
+
+    competition: Competition
+    parts: dict[str, np.ndarray]
+    neighbours: dict[float, np.ndarray]
+    blend: pd.DataFrame | None = None
+    ranking: pd.DataFrame | None = None
+
+    def score(self, table: pd.DataFrame) -> float:
+        assert self.competition.labels is not None
+        return metrics.map_at(metrics.ranks_of_labels(table, self.competition.labels))
+
+    def ranked(self, scores: np.ndarray, top_k: int) -> pd.DataFrame:
+        ids = self.competition.misconceptions["misconception_id"].to_numpy()
+        return tables.from_matrix(self.competition.test["query_id"].tolist(), ids, scores, top_k)
+
+
+def fit(config_path: Path, folder: Path, scratch: Path, count: int) -> str:
+    """The lines to put into the config, with the MAP@25 each choice reached on the folds."""
+    config = configs.load(config_path)
+    retrieval, pipeline = config.retrieval[0], config.pipeline[0]
+    made = []
+    for path in write_folds(folder, scratch / "folds", count, UNSEEN, seed=0):
+        adapters = (path / "adapters").resolve()
+        own = config.model_copy(update={"adapters": str(adapters)})
+        print(f"{path}: training its adapters")
+        retriever.train(path, adapters / "retriever-minilm")
+        cross_encoder.train(path, own, adapters / "cross-encoder-minilm")
+        made.append((own, _scored(path, own)))
+    folds = [fold for _, fold in made]
+    tfidf, neighbours, gate = best(
+        itertools.product(TFIDF, NEIGHBOURS, GATES),
+        lambda c: _mean(f.score(_blend(f, c[0], c[1], c[2])) for f in folds),
+    )
+    for own, fold in made:
+        fold.blend = _blend(fold, tfidf, neighbours, gate, retrieval.top_k)
+        reranker = CrossEncoderReranker(pipeline, own)
+        fold.ranking = pd.concat(reranker.rerank(fold.competition.test, fold.blend, fold.competition))
+    weight, boost = best(itertools.product(FUSION, BOOSTS), lambda c: _mean(_ensemble(f, c[0], c[1]) for f in folds))
+    return "\n".join(
+        [
+            f"dense weight 1, tfidf weight {tfidf}, neighbours weight {neighbours}, gate {gate}:"
+            f" MAP@25 {_mean(f.score(f.blend) for f in folds if f.blend is not None):.4f}",
+            f"cross-encoder alone: MAP@25 {_mean(f.score(f.ranking) for f in folds if f.ranking is not None):.4f}",
+            f"ensemble: retrieval weight 1, cross-encoder weight {weight}, unseen_boost {boost}:"
+            f" MAP@25 {_mean(_ensemble(f, weight, boost) for f in folds):.4f}"
+            f" (without boost {_mean(_ensemble(f, weight, 1.0) for f in folds):.4f})",
+        ]
+    )
+
+
+def _scored(path: Path, config: Config) -> Fold:
+    competition = data.read(path)
+    retrieval = config.retrieval[0]
+    blend = Blend(retrieval, config)
+    fold = Fold(competition, {}, {})
+    for part in retrieval.retriever:
+        if isinstance(part, NeighboursPart):
+            for gate in GATES:
+                gated = part.model_copy(update={"gate": gate})
+                fold.neighbours[gate] = blend.part_scores(gated, competition.test, competition)
+        else:
+            fold.parts[part.kind] = blend.part_scores(part, competition.test, competition)
+    return fold
+
+
+def _blend(fold: Fold, tfidf: float, neighbours: float, gate: float, top_k: int = 25) -> pd.DataFrame:
+    scores = fold.parts["dense"] + tfidf * fold.parts["tfidf"] + neighbours * fold.neighbours[gate]
+    return fold.ranked(scores, top_k)
+
+
+def _ensemble(fold: Fold, weight: float, boost: float) -> float:
+    """MAP@25 of the fold's retrieval (weight 1) fused with its cross-encoder's ranking."""
+    assert fold.blend is not None and fold.ranking is not None
+    fused = fusion.fuse({"r": tables.cut(fold.blend, 25), "c": fold.ranking}, {"r": 1.0, "c": weight})
+    return fold.score(fusion.to_table(fusion.boost_unseen(fused, fold.competition.seen, boost)))
+
+
+def best(choices: Iterable[tuple[float, ...]], value: Callable[[tuple[float, ...]], float]) -> tuple[float, ...]:
+    """The choice of highest value; the first of equals."""
+    return max(choices, key=value)
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
