@@ -59,7 +59,7 @@ def evaluate(
     config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
     data: Annotated[Path, typer.Option(help="a folder with labels in train.csv")] = Path("sample"),
     out: Annotated[Path, typer.Option(help="folder for folds, evaluate.csv, evaluate.png")] = Path("build/evaluate"),
-    folds: Annotated[int, typer.Option(min=2)] = 3,
+    folds: Annotated[int, typer.Option(min=0, help="0: score the folder's own test by test_labels.csv")] = 3,
     questions: Annotated[int | None, typer.Option(help="at most so many test questions a fold")] = None,
     unseen: Annotated[float, typer.Option(help="share of unseen labels in each test", min=0, max=1)] = 0.6,
     seed: Annotated[int, typer.Option()] = 0,

@@ -20,8 +20,11 @@ from typing import Any
 import nbformat
 import pandas as pd
 
-from cascade import ledger, metrics, processes, stages, submission, tables, zero
+from cascade import config as configs
+from cascade import data as csvs
+from cascade import ledger, metrics, models, processes, stages, submission, tables, zero
 from cascade.errors import CascadeError, StageError, TableError, nearest
+from cascade.kernel import is_rerun
 from cascade.stages import Bench
 
 GRACE = 5.0  # seconds between the moment a stage should stop by itself and the moment it is ended
@@ -117,13 +120,16 @@ def conduct(config: Path, data: Path, out: Path, notebooks: Path, deadline: floa
     start = time.time()
     processes.become_subreaper()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    bench = _open(config, data, out)
+    bench = Bench(configs.load(config), csvs.read(data), out)
     if deadline is None:
         deadline = start + bench.config.time.limit - bench.config.time.reserve
     plan = planned(bench)
     common = {"config": str(config.resolve()), "data": str(data.resolve()), "run": str(out.resolve())}
     for stage in plan:
         check_parameters(notebooks / stage.notebook, {**common, "deadline": 0.0, **stage.parameters})
+    if not is_rerun():  # there a model that is missing costs the stages that want it, and no more
+        models.check(bench.config)
+    out.mkdir(parents=True, exist_ok=True)
     _clear(bench)
     zero.write(data, out)
     ledger.record(out, "zero", ledger.STAGE, start, time.time(), status="ok", queries=len(bench.competition.test))
@@ -132,16 +138,6 @@ def conduct(config: Path, data: Path, out: Path, notebooks: Path, deadline: floa
     _say("submission zero", time.time() - start, _score(bench))
     results = [_run_stage(bench, stage, notebooks, common, deadline) for stage in plan]
     return _verdict(bench, results, time.time() - start)
-
-
-def _open(config: Path, data: Path, out: Path) -> Bench:
-    """A bench whose run folder is made only once config and data have proved right."""
-    from cascade import config as configs
-    from cascade import data as csvs
-
-    bench = Bench(configs.load(config), csvs.read(data), out)
-    out.mkdir(parents=True, exist_ok=True)
-    return bench
 
 
 def _clear(bench: Bench) -> None:

@@ -171,9 +171,9 @@ def load(path: Path) -> Config:
         raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}; correct it there") from error
+    if "path" in raw:  # the one field that no file may set
+        raise ConfigError(f"{path}: unknown key 'path'; remove or correct it")
     try:
-        if "path" in raw:  # the one field that no file may set
-            raise ConfigError(f"{path}: unknown key 'path'; remove or correct it")
         return Config.model_validate({**raw, "path": path})
     except ValidationError as error:
         raise ConfigError(f"{path}: {_explain(error)}") from error
@@ -203,7 +203,7 @@ def _explain(error: ValidationError) -> str:
         return f"{where}{key}: {first['msg'].removeprefix('Value error, ')}"
     if type_ == "list_type" and isinstance(first["input"], dict):
         return f"{where}{key} is one table, not a list of them; write its heading in double brackets"
-    if type_ in ("model_type", "dict_type"):
+    if type_ in ("model_type", "model_attributes_type", "dict_type"):
         mend = "it should be a table of keys and values"
     elif type_ == "string_pattern_mismatch":  # only names have a pattern
         mend = "a name is made of a-z, 0-9 and hyphens"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,8 @@ from rich.table import Table
 from cascade import config as configs
 from cascade import data as csvs
 from cascade import fusion, metrics, stages, tables
-from cascade.config import DensePart, Part, Pipeline
+from cascade.config import Config, DensePart, Part, Pipeline
+from cascade.errors import DataError
 from cascade.folds import write_folds
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from cascade.retrievers.blend import Blend
@@ -28,29 +29,41 @@ DEPTH = 100  # how deep every list is ranked, for recall@100
 
 
 def evaluate(config: Path, data: Path, out: Path, folds: int, questions: int | None, unseen: float, seed: int) -> None:
-    """Writes evaluate.csv and evaluate.png under `out`, and prints the table: means over all folds' queries."""
+    """Writes evaluate.csv and evaluate.png under `out` and prints the table.
+
+    Validates on `folds` folds of `data`/train.csv, or with 0 on its own test.csv and test_labels.csv.
+    """
     settings = configs.load(config)
-    console = Console(width=150)
+    console = Console(width=max(120, Console().width))
+    folders = write_folds(data, out / "folds", folds, unseen, seed, questions) if folds else [data]
     rows: list[dict[str, object]] = []
-    for folder in write_folds(data, out / "folds", folds, unseen, seed, questions):
-        competition = csvs.read(folder)
-        labels = competition.labels
-        assert labels is not None
-        labelled = competition.test["query_id"].isin(labels["query_id"])
-        competition = replace(competition, test=competition.test[labelled].reset_index(drop=True))
-        with console.status(f"{folder.name}: {labelled.sum()} queries"):
-            for system, table, seconds in systems(Bench(settings, competition, folder)):
-                row = metrics.report(table, labels, competition.seen)
-                seen = labels["misconception_id"].isin(competition.seen)
-                counts = {"queries": len(seen), "seen": int(seen.sum()), "unseen": int((~seen).sum())}
-                rows.append({"fold": folder.name, "system": system, **row, "seconds": seconds, **counts})
-                console.print(f"{folder.name}  {system:<28} MAP@25 {row['map']:.4f}  {seconds:6.1f} s")
+    for folder in folders:
+        tables_folder = out / "tables" / folder.name
+        tables_folder.mkdir(parents=True, exist_ok=True)
+        for row in measure(settings, folder, tables_folder):
+            rows.append({"fold": folder.name, **row})
+            console.print(f"{folder.name}  {row['system']:<28} MAP@25 {row['map']:.4f}  {row['seconds']:6.1f} s")
     table = pd.DataFrame(rows)
     table.to_csv(out / "evaluate.csv", index=False)
     means = summarise(table)
-    console.print(as_rich(means, f"{data}: {folds} folds, {unseen:.0%} of the pairs unseen"))
+    pairs = f"{means['queries'].iloc[0]} pairs, {means['unseen'].iloc[0] / means['queries'].iloc[0]:.0%} unseen"
+    console.print(as_rich(means, f"{data}: {f'{folds} folds' if folds else 'its own test'}, {pairs}"))
     draw(means, out / "evaluate.png")
     console.print(f"{out / 'evaluate.csv'}  {out / 'evaluate.png'}")
+
+
+def measure(config: Config, folder: Path, run: Path) -> Iterator[dict[str, Any]]:
+    """One row a system on the labelled test of `folder`: its name, `metrics.report`, seconds, and the pairs counted."""
+    competition = csvs.read(folder)
+    labels = competition.labels
+    if labels is None:
+        raise DataError(f"{folder}: has no test_labels.csv to score by; add it, or evaluate on folds of train.csv")
+    labelled = competition.test["query_id"].isin(labels["query_id"])
+    competition = replace(competition, test=competition.test[labelled].reset_index(drop=True))
+    seen = labels["misconception_id"].isin(competition.seen)
+    counts = {"queries": len(seen), "seen": int(seen.sum()), "unseen": int((~seen).sum())}
+    for system, table, seconds in systems(Bench(config, competition, run)):
+        yield {"system": system, **metrics.report(table, labels, competition.seen), "seconds": seconds, **counts}
 
 
 def systems(bench: Bench) -> Iterator[tuple[str, pd.DataFrame, float]]:
@@ -135,7 +148,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
                 weight = rows[next((part for part in ("unseen", "seen") if column.endswith(f"_{part}")), "queries")]
                 known = rows[column].notna() & (weight > 0)
                 row[column] = float(np.average(rows[column][known], weights=weight[known])) if known.any() else np.nan
-        means[system] = {**row, "seconds": float(rows["seconds"].sum()), "queries": int(rows["queries"].sum())}
+        means[system] = {**row, "seconds": float(rows["seconds"].sum()), **rows[["queries", "seen", "unseen"]].sum()}
     return pd.DataFrame.from_dict(means, orient="index")
 
 

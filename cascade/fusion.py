@@ -16,17 +16,18 @@ def fuse(rankings: Mapping[str, pd.DataFrame], weights: Mapping[str, float]) -> 
     An entry that a ranking lacks adds nothing. Ties go by the rank in the first ranking, then
     the next (absent is last), then by id. The 7th place's ensemble, with weights.
     """
-    places = range(len(rankings))  # as column names: a ranking may be called "score"
+    places = [f"_{place}" for place in range(len(rankings))]  # no names: a ranking may be called "score"
     parts = [
         table[["query_id", "misconception_id", "rank"]]
         .rename(columns={"rank": place})
         .set_index(["query_id", "misconception_id"])
-        for place, table in enumerate(rankings.values())
+        for place, table in zip(places, rankings.values(), strict=True)
     ]
     joined = pd.concat(parts, axis=1).reset_index()
-    score = sum((weights[name] / joined[place]).fillna(0.0) for place, name in enumerate(rankings))
+    # Rounded, so that what is equal in exact arithmetic (1/10 + 1/15 = 1/6) is a tie.
+    score = joined[places].rdiv([weights[name] for name in rankings]).sum(axis=1).round(12)
     query_order = {query: place for place, query in enumerate(_query_order(rankings))}
-    joined = joined.assign(score=score.round(12), _query=joined["query_id"].map(query_order))
+    joined = joined.assign(score=score, _query=joined["query_id"].map(query_order))
     keys = ["_query", "score", *places, "misconception_id"]
     joined = joined.sort_values(keys, ascending=[True, False, *[True] * len(places), True], kind="stable")
     return joined[["query_id", "misconception_id", "score"]].reset_index(drop=True)

@@ -71,6 +71,15 @@ def adapter_path(encoder: Encoder, config: Config) -> Path | None:
     return folder
 
 
+def check(config: Config) -> None:
+    """ModelError where a model or adapter that the config names is missing or is not what it claims to be."""
+    parts = [part for retrieval in config.retrieval for part in retrieval.retriever]
+    for encoder in (*parts, *config.pipeline):
+        if isinstance(encoder, Encoder):
+            model_path(encoder.model, config.path.parent)
+            adapter_path(encoder, config)
+
+
 def fingerprint(folder: Path, adapter: Path | None) -> str:
     """A name for the weights, which changes when they do; part of the key of what is cached."""
     digest = hashlib.sha256()

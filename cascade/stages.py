@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,15 +56,23 @@ def retrieve(bench: Bench, retrieval: str) -> pd.DataFrame:
 
 def candidates(bench: Bench, name: str) -> pd.DataFrame:
     """The table of retrieval or pipeline `name`; what it lacks, queries or all, is read from its own input."""
-    path = bench.config.table_path(name, bench.run)
     if any(name == retrieval.name for retrieval in bench.config.retrieval):
-        return tables.read(path)
+        return tables.read(bench.config.table_path(name, bench.run))
     below = candidates(bench, bench.config.pipeline_named(name).candidates)
-    if not path.is_file():
+    own = _if_valid(bench, name)
+    if own is None:
         return below
-    own = tables.read(path)
-    absent = below[~below["query_id"].isin(own["query_id"])]
-    return pd.concat([own, absent], ignore_index=True)
+    return pd.concat([own, below[~below["query_id"].isin(own["query_id"])]], ignore_index=True)
+
+
+def _if_valid(bench: Bench, name: str) -> pd.DataFrame | None:
+    """The table of that name, None where it is not there or, said aloud, where it is broken."""
+    path = bench.config.table_path(name, bench.run)
+    try:
+        return tables.read(path) if path.is_file() else None
+    except TableError as error:
+        print(f"left out: {error}")
+        return None
 
 
 def rerank(bench: Bench, pipeline: str) -> pd.DataFrame:
@@ -118,14 +125,8 @@ def gather(table: Path) -> pd.DataFrame:
 
 def members(bench: Bench) -> dict[str, pd.DataFrame]:
     """The valid tables among the ensemble's members, by name, in the config's order."""
-    return dict(_members(bench))
-
-
-def _members(bench: Bench) -> Iterator[tuple[str, pd.DataFrame]]:
-    for name in bench.config.ensemble.weights:
-        path = bench.config.table_path(name, bench.run)
-        if path.is_file():
-            yield name, tables.read(path)
+    found = {name: _if_valid(bench, name) for name in bench.config.ensemble.weights}
+    return {name: table for name, table in found.items() if table is not None}
 
 
 def fuse(bench: Bench, rankings: dict[str, pd.DataFrame], boosted: bool = True) -> pd.DataFrame:
@@ -156,12 +157,14 @@ def ensemble(bench: Bench) -> pd.DataFrame:
 def write_submission(bench: Bench, table: pd.DataFrame) -> None:
     """submission.csv from a ranking: a row short of 25 is filled from its candidates, then from submission zero."""
     zero_path = bench.run / zero.FILE
-    filler = submission.read(zero_path) if zero_path.is_file() else {}
-    lists = [_ids(ranking) for ranking in (table, *members(bench).values())]
+    retrieved = [_if_valid(bench, retrieval.name) for retrieval in bench.config.retrieval]
+    given = [*members(bench).values(), *(ranking for ranking in retrieved if ranking is not None)]
+    lists = [_ids(ranking) for ranking in (table, *given)]
+    lists.append(submission.read(zero_path) if zero_path.is_file() else {})
     rows = {}
     for query_id in bench.competition.test["query_id"]:
-        rest = [*(ids.get(query_id, []) for ids in lists[1:]), filler.get(query_id, []), list(bench.competition.names)]
-        rows[query_id] = fusion.fill(lists[0].get(query_id, []), *rest, length=submission.ROW_LENGTH)
+        first, *others = (ids.get(query_id, []) for ids in lists)
+        rows[query_id] = fusion.fill(first, *others, list(bench.competition.names), length=submission.ROW_LENGTH)
     submission.write(rows, bench.run / "submission.csv")
 
 

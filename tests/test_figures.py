@@ -60,7 +60,7 @@ def test_every_figure_draws_and_says_where_labels_lack(competition: Competition)
     assert list(metrics.columns) == ["MAP@25", "MAP@25 seen", "MAP@25 unseen", "recall@25", "recall@100"]
     assert metrics.notna().to_numpy().all() == has_labels
     if has_labels:
-        assert metrics.loc["before"].tolist() == [0.5, 1.0, 0.25, 0.667, 0.667]
+        assert list(metrics.loc["before"]) == [0.5, 1.0, 0.25, 0.667, 0.667]
     else:
         assert metrics.isna().to_numpy().all()
 

@@ -1,0 +1,112 @@
+"""`python -m tests.bench`: the figures the README gives, as `name value unit` lines and in build/bench.json.
+
+Speed is told by ratios within one run; seconds are of this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import nbformat
+import numpy as np
+import pandas as pd
+import torch
+import typer
+
+from cascade import config as configs
+from cascade import data, ledger, models, tables
+from cascade.evaluate import measure
+from cascade.paths import ROOT
+from cascade.rerankers.cross_encoder import CrossEncoderReranker
+from sample.generate.dataset import generate
+
+BUILD = ROOT / "build" / "bench"
+CONFIG = ROOT / "configs" / "sample.toml"
+Figures = Iterator[tuple[str, float, str]]
+
+
+def orchestration() -> Figures:
+    """The default run: how long, how much memory, and how much of it is not the notebooks' cells."""
+    out = BUILD / "run"
+    start = time.time()
+    command = [sys.executable, "-m", "cascade", "run", "--config", str(CONFIG), "--data", "sample", "--out", str(out)]
+    subprocess.run(command, check=True, cwd=ROOT)
+    total = time.time() - start
+    entries = [entry for entry in ledger.read(out) if entry["phase"] == ledger.STAGE]
+    overheads = []
+    for entry in entries[1:]:
+        cells = nbformat.read(out / "notebooks" / f"{entry['stage']}.ipynb", as_version=4).cells
+        work = sum(cell.metadata.papermill.duration or 0.0 for cell in cells if cell.cell_type == "code")
+        overheads.append(entry["end"] - entry["start"] - work)
+    yield "run", total, "s"
+    yield "run_peak_memory", max(entry.get("peak_memory_mb", 0.0) for entry in entries) / 1000, "GB"
+    yield "orchestration_per_stage_mean", sum(overheads) / len(overheads), "s"
+    yield "orchestration_per_stage_max", max(overheads), "s"
+    yield "orchestration_share_of_run", sum(overheads) / total, "ratio"
+
+
+def quality() -> Figures:
+    """The ensemble with boost against the best single list, on the committed sample and on another seed's."""
+    other = BUILD / "sample-2"
+    generate(other, seed=2)
+    for name, folder in (("sample", ROOT / "sample"), ("second_sample", other)):
+        run = BUILD / f"quality-{name}"
+        run.mkdir(parents=True, exist_ok=True)
+        rows = pd.DataFrame(measure(configs.load(CONFIG), folder, run)).set_index("system")
+        fused = rows.loc["ensemble + boost", "map"]
+        single = rows[~rows.index.str.startswith("ensemble") & ~rows.index.str.contains(r"\+")]["map"].max()
+        yield f"{name}_map", float(fused), "MAP@25"
+        yield f"{name}_ensemble_to_best_single", float(fused / single), "ratio"
+
+
+def precision() -> Figures:
+    """The cross-encoder in the precision chosen for this CPU against float32, on the same pairs."""
+    config, competition = configs.load(CONFIG), data.read(ROOT / "sample")
+    pipeline = config.pipeline[0]
+    ids = competition.misconceptions["misconception_id"].to_numpy()
+    queries = competition.test.head(20)
+    scores = np.random.default_rng(0).random((len(queries), len(ids)), dtype=np.float32)
+    given = tables.from_matrix(queries["query_id"].tolist(), ids, scores, pipeline.top_k)
+    seconds = {}
+    for dtype in dict.fromkeys((torch.float32, models.dtype("cpu"))):
+        reranker = CrossEncoderReranker(pipeline, config)
+        reranker.model.to(dtype)
+        start = time.perf_counter()
+        list(reranker.rerank(queries, given, competition))
+        seconds[dtype] = time.perf_counter() - start
+    yield "cross_encoder_pairs_per_second", len(given) / seconds[models.dtype("cpu")], "1/s"
+    yield "cross_encoder_chosen_precision_speedup", seconds[torch.float32] / seconds[models.dtype("cpu")], "ratio"
+
+
+ALL: dict[str, Callable[[], Figures]] = {
+    "orchestration": orchestration,
+    "quality": quality,
+    "precision": precision,
+}
+
+
+def main(only: Annotated[str | None, typer.Option(help=f"one of {', '.join(ALL)}")] = None) -> None:
+    """Measures, prints and writes build/bench.json."""
+    if only is not None and only not in ALL:
+        raise typer.BadParameter(f"'{only}' is none of {', '.join(ALL)}")
+    shutil.rmtree(BUILD, ignore_errors=True)
+    BUILD.mkdir(parents=True)
+    figures: dict[str, float] = {}
+    for name, measured in ALL.items():
+        if only in (None, name):
+            for figure, value, unit in measured():
+                figures[figure] = round(value, 4)
+                print(f"{figure} {value:.4g} {unit}", flush=True)
+    path = ROOT / "build" / "bench.json"
+    Path(path).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

