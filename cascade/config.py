@@ -39,18 +39,18 @@ class Encoder(Table):
 
     model: str
     adapter: str | None = None
-    batch_size: int = Field(64, gt=0)
-    max_length: int | None = Field(None, gt=8)
+    batch_size: int = Field(default=64, gt=0)
+    max_length: int | None = Field(default=None, gt=8)
 
 
 class TfidfPart(Table):
     kind: Literal["tfidf"]
-    weight: float = Field(1.0, ge=0)
+    weight: float = Field(default=1.0, ge=0)
 
 
 class DensePart(Encoder):
     kind: Literal["dense"]
-    weight: float = Field(1.0, ge=0)
+    weight: float = Field(default=1.0, ge=0)
     query_prompt: str = ""
     passage_prompt: str = ""
 
@@ -59,10 +59,10 @@ class NeighboursPart(Encoder):
     """`gate`: the cosine similarity above which a labelled train query may speak for its misconception."""
 
     kind: Literal["neighbours"]
-    weight: float = Field(1.0, ge=0)
+    weight: float = Field(default=1.0, ge=0)
     query_prompt: str = ""
-    gate: float = Field(0.7, ge=-1, lt=1)
-    top_n: int = Field(20, gt=0)
+    gate: float = Field(default=0.7, ge=-1, lt=1)
+    top_n: int = Field(default=20, gt=0)
 
 
 Part = Annotated[TfidfPart | DensePart | NeighboursPart, Field(discriminator="kind")]
@@ -72,7 +72,7 @@ class Retrieval(Table):
     """A weighted blend of retrievers: one table of candidates."""
 
     name: Name
-    top_k: int = Field(100, ge=25)
+    top_k: int = Field(default=100, ge=25)
     limit: Seconds | None = None
     retriever: list[Part] = Field(min_length=1)
 
@@ -83,9 +83,9 @@ class CrossEncoderPipeline(Encoder):
     name: Name
     kind: Literal["cross-encoder"]
     candidates: str
-    top_k: int = Field(25, gt=0)
+    top_k: int = Field(default=25, gt=0)
     limit: Seconds | None = None
-    chunk: int = Field(64, gt=0, description="queries whose scores are on disk before the next are begun")
+    chunk: int = Field(default=64, gt=0, description="queries whose scores are on disk before the next are begun")
 
 
 Pipeline = CrossEncoderPipeline
@@ -95,8 +95,8 @@ class Ensemble(Table):
     """Rank fusion: `weights` over names of pipelines and retrievals; ties go by the order they stand in."""
 
     weights: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
-    unseen_boost: float | None = Field(None, gt=0)
-    unseen_share: float | None = Field(None, ge=0, le=1)
+    unseen_boost: float | None = Field(default=None, gt=0)
+    unseen_share: float | None = Field(default=None, ge=0, le=1)
 
     @model_validator(mode="after")
     def one_boost(self) -> Ensemble:
@@ -114,8 +114,8 @@ class Config(Table):
     """A whole run. `path` is the file it was read from; relative paths in it start at that file's folder."""
 
     time: Time = Time()
-    devices: list[str] | None = Field(None, min_length=1, description="default: every visible GPU, else the CPU")
-    adapters: str = Field("adapters", description="the folder of LoRA adapters")
+    devices: list[str] | None = Field(default=None, min_length=1, description="default: every visible GPU, else the CPU")
+    adapters: str = Field(default="adapters", description="the folder of LoRA adapters")
     retrieval: list[Retrieval] = Field(min_length=1)
     pipeline: list[Pipeline] = Field(default_factory=list)
     ensemble: Ensemble

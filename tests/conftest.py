@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.runs import Run, small_run
 
 MISCONCEPTIONS = 30
 QUESTION_HEADER = [
@@ -60,7 +63,9 @@ def drop_column(path: Path, column: str) -> None:
 
 def question(id_: str, right: str) -> list[str]:
     number = int(id_)
-    text = f"Add the fractions.\nWhat is \\( \\frac{{1}}{{{number}}} + \\frac{{2}}{{{number}}} \\), in words, “and” why?"
+    text = (
+        f"Add the fractions.\nWhat is \\( \\frac{{1}}{{{number}}} + \\frac{{2}}{{{number}}} \\), in words, “and” why?"
+    )
     answers = [f"\\( {number + step} \\)" for step in range(4)]
     return [id_, str(number % 3), f"Add fractions {number % 3}", "7", "Fractions, Decimals", right, text, *answers]
 
@@ -78,3 +83,12 @@ def folder(tmp_path: Path) -> Path:
     labels = [[id_, *labels] for id_, (_, labels) in TEST.items()]
     write_rows(data / "test_labels.csv", [["QuestionId", *LABEL_HEADER], *labels])
     return data
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """A small run of the conductor in a folder of its own; whatever of it is still alive afterwards is ended."""
+    made = small_run(tmp_path)
+    yield made
+    for process in made.survivors():
+        process.kill()

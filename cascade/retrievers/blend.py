@@ -49,7 +49,7 @@ class Blend:
         n_columns = len(competition.misconceptions)
         if train.empty:
             return np.zeros((len(texts), n_columns), dtype=np.float32)
-        labelled = embedder.embed_cached(data.query_texts(train), part.query_prompt)
+        labelled = embedder.embed(data.query_texts(train), part.query_prompt)
         similarities, neighbours = nearest(embedder.embed(texts, part.query_prompt), labelled, part.top_n)
         column = pd.Series(range(n_columns), index=competition.misconceptions["misconception_id"])
         columns = train["misconception_id"].map(column).to_numpy()

@@ -44,7 +44,7 @@ class Embedder:
             self._model = model.eval()
         return self._model
 
-    def embed(self, texts: Sequence[str], prompt: str) -> np.ndarray:
+    def encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
         """Unit vectors, float32 [n_texts, n_dimensions]."""
         distinct = list(dict.fromkeys(texts))  # pairs of one question repeat in the neighbours' texts
         vectors = self.model.encode(
@@ -59,8 +59,11 @@ class Embedder:
         found: np.ndarray = np.asarray(vectors, dtype=np.float32)[[place[text] for text in texts]]
         return found
 
-    def embed_cached(self, texts: Sequence[str], prompt: str) -> np.ndarray:
-        """As `embed`, kept on disk under a key made of the weights, the settings and the texts."""
+    def embed(self, texts: Sequence[str], prompt: str) -> np.ndarray:
+        """As `encode`, kept on disk under a key made of the weights, the settings and the texts.
+
+        The dense part and the neighbours ask for the same queries; a second run asks for everything again.
+        """
         key = hashlib.sha256(models.fingerprint(self.folder, self.adapter).encode())
         key.update(repr((prompt, self.part.max_length, str(self.precision), list(texts))).encode())
         path = cache_folder() / f"{key.hexdigest()}.npy"
@@ -70,7 +73,7 @@ class Embedder:
                 return vectors
             except (OSError, ValueError, EOFError):  # torn by a kill or a full disk: made anew
                 path.unlink(missing_ok=True)
-        vectors = self.embed(texts, prompt)
+        vectors = self.encode(texts, prompt)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f".{path.name}.{os.getpid()}.npy")
@@ -91,7 +94,7 @@ def nearest(queries: np.ndarray, passages: np.ndarray, top_k: int) -> tuple[np.n
 
 def dense_scores(embedder: Embedder, part: DensePart, texts: Sequence[str], names: Sequence[str]) -> np.ndarray:
     """Cosine similarity of every query text with every misconception name: float32 [n_queries, n_misconceptions]."""
-    passages = embedder.embed_cached(names, part.passage_prompt)
+    passages = embedder.embed(names, part.passage_prompt)
     scores, indices = nearest(embedder.embed(texts, part.query_prompt), passages, len(names))
     matrix = np.empty_like(scores)
     np.put_along_axis(matrix, indices, scores, axis=1)
