@@ -165,12 +165,21 @@ def _run_stage(bench: Bench, stage: Stage, notebooks: Path, common: dict[str, st
     ]  # fmt: skip
     environment = {name: value for name, value in os.environ.items() if name not in REMOVED} | SET
     gpu_before = processes.gpu_memory_used_mb()
-    print(f"▶ {stage.name}", flush=True)
-    outcome = processes.run(command, log, environment, until)
+    outcome = processes.run(command, log, environment, until, lambda seconds: _show_progress(stage, seconds, log))
     processes.wait_for_gpu_memory(gpu_before)
     result = Result(stage, outcome.seconds, _why_failed(outcome, log, until - start))
     _judge(stage, result)
     return _finish(bench, result, start, outcome.peak_memory_mb)
+
+
+def _show_progress(stage: Stage, seconds: float, log: Path) -> None:
+    """One line that is written over: what the stage last said. Only where a person looks at a terminal."""
+    if sys.stdout.isatty():
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 2000))
+            said = file.read().decode(errors="replace").replace("\r", "\n").strip().splitlines()
+        line = f"▶ {stage.name:<20} {seconds:6.1f} s  {said[-1].strip() if said else ''}"
+        print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
 
 
 def _why_failed(outcome: processes.Outcome, log: Path, limit: float) -> str | None:
@@ -235,6 +244,8 @@ def _say(name: str, seconds: float, score: str, failure: str | None = None, peak
     mark, state = (
         ("✗", f"FAILED: {failure}") if failure else ("✓", f"{peak_memory_mb:.0f} MB" if peak_memory_mb else "")
     )
+    if sys.stdout.isatty():
+        print("\r\x1b[K", end="")  # over the progress line
     print("  ".join(filter(None, [f"{mark} {name:<20} {seconds:6.1f} s", state, score])), flush=True)
 
 

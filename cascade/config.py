@@ -109,12 +109,20 @@ class Time(Table):
     limit: Seconds = 9 * 3600.0
     reserve: Seconds = 600.0
 
+    @model_validator(mode="after")
+    def something_is_left(self) -> Time:
+        if self.reserve >= self.limit:
+            raise ValueError("reserve leaves nothing of limit; lower it")
+        return self
+
 
 class Config(Table):
     """A whole run. `path` is the file it was read from; relative paths in it start at that file's folder."""
 
     time: Time = Time()
-    devices: list[str] | None = Field(default=None, min_length=1, description="default: every visible GPU, else the CPU")
+    devices: list[str] | None = Field(
+        default=None, min_length=1, description="default: every visible GPU, else the CPU"
+    )
     adapters: str = Field(default="adapters", description="the folder of LoRA adapters")
     retrieval: list[Retrieval] = Field(min_length=1)
     pipeline: list[Pipeline] = Field(default_factory=list)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class CascadeError(Exception):
-    """Anything the user can mend; the command line prints it as one line and exits with 1."""
+    """Anything the user can mend; the command line prints it as one line and exits with 2."""
 
 
 class ConfigError(CascadeError):

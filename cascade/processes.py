@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,10 +49,17 @@ class Outcome:
     peak_memory_mb: float
 
 
-def run(command: Sequence[str], log: Path, environment: Mapping[str, str], until: float | None) -> Outcome:
+def run(
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str],
+    until: float | None,
+    tick: Callable[[float], None] = lambda seconds: None,
+) -> Outcome:
     """Runs `command` with its output in `log`, until Unix time `until` at most, then ends the whole tree.
 
-    Must be called in a process of its own (the conductor's): it ends all descendants of the caller.
+    `tick` is called about once a second with the seconds so far. Must be called in a process of
+    its own (the conductor's): it ends all descendants of the caller.
     """
     start = time.time()
     peak = 0.0
@@ -70,6 +77,7 @@ def run(command: Sequence[str], log: Path, environment: Mapping[str, str], until
             while (code := process.poll()) is None and (until is None or time.time() < until):
                 if time.monotonic() - looked >= MEMORY_EVERY:
                     peak, looked = max(peak, tree_memory_mb()), time.monotonic()
+                    tick(time.time() - start)
                 time.sleep(POLL)
         finally:
             end_descendants()

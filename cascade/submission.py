@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cascade.errors import DataError, TableError
+from cascade.errors import TableError
 
 ROW_LENGTH = 25
 COLUMNS = ["QuestionId_Answer", "MisconceptionId"]
@@ -68,7 +68,7 @@ def check_against_sample(sample: Path, query_ids: Sequence[str]) -> list[str]:
             return [f"{sample.name}: columns are {list(expected.columns)}, not {COLUMNS}; check the competition's page"]
         differing = sorted(set(expected[COLUMNS[0]]) ^ set(query_ids))
     except ValueError as error:
-        raise DataError(f"{sample}: not a CSV table ({str(error).strip()}); export it again") from error
+        return [f"{sample.name}: not a CSV table ({str(error).strip()}); download it again"]
     if differing:
         return [f"{sample.name}: {len(differing)} rows differ from test.csv's, {differing[0]} first; check the folder"]
     return []

@@ -276,3 +276,10 @@ def test_stage_that_is_not_there_is_named(tmp_path: Path) -> None:
         loaded.retrieval_named("r22")
     with pytest.raises(ConfigError, match=r"no pipeline is called 'r1'.*; it has ce, ce2"):
         loaded.pipeline_named("r1")
+
+
+def test_a_reserve_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(WHOLE.replace('reserve = "10m"', 'reserve = "9h"'))
+    with pytest.raises(ConfigError, match="time: reserve leaves nothing of limit; lower it"):
+        config.load(path)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests.conftest import drop_column, read_rows, set_cell, write_rows
 
 from cascade import data
 from cascade.errors import DataError
+from tests.conftest import drop_column, read_rows, set_cell, write_rows
 
 Spoil = Callable[[Path], object]
 

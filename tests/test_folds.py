@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.conftest import read_rows, set_cell, write_rows
 
 from cascade import data
 from cascade.data import Competition
 from cascade.errors import DataError
 from cascade.folds import write_folds
+from tests.conftest import read_rows, set_cell, write_rows
 
 SAMPLE = Path(data.__file__).parents[1] / "sample"
 

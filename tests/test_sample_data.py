@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.conftest import read_rows
 
 import sample
 from cascade import data
 from sample.generate.dataset import generate
+from tests.conftest import read_rows
 
 assert sample.__file__ is not None
 COMMITTED = Path(sample.__file__).parent

@@ -1,0 +1,77 @@
+"""Starting, limiting and ending processes; waiting for GPU memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cascade import processes
+
+# A grandchild that has left its session, and whose parent is gone, is found and ended all the same.
+ORPHAN = """
+import os, sys, time
+from pathlib import Path
+from cascade import processes
+
+processes.become_subreaper()
+child = "import os, time\\nif os.fork() == 0:\\n    os.setsid()\\n    if os.fork() == 0:\\n        time.sleep(1000)\\n"
+outcome = processes.run([sys.executable, "-c", child + "time.sleep(1)"], Path(sys.argv[1]), os.environ, None)
+print(outcome.code, len(processes.psutil.Process().children(recursive=True)))
+"""
+
+
+def test_an_orphan_in_a_session_of_its_own_is_ended(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHAN, str(tmp_path / "log")], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["0", "0"]
+
+
+def test_a_process_is_ended_at_its_limit(tmp_path: Path) -> None:
+    script = (
+        "import os, sys, time; from pathlib import Path; from cascade import processes;"
+        "print(processes.run(['sleep', '100'], Path(sys.argv[1]), os.environ, time.time() + 0.5).code)"
+    )
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "log")], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "None"
+    assert time.monotonic() - start < 30
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program of that name on the PATH that answers with the lines of a file, one a call, the last for ever."""
+    answers = tmp_path / "answers"
+    script = tmp_path / "nvidia-smi"
+    script.write_text(
+        f"#!/bin/sh\nhead -n 1 {answers} | tr , '\\n'\n"
+        f'[ "$(wc -l < {answers})" -gt 1 ] && sed -i 1d {answers}\nexit 0\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    return answers
+
+
+def test_gpu_memory_is_summed_over_cards(nvidia_smi: Path) -> None:
+    nvidia_smi.write_text("300,450\n")
+    assert processes.gpu_memory_used_mb() == 750
+
+
+def test_it_waits_until_gpu_memory_is_free(nvidia_smi: Path) -> None:
+    nvidia_smi.write_text("14000,14000\n9000,200\n300,450\n")
+    processes.wait_for_gpu_memory(before=700)
+    assert nvidia_smi.read_text() == "300,450\n"
+
+
+def test_it_does_not_wait_for_ever(nvidia_smi: Path) -> None:
+    nvidia_smi.write_text("14000\n")
+    start = time.monotonic()
+    processes.wait_for_gpu_memory(before=0, patience=1)
+    assert 1 <= time.monotonic() - start < 20
