@@ -4,7 +4,8 @@ DATA ?= sample
 CONFIG ?= configs/sample.toml
 OUT ?= build/run
 SEED ?= 1
-FOLDS ?= 3
+# The sample's adapters are trained on its train part, folds of which would flatter them.
+FOLDS ?= $(if $(filter sample,$(DATA)),0,3)
 BIN := .venv/bin
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -27,7 +28,7 @@ run: .venv/ready ## the sample, or DATA=dir CONFIG=file OUT=dir, through the not
 	$(BIN)/python -m cascade run --config $(CONFIG) --data $(DATA) --out $(OUT)
 
 .PHONY: evaluate
-evaluate: .venv/ready ## cross-validation of a labelled folder: DATA=dir FOLDS=3 QUESTIONS=n (at most, a fold)
+evaluate: .venv/ready ## table of every part on the sample's test, or by cross-validation: DATA=dir FOLDS=3 QUESTIONS=n (at most, a fold)
 	$(BIN)/python -m cascade evaluate --config $(CONFIG) --data $(DATA) --out build/evaluate --folds $(FOLDS) $(if $(QUESTIONS),--questions $(QUESTIONS))
 
 .PHONY: test
@@ -51,10 +52,10 @@ sample: .venv/ready ## the sample anew: SEED=2 OUT=dir for another (default: the
 	$(BIN)/python -m sample.generate --seed $(SEED) --out $(if $(filter command%,$(origin OUT)),$(OUT),$(if $(filter 1,$(SEED)),sample,build/sample-$(SEED)))
 
 .PHONY: train
-train: .venv/ready ## both adapters on the sample's train part, and the config's numbers on folds of it
+train: .venv/ready ## both adapters on the sample's train part; prints the numbers for the config, fitted on folds of it
 	$(BIN)/python -m training retriever
 	$(BIN)/python -m training cross-encoder
-	$(BIN)/python -m training weights --folds $(FOLDS)
+	$(BIN)/python -m training weights
 
 .PHONY: clean
 clean: ## removes build/, not the environment

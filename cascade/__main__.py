@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cascade.errors import CascadeError
+from cascade.errors import run_command_line
 from cascade.paths import ROOT
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+# Transformers reports at length which weights a head does not use; stages inherit this.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 NOTEBOOKS = ROOT / "notebooks"
 
 
@@ -70,13 +72,5 @@ def evaluate(
     run_evaluation(config, data, out, folds, questions, unseen, seed)
 
 
-def _main() -> None:
-    try:
-        app()
-    except CascadeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-
-
 if __name__ == "__main__":
-    _main()
+    run_command_line(app)

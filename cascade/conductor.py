@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,15 @@ import pandas as pd
 from cascade import config as configs
 from cascade import data as csvs
 from cascade import ledger, metrics, models, processes, stages, submission, tables, zero
-from cascade.errors import CascadeError, StageError, TableError, nearest
+from cascade.config import ENSEMBLE
+from cascade.errors import StageError, TableError, nearest
 from cascade.kernel import is_rerun
 from cascade.stages import Bench
 
-GRACE = 5.0  # seconds between the moment a stage should stop by itself and the moment it is ended
+# Between the moment a stage should stop by itself and the moment it is ended it writes its table and draws.
+GRACE = 15.0  # seconds, and at most
+GRACE_SHARE = 0.2  # of the stage's time
+LEAST = 5.0  # seconds: no stage even starts in less
 # The image leaks into an environment of our own through these (Kaggle's PYTHONPATH starts with an empty entry).
 REMOVED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "JUPYTER_PATH", "MPLBACKEND")
 SET = {
@@ -51,12 +55,14 @@ class Stage:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
+Rows = Mapping[str, Sequence[int]]
+
+
 @dataclass
 class Result:
-    """How a stage ended; `used` says whether its table, or the part that was finished, counts in spite of a failure."""
+    """How a stage ended; `used`: its table, or the part that was finished, counts in spite of a failure."""
 
     stage: Stage
-    seconds: float
     failure: str | None = None
     used: bool = False
 
@@ -72,7 +78,7 @@ def planned(bench: Bench) -> list[Stage]:
         Stage(f"rerank-{p.name}", "rerank.ipynb", path(p.name, bench.run), p.limit, {"pipeline": p.name})
         for p in bench.config.pipeline
     ]
-    return [*plan, Stage("ensemble", "ensemble.ipynb", bench.run / stages.ENSEMBLE)]
+    return [*plan, Stage(ENSEMBLE, "ensemble.ipynb", path(ENSEMBLE, bench.run), bench.config.ensemble.limit)]
 
 
 def declared_parameters(notebook: Path) -> dict[str, str]:
@@ -115,28 +121,32 @@ def conduct(config: Path, data: Path, out: Path, notebooks: Path, deadline: floa
     """Runs everything; returns the exit code: 0 only if each stage succeeded and submission.csv is valid.
 
     Raises CascadeError before anything is written where config, data or notebooks are wrong.
-    `deadline` is in Unix seconds; None stands for the config's limit less its reserve, from now.
+    `deadline` is in Unix seconds; None or 0 stands for the config's limit less its reserve, from now.
     """
     start = time.time()
-    processes.become_subreaper()
+    try:
+        processes.become_subreaper()
+    except OSError as error:
+        print(f"warning: {error}: a stage that hides a process may keep it")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     bench = Bench(configs.load(config), csvs.read(data), out)
-    if deadline is None:
-        deadline = start + bench.config.time.limit - bench.config.time.reserve
+    end = deadline or start + bench.config.time.limit - bench.config.time.reserve
     plan = planned(bench)
     common = {"config": str(config.resolve()), "data": str(data.resolve()), "run": str(out.resolve())}
     for stage in plan:
         check_parameters(notebooks / stage.notebook, {**common, "deadline": 0.0, **stage.parameters})
     if not is_rerun():  # there a model that is missing costs the stages that want it, and no more
         models.check(bench.config)
-    out.mkdir(parents=True, exist_ok=True)
-    _clear(bench)
-    zero.write(data, out)
+    try:
+        baseline = zero.write(data, out)
+        _clear(bench)
+    except OSError as error:
+        raise StageError(f"{out}: cannot be written to: {error}; pass --out with a folder that can") from error
     ledger.record(out, "zero", ledger.STAGE, start, time.time(), status="ok", queries=len(bench.competition.test))
     for warning in bench.competition.warnings:
         print(f"warning: {warning}")
     _say("submission zero", time.time() - start, _score(bench))
-    results = [_run_stage(bench, stage, notebooks, common, deadline) for stage in plan]
+    results = [_run_stage(bench, stage, notebooks, common, end, baseline) for stage in plan]
     return _verdict(bench, results, time.time() - start)
 
 
@@ -148,28 +158,56 @@ def _clear(bench: Bench) -> None:
     (bench.run / ledger.FILE).unlink(missing_ok=True)
     for folder in ("logs", "notebooks"):
         shutil.rmtree(bench.run / folder, ignore_errors=True)
-        (bench.run / folder).mkdir()
+        (bench.run / folder).mkdir(exist_ok=True)
 
 
-def _run_stage(bench: Bench, stage: Stage, notebooks: Path, common: dict[str, str], deadline: float) -> Result:
+def _run_stage(
+    bench: Bench, stage: Stage, notebooks: Path, common: dict[str, str], deadline: float, baseline: Rows
+) -> Result:
+    """Runs one stage and brings submission.csv up to what is there then; whatever goes wrong is its failure."""
     start = time.time()
-    until = min(deadline, start + stage.limit) if stage.limit else deadline
-    if until - start <= GRACE:
-        return _finish(bench, Result(stage, 0.0, "skipped: the deadline leaves no time for it"), start, 0.0)
-    parameters = {**common, "deadline": until - GRACE, **stage.parameters}
-    log = bench.run / "logs" / f"{stage.name}.log"
-    command = [
-        sys.executable, "-m", "papermill", str(notebooks / stage.notebook),
+    until = min(deadline, start + stage.limit) if stage.limit is not None else deadline
+    peak = 0.0
+    result = Result(stage)
+    try:
+        if until - start < LEAST:
+            result.failure = f"skipped: {max(0.0, until - start):.0f} s are too little to start it"
+        else:
+            grace = min(GRACE, GRACE_SHARE * (until - start))
+            parameters = {**common, "deadline": until - grace, **stage.parameters}
+            log = bench.run / "logs" / f"{stage.name}.log"
+            gpu_before = processes.gpu_memory_used_mb()
+            outcome = processes.run(
+                _command(bench, stage, notebooks, parameters), log, _environment(), until,
+                lambda seconds: _show_progress(stage, seconds, log),
+            )  # fmt: skip
+            processes.wait_for_gpu_memory(gpu_before)
+            peak = outcome.peak_memory_mb
+            result.failure = _why_failed(outcome, log, until - start)
+            _judge(bench, result)
+    except Exception as error:  # nothing between two stages may cost the later ones
+        result.failure = f"{type(error).__name__}: {error}"
+    try:
+        _improve(bench, baseline)
+    except Exception as error:
+        result.failure = result.failure or f"submission.csv could not be replaced: {error}"
+    end = time.time()
+    status = result.failure or "ok"
+    ledger.record(bench.run, stage.name, ledger.STAGE, start, end, peak_memory_mb=round(peak, 1), status=status)
+    _say(stage.name, end - start, _score(bench), result.failure, peak)
+    return result
+
+
+def _command(bench: Bench, stage: Stage, notebooks: Path, parameters: Mapping[str, Any]) -> list[str]:
+    return [
+        sys.executable, "-m", "cascade.mortal", "papermill", str(notebooks / stage.notebook),
         str(bench.run / "notebooks" / f"{stage.name}.ipynb"),
         "--kernel", "python3", "--no-progress-bar", "--log-output", "--parameters_yaml", json.dumps(parameters),
     ]  # fmt: skip
-    environment = {name: value for name, value in os.environ.items() if name not in REMOVED} | SET
-    gpu_before = processes.gpu_memory_used_mb()
-    outcome = processes.run(command, log, environment, until, lambda seconds: _show_progress(stage, seconds, log))
-    processes.wait_for_gpu_memory(gpu_before)
-    result = Result(stage, outcome.seconds, _why_failed(outcome, log, until - start))
-    _judge(stage, result)
-    return _finish(bench, result, start, outcome.peak_memory_mb)
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in REMOVED} | SET
 
 
 def _show_progress(stage: Stage, seconds: float, log: Path) -> None:
@@ -193,37 +231,39 @@ def _why_failed(outcome: processes.Outcome, log: Path, limit: float) -> str | No
     return None
 
 
-def _judge(stage: Stage, result: Result) -> None:
-    """Success is exit code 0 and a valid table; a failed stage's finished chunks still count."""
+def _judge(bench: Bench, result: Result) -> None:
+    """Success is exit code 0 and a valid table of all queries; what a failed stage finished still counts."""
+    path = result.stage.table
     try:
         try:
-            tables.read(stage.table)
-        except TableError:
-            if not stages.parts_folder(stage.table).is_dir():
+            table = stages.check_fits(bench, tables.read(path), path)
+        except TableError as error:
+            if not stages.parts_folder(path).is_dir():
                 raise
-            result.failure = result.failure or "its table is not valid"
-            stages.gather(stage.table)
+            result.failure = result.failure or f"its table is not valid: {error}"
+            table = stages.check_fits(bench, stages.gather(path), path)
         result.used = True
+        reached, all_queries = table["query_id"].nunique(), len(bench.competition.test)
+        if reached < all_queries:
+            result.failure = f"{result.failure or 'stopped before its end'} ({reached} of {all_queries} queries)"
     except (TableError, OSError) as error:
         result.failure = result.failure or f"left no valid table: {error}"
-        stage.table.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
-def _finish(bench: Bench, result: Result, start: float, peak_memory_mb: float) -> Result:
-    """Brings submission.csv up to what is there now, and tells the ledger and the person."""
-    stage = result.stage
+def _improve(bench: Bench, baseline: Rows) -> None:
+    """submission.csv from the tables there are; from `baseline`, submission zero, where they make none."""
+    query_ids, known = bench.competition.test["query_id"].tolist(), set(bench.competition.names)
+    path = bench.run / "submission.csv"
     try:
         rankings = stages.members(bench)
         if rankings:
             stages.write_submission(bench, stages.fuse(bench, rankings))
-    except (CascadeError, OSError) as error:  # submission.csv stands as it was
-        result.failure = result.failure or f"submission.csv could not be replaced: {error}"
-    ledger.record(
-        bench.run, stage.name, ledger.STAGE, start, time.time(), peak_memory_mb=round(peak_memory_mb, 1),
-        status=result.failure or "ok",
-    )  # fmt: skip
-    _say(stage.name, result.seconds, _score(bench), result.failure, peak_memory_mb)
-    return result
+    finally:
+        try:
+            submission.validate(path, query_ids, known)
+        except TableError:  # a stage has spoiled it, and there is nothing better
+            submission.write(baseline, path)
 
 
 def _score(bench: Bench) -> str:
@@ -231,7 +271,10 @@ def _score(bench: Bench) -> str:
     labels = bench.competition.labels
     if labels is None:
         return ""
-    rows = submission.read(bench.run / "submission.csv")
+    try:
+        rows = submission.read(bench.run / "submission.csv")
+    except TableError as error:
+        return str(error)
     table = pd.DataFrame(
         [(query, id_, rank) for query, ids in rows.items() for rank, id_ in enumerate(ids, start=1)],
         columns=["query_id", "misconception_id", "rank"],
@@ -253,23 +296,30 @@ def _verdict(bench: Bench, results: list[Result], seconds: float) -> int:
     """The last lines: what failed, what it cost, and whether submission.csv is valid."""
     path = bench.run / "submission.csv"
     failed = [result for result in results if result.failure]
-    weights = bench.config.ensemble.weights
     for result in failed:
-        name = next(iter(result.stage.parameters.values()), "")
-        if result.used:
-            cost = "its table counts as far as it was finished"
-        elif name in weights:
-            cost = f"its ranking, {weights[name]:g} of the ensemble's weight {sum(weights.values()):g}, is missing"
-        else:
-            cost = "what it would have added is missing"
         log = bench.run / "logs" / f"{result.stage.name}.log"
-        print(f"{result.stage.name} failed ({result.failure}); cost: {cost}; see {log}")
-    sample = bench.competition.folder / "sample_submission.csv"
-    mismatch = submission.check_against_sample(sample, bench.competition.test["query_id"].tolist())
+        print(f"{result.stage.name} failed ({result.failure}); cost: {_cost(bench, result)}; see {log}")
+    query_ids = bench.competition.test["query_id"].tolist()
+    mismatch = submission.check_against_sample(bench.competition.folder / "sample_submission.csv", query_ids)
+    for difference in mismatch:
+        print(f"submission.csv may be refused: {difference}")
     try:
-        submission.validate(path, bench.competition.test["query_id"].tolist(), set(bench.competition.names))
+        submission.validate(path, query_ids, set(bench.competition.names))
     except TableError as error:
         print(f"submission.csv is NOT valid: {error}")
         return 1
     print(f"{path} is valid after {seconds:.1f} s. {_score(bench)}")
     return 1 if failed or mismatch else 0
+
+
+def _cost(bench: Bench, result: Result) -> str:
+    weights = bench.config.ensemble.weights
+    name = next(iter(result.stage.parameters.values()), ENSEMBLE)
+    if name == ENSEMBLE:
+        return "its pictures; submission.csv has the fusion of what the other stages left"
+    if result.used:
+        return "what it had not finished"
+    lost = (
+        "" if name not in weights else f", and {weights[name]:g} of {sum(weights.values()):g} of the ensemble's weight"
+    )
+    return f"its ranking, for which stages that read it take its own input{lost}"

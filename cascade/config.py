@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from cascade.errors import ConfigError, nearest
 
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)")
+ENSEMBLE = "ensemble"
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -25,6 +26,7 @@ def seconds(value: Any) -> float:
 
 
 Seconds = Annotated[float, BeforeValidator(seconds)]
+Limit = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
@@ -73,7 +75,7 @@ class Retrieval(Table):
 
     name: Name
     top_k: int = Field(default=100, ge=25)
-    limit: Seconds | None = None
+    limit: Limit | None = None
     retriever: list[Part] = Field(min_length=1)
 
 
@@ -84,8 +86,9 @@ class CrossEncoderPipeline(Encoder):
     kind: Literal["cross-encoder"]
     candidates: str
     top_k: int = Field(default=25, gt=0)
-    limit: Seconds | None = None
-    chunk: int = Field(default=64, gt=0, description="queries whose scores are on disk before the next are begun")
+    head: Literal["classifier", "segments"] = "classifier"
+    limit: Limit | None = None
+    chunk: int = Field(default=16, gt=0, description="queries whose scores are on disk before the next are begun")
 
 
 Pipeline = CrossEncoderPipeline
@@ -97,6 +100,7 @@ class Ensemble(Table):
     weights: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
     unseen_boost: float | None = Field(default=None, gt=0)
     unseen_share: float | None = Field(default=None, ge=0, le=1)
+    limit: Limit | None = None
 
     @model_validator(mode="after")
     def one_boost(self) -> Ensemble:
@@ -106,7 +110,7 @@ class Ensemble(Table):
 
 
 class Time(Table):
-    limit: Seconds = 9 * 3600.0
+    limit: Limit = 9 * 3600.0
     reserve: Seconds = 600.0
 
     @model_validator(mode="after")
@@ -134,6 +138,8 @@ class Config(Table):
         earlier: list[str] = []
         stages: list[Retrieval | Pipeline] = [*self.retrieval, *self.pipeline]
         for stage in stages:
+            if stage.name == ENSEMBLE:
+                raise ValueError(f"the name '{ENSEMBLE}' is the ensemble's own; give the stage another")
             if stage.name in earlier:
                 raise ValueError(f"the name '{stage.name}' is used twice; give each retrieval and pipeline its own")
             if isinstance(stage, Pipeline) and stage.candidates not in earlier:

@@ -1,7 +1,8 @@
 """What can go wrong, one sentence each: what is wrong, where, and the mend."""
 
 import difflib
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 
 
 class CascadeError(Exception):
@@ -26,6 +27,15 @@ class ModelError(CascadeError):
 
 class StageError(CascadeError):
     """A stage that cannot be started as asked, or that did not leave its table."""
+
+
+def run_command_line(app: Callable[[], object]) -> None:
+    """Runs a typer app; a CascadeError becomes one line on stderr and exit code 2."""
+    try:
+        app()
+    except CascadeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -30,7 +30,8 @@ def write_folds(
         ids = frame[column].str.strip().str.replace(r"\.0*$", "", regex=True)
         frame[column] = ids.mask((ids.str.lower() == "nan") | (frame["CorrectAnswer"].str.strip() == answer), "")
     if not 2 <= folds <= len(frame):
-        raise DataError(f"{data / 'train.csv'}: cannot make {folds} folds of {len(frame)} questions; ask for fewer")
+        mend = f"ask for 2 to {len(frame)}"
+        raise DataError(f"{data / 'train.csv'}: cannot make {folds} folds of {len(frame)} questions; {mend}")
     rng = np.random.default_rng(seed)
     parts = np.array_split(rng.permutation(len(frame)), folds)
     made = []

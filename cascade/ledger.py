@@ -21,8 +21,11 @@ def record(run: Path, stage: str, phase: str, start: float, end: float, **facts:
     queries, prompts, tokens, cached_tokens, peak_memory_mb, status, decision.
     """
     line = {"stage": stage, "phase": phase, "start": round(start, 3), "end": round(end, 3), **facts}
-    with (run / FILE).open("a", encoding="utf-8") as file:  # one short write: lines of several processes do not mix
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    try:
+        with (run / FILE).open("a", encoding="utf-8") as file:  # one short write: lines of processes do not mix
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    except OSError as error:  # a full disk may cost the ledger, never the run
+        print(f"the ledger lacks a line: {error}")
 
 
 @contextmanager

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade.config import Config, Encoder
+from cascade.config import Config, CrossEncoderPipeline, Encoder
 from cascade.errors import ModelError
 
 if TYPE_CHECKING:
@@ -62,13 +63,22 @@ def adapter_path(encoder: Encoder, config: Config) -> Path | None:
     for file in ADAPTER_FILES:
         if not (folder / file).is_file():
             raise ModelError(f"adapter '{encoder.adapter}': {folder / file} is missing; train it or correct the name")
-    trained_on = json.loads((folder / ADAPTER_FILES[0]).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    trained_on = _adapter_config(folder).get("base_model_name_or_path")
     if trained_on != encoder.model:
         raise ModelError(
             f"adapter '{encoder.adapter}': trained on '{trained_on}', but the config gives it to '{encoder.model}'; "
             f"name its own base model or another adapter"
         )
     return folder
+
+
+def _adapter_config(folder: Path) -> dict[str, Any]:
+    path = folder / ADAPTER_FILES[0]
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON: {error}; train the adapter again") from error
 
 
 def check(config: Config) -> None:
@@ -78,6 +88,28 @@ def check(config: Config) -> None:
         if isinstance(encoder, Encoder):
             model_path(encoder.model, config.path.parent)
             adapter_path(encoder, config)
+    for pipeline in config.pipeline:
+        check_head(pipeline, config)
+
+
+def check_head(pipeline: CrossEncoderPipeline, config: Config) -> None:
+    """ModelError for a classifier that nobody trained: transformers would draw it at random and go on."""
+    if pipeline.head != "classifier":
+        return
+    from safetensors import safe_open
+
+    adapter = adapter_path(pipeline, config)
+    if adapter is not None and "classifier" in (_adapter_config(adapter).get("modules_to_save") or []):
+        return
+    folder = model_path(pipeline.model, config.path.parent)
+    for weights in folder.glob("*.safetensors"):
+        with safe_open(weights, framework="numpy") as file:
+            if any(key.startswith(("classifier.", "score.")) for key in file.keys()):  # noqa: SIM118 - no dict
+                return
+    raise ModelError(
+        f"pipeline '{pipeline.name}': neither {pipeline.model} nor its adapter has a trained classifier; "
+        f'name an adapter that has, or set head = "segments"'
+    )
 
 
 def fingerprint(folder: Path, adapter: Path | None) -> str:
@@ -120,6 +152,8 @@ def merge_adapter(transformer: Any, adapter: Path | None) -> None:
     from peft import PeftModel
 
     try:
-        PeftModel.from_pretrained(transformer, str(adapter)).merge_and_unload(safe_merge=True)
-    except (RuntimeError, ValueError) as error:  # shapes that do not fit; NaN in the weights
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            PeftModel.from_pretrained(transformer, str(adapter)).merge_and_unload(safe_merge=True)
+    except (RuntimeError, ValueError, UserWarning) as error:  # shapes or names that do not fit; NaN in the weights
         raise ModelError(f"adapter '{adapter.name}': does not fit its base model: {error}; train it again") from error

@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -21,8 +20,7 @@ from pathlib import Path
 
 import psutil
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 POLL = 0.1  # seconds between two looks at a running stage
 MEMORY_EVERY = 1.0  # seconds between two looks at its memory: walking a tree costs a few ms
 
@@ -33,11 +31,6 @@ def become_subreaper() -> None:
     """Makes orphaned descendants children of this process; without effect where there is no Linux."""
     if _libc is not None and _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
-
-
-def _die_with_parent() -> None:
-    if _libc is not None:
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,6 @@ def run(
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(environment),
-            preexec_fn=_die_with_parent,  # this process has one thread, so forking Python code is safe
         )
         try:
             looked = 0.0
@@ -113,14 +105,15 @@ def end_descendants(patience: float = 30.0) -> None:
 
 
 def gpu_memory_used_mb() -> float:
-    """Memory in use on all visible GPUs together, in MiB as nvidia-smi says; 0 where there is no nvidia-smi."""
+    """Memory in use on all visible GPUs together, in MiB as nvidia-smi says; 0 where it says nothing."""
     if shutil.which("nvidia-smi") is None:
         return 0.0
-    answer = subprocess.run(
-        ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"],
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-    return sum(float(line) for line in answer.stdout.split() if line.replace(".", "").isdigit())
+    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
+    except (OSError, subprocess.SubprocessError):  # it hangs once a card has failed
+        return 0.0
+    return sum(float(line) for line in answer.split() if line.replace(".", "").isdigit())
 
 
 def wait_for_gpu_memory(before: float, patience: float = 60.0) -> None:

@@ -12,12 +12,10 @@ import pandas as pd
 from cascade import config as configs
 from cascade import data as csvs
 from cascade import fusion, ledger, submission, tables, zero
-from cascade.config import Config
+from cascade.config import ENSEMBLE, Config
 from cascade.data import Competition
 from cascade.errors import StageError, TableError
 from cascade.paths import resolve, resolve_output
-
-ENSEMBLE = "ranking-ensemble.parquet"
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,10 @@ class Bench:
     run: Path
     deadline: float = 0.0
 
-    def time_is_up(self) -> bool:
-        return 0 < self.deadline <= time.time()
+    @property
+    def cache(self) -> Path:
+        """Where embeddings are kept between the stages of a run."""
+        return self.run / "cache"
 
 
 def open_bench(config: str, data: str, run: str, deadline: float = 0.0) -> Bench:
@@ -49,36 +49,73 @@ def retrieve(bench: Bench, retrieval: str) -> pd.DataFrame:
     settings = bench.config.retrieval_named(retrieval)
     queries = bench.competition.test
     with ledger.phase(bench.run, f"retrieve-{retrieval}", "retrieve", queries=len(queries)):
-        table = Blend(settings, bench.config).retrieve(queries, bench.competition)
+        table = Blend(settings, bench.config, bench.cache).retrieve(queries, bench.competition)
         tables.write(table, bench.config.table_path(retrieval, bench.run))
     return table
 
 
 def candidates(bench: Bench, name: str) -> pd.DataFrame:
-    """The table of retrieval or pipeline `name`; what it lacks, queries or all, is read from its own input."""
+    """The table of retrieval or pipeline `name`; what it lacks, queries or all, is read from its own input.
+
+    What a retrieval lacks is read from submission zero; StageError where that is missing too.
+    """
+    own = read_table(bench, name)
     if any(name == retrieval.name for retrieval in bench.config.retrieval):
-        return tables.read(bench.config.table_path(name, bench.run))
-    below = candidates(bench, bench.config.pipeline_named(name).candidates)
-    own = _if_valid(bench, name)
+        below = _zero_table(bench)
+    else:
+        below = candidates(bench, bench.config.pipeline_named(name).candidates)
     if own is None:
+        if below is None:
+            path = bench.config.table_path(name, bench.run)
+            raise StageError(f"{path}: no such table; run the stage that makes it first")
         return below
+    if below is None:
+        return own
     return pd.concat([own, below[~below["query_id"].isin(own["query_id"])]], ignore_index=True)
 
 
-def _if_valid(bench: Bench, name: str) -> pd.DataFrame | None:
-    """The table of that name, None where it is not there or, said aloud, where it is broken."""
+def _zero_table(bench: Bench) -> pd.DataFrame | None:
+    """Submission zero as a ranking whose score is 1/rank."""
+    rows = [(query, id_, 1 / rank) for query, ids in _zero_rows(bench).items() for rank, id_ in enumerate(ids, start=1)]
+    return tables.from_scores(pd.DataFrame(rows, columns=["query_id", "misconception_id", "score"])) if rows else None
+
+
+def _zero_rows(bench: Bench) -> dict[str, list[int]]:
+    path = bench.run / zero.FILE
+    try:
+        return submission.read(path) if path.is_file() else {}
+    except TableError as error:
+        print(f"left out: {error}")
+        return {}
+
+
+def read_table(bench: Bench, name: str) -> pd.DataFrame | None:
+    """The table of that name; None where it is not there or, said aloud, where it is broken."""
     path = bench.config.table_path(name, bench.run)
     try:
-        return tables.read(path) if path.is_file() else None
+        return check_fits(bench, tables.read(path), path) if path.is_file() else None
     except TableError as error:
         print(f"left out: {error}")
         return None
 
 
+def check_fits(bench: Bench, table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The table itself, or a TableError where it speaks of queries or misconceptions that the data lacks."""
+    for column, known in (
+        ("query_id", bench.competition.test["query_id"]),
+        ("misconception_id", bench.competition.misconceptions["misconception_id"]),
+    ):
+        strange = ~table[column].isin(known)
+        if strange.any():
+            raise TableError(f"{path}: {column} {table[column][strange].iloc[0]} is not in the data; run it again")
+    return table
+
+
 def rerank(bench: Bench, pipeline: str) -> pd.DataFrame:
     """Runs one `[[pipeline]]` and writes `ranking-<name>.parquet`.
 
-    Each chunk is on disk before the next begins; once the deadline is there it stops with what it has.
+    Each chunk is on disk before the next begins. It stops with what it has where another chunk, as
+    long as the longest so far, would end past the deadline.
     """
     from cascade.rerankers.cross_encoder import CrossEncoderReranker
 
@@ -91,13 +128,16 @@ def rerank(bench: Bench, pipeline: str) -> pd.DataFrame:
     with ledger.phase(bench.run, stage, "load"):
         reranker = CrossEncoderReranker(settings, bench.config)
     total, done = given["query_id"].nunique(), 0
+    longest, last = 0.0, time.time()
     with ledger.phase(bench.run, stage, "score") as facts:
         for number, chunk in enumerate(reranker.rerank(bench.competition.test, given, bench.competition)):
             tables.write(chunk, parts / f"{number:05}.parquet")
             done += chunk["query_id"].nunique()
             facts.update(queries=done, prompts=facts.get("prompts", 0) + len(chunk))
             print(f"{stage}: {done} of {total} queries", flush=True)
-            if done < total and bench.time_is_up():
+            now = time.time()
+            longest, last = max(longest, now - last), now
+            if done < total and 0 < bench.deadline < now + longest:
                 facts["decision"] = f"deadline: stopped after {done} of {total} queries"
                 print(facts["decision"])
                 break
@@ -125,7 +165,7 @@ def gather(table: Path) -> pd.DataFrame:
 
 def members(bench: Bench) -> dict[str, pd.DataFrame]:
     """The valid tables among the ensemble's members, by name, in the config's order."""
-    found = {name: _if_valid(bench, name) for name in bench.config.ensemble.weights}
+    found = {name: read_table(bench, name) for name in bench.config.ensemble.weights}
     return {name: table for name, table in found.items() if table is not None}
 
 
@@ -143,29 +183,34 @@ def fuse(bench: Bench, rankings: dict[str, pd.DataFrame], boosted: bool = True) 
 
 def ensemble(bench: Bench) -> pd.DataFrame:
     """Fuses the members that are there, writes `ranking-ensemble.parquet` and replaces submission.csv."""
-    with ledger.phase(bench.run, "ensemble", "fuse"):
+    with ledger.phase(bench.run, ENSEMBLE, "fuse"):
         rankings = members(bench)
         if not rankings:
             names = ", ".join(bench.config.ensemble.weights)
             raise StageError(f"{bench.run}: no table of {names} is there to fuse; run retrieve.ipynb first")
         table = fuse(bench, rankings)
-        tables.write(table, bench.run / ENSEMBLE)
+        tables.write(table, bench.config.table_path(ENSEMBLE, bench.run))
         write_submission(bench, table)
     return table
 
 
 def write_submission(bench: Bench, table: pd.DataFrame) -> None:
-    """submission.csv from a ranking: a row short of 25 is filled from its candidates, then from submission zero."""
-    zero_path = bench.run / zero.FILE
-    retrieved = [_if_valid(bench, retrieval.name) for retrieval in bench.config.retrieval]
+    """submission.csv from a ranking: a row short of 25 is filled from its candidates, then from submission zero.
+
+    What it would write is checked first: TableError leaves the file as it is.
+    """
+    retrieved = [read_table(bench, retrieval.name) for retrieval in bench.config.retrieval]
     given = [*members(bench).values(), *(ranking for ranking in retrieved if ranking is not None)]
     lists = [_ids(ranking) for ranking in (table, *given)]
-    lists.append(submission.read(zero_path) if zero_path.is_file() else {})
+    lists.append(_zero_rows(bench))
+    query_ids, known = bench.competition.test["query_id"].tolist(), list(bench.competition.names)
     rows = {}
-    for query_id in bench.competition.test["query_id"]:
+    for query_id in query_ids:
         first, *others = (ids.get(query_id, []) for ids in lists)
-        rows[query_id] = fusion.fill(first, *others, list(bench.competition.names), length=submission.ROW_LENGTH)
-    submission.write(rows, bench.run / "submission.csv")
+        rows[query_id] = fusion.fill(first, *others, known, length=submission.ROW_LENGTH)
+    path = bench.run / "submission.csv"
+    submission.check(rows, query_ids, set(known), str(path))
+    submission.write(rows, path)
 
 
 def _ids(table: pd.DataFrame) -> dict[str, list[int]]:

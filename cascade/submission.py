@@ -46,16 +46,20 @@ def read(path: Path) -> dict[str, list[int]]:
 
 
 def validate(path: Path, query_ids: Sequence[str], known: set[int]) -> None:
-    """TableError unless every query stands there once, in order, with 25 distinct known ids."""
-    rows = read(path)
+    """TableError unless the file holds every query once, in order, with 25 distinct known ids."""
+    check(read(path), query_ids, known, str(path))
+
+
+def check(rows: Mapping[str, Sequence[int]], query_ids: Sequence[str], known: set[int], what: str) -> None:
+    """As `validate`, for rows that are not written yet."""
     if list(rows) != list(query_ids):
         wrong = next((a for a, b in zip(rows, query_ids, strict=False) if a != b), "the number of rows")
-        raise TableError(f"{path}: rows are not test.csv's, in its order (first difference: {wrong}); run again")
+        raise TableError(f"{what}: rows are not test.csv's, in its order (first difference: {wrong}); run again")
     for query_id, ids in rows.items():
         if len(ids) != ROW_LENGTH or len(set(ids)) != ROW_LENGTH:
-            raise TableError(f"{path}: {query_id} has {len(set(ids))} distinct ids, not {ROW_LENGTH}; run again")
+            raise TableError(f"{what}: {query_id} has {len(set(ids))} distinct ids, not {ROW_LENGTH}; run again")
         if not known.issuperset(ids):
-            raise TableError(f"{path}: {query_id} has an id that the mapping lacks; run again")
+            raise TableError(f"{what}: {query_id} has an id that the mapping lacks; run again")
 
 
 def check_against_sample(sample: Path, query_ids: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Submission zero: a valid submission.csv before anything else is tried.
 
 It must run in the image's own Python and on any test.csv the rerun may bring, so it needs only
-pandas and scikit-learn, reads leniently, and ranks in id order what it can't make sense of.
+pandas and scikit-learn, and reads leniently: any encoding, any columns beside the ids and answers.
 """
 
 from __future__ import annotations
@@ -44,9 +44,15 @@ def rows(data: Path) -> dict[str, list[int]]:
     return dict(zip(keys, ids[best].tolist(), strict=True))
 
 
-def write(data: Path, out: Path) -> None:
+def known(data: Path) -> set[int]:
+    """All ids of the mapping."""
+    return set(pd.to_numeric(_read(data / "misconception_mapping.csv")["MisconceptionId"]).astype(int))
+
+
+def write(data: Path, out: Path) -> dict[str, list[int]]:
     """Writes submission.csv, and the same under a name of its own, from which later rows are filled up."""
     out.mkdir(parents=True, exist_ok=True)
     made = rows(data)
     submission.write(made, out / "submission.csv")
     submission.write(made, out / FILE)
+    return made

@@ -1,1 +1,1 @@
-"""What runs where there is an internet: it proves what the kernel will meet before anything is pushed."""
+"""What runs before a push: it proves what the kernel will meet."""

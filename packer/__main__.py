@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cascade.errors import run_command_line
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -24,4 +26,5 @@ def notebooks(folder: Annotated[Path, typer.Argument(help="folder of the noteboo
     raise typer.Exit(1 if found else 0)
 
 
-app()
+if __name__ == "__main__":
+    run_command_line(app)

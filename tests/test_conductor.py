@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cascade import conductor, ledger, stages, submission, tables
+from cascade import conductor, ledger, submission, tables
 from cascade.errors import StageError
 from cascade.paths import ROOT
 from tests.runs import Run
@@ -22,7 +22,7 @@ EXIT_EARLY = "import sys\n\nsys.exit(0)"
 RAISE = "raise ValueError('injected')"
 CORRUPT = (
     "for path in bench.run.glob('*.parquet'):\n    path.write_bytes(path.read_bytes()[:100])\n"
-    "(bench.run / 'submission.csv').write_text('not,a submission')\n"
+    "for path in bench.run.glob('submission*.csv'):\n    path.write_text('not,a submission')\n"
     "for path in bench.run.glob('*.parts/*.parquet'):\n    path.write_bytes(b'')"
 )
 
@@ -37,7 +37,7 @@ def test_a_run_without_faults(run: Run) -> None:
     assert [entry["stage"] for entry in entries] == ["zero", "retrieve-r1", "rerank-ce", "ensemble"]
     assert all(entry["status"] == "ok" for entry in entries)
     assert all(entry["peak_memory_mb"] > 50 for entry in entries[1:])
-    fused = tables.read(run.out / stages.ENSEMBLE)
+    fused = tables.read(run.out / "ranking-ensemble.parquet")
     rows = submission.read(run.out / "submission.csv")
     for query, ranking in fused.groupby("query_id"):
         assert rows[str(query)] == ranking["misconception_id"].tolist()[:25]
@@ -58,12 +58,9 @@ def test_a_stage_that_fails_costs_only_itself(run: Run, stage: str, fault: str) 
     assert f"{stage} failed" in output and "cost:" in output
     if fault == "raises":
         assert "injected" in output
-    others = {"retrieve-r1", "rerank-ce", "ensemble"} - {stage}
-    failed = {name for name in others if f"{name} failed" in output}
-    # Nothing can be reranked or fused where nothing was retrieved; no other stage depends on another.
-    assert failed == (others if stage == "retrieve-r1" else set())
-    unchanged = submission.read(run.out / "submission.csv") == submission.read(run.out / "submission-zero.csv")
-    assert unchanged == (stage == "retrieve-r1")
+    # What reads a retrieval that is not there reads submission zero instead.
+    assert not any(f"{name} failed" in output for name in {"retrieve-r1", "rerank-ce", "ensemble"} - {stage})
+    assert submission.read(run.out / "submission.csv") != submission.read(run.out / "submission-zero.csv")
 
 
 @pytest.mark.parametrize("stage", ["retrieve-r1", "rerank-ce", "ensemble"])
@@ -76,19 +73,63 @@ def test_a_stage_that_corrupts_tables_and_the_submission(run: Run, stage: str) -
     assert f"{stage} failed" in output
 
 
-@pytest.mark.parametrize("stage", ["retrieve-r1", "rerank-ce"])
+@pytest.mark.parametrize("stage", ["retrieve-r1", "rerank-ce", "ensemble"])
 def test_a_stage_that_hangs_is_ended_at_its_limit(run: Run, stage: str) -> None:
-    if stage == "retrieve-r1":
-        run.retrieval_extra = 'limit = "15s"'
-    else:
-        run.pipeline_extra = 'limit = "15s"'
+    kind = {"retrieve-r1": "retrieval", "rerank-ce": "pipeline", "ensemble": "ensemble"}[stage]
+    setattr(run, f"{kind}_extra", 'limit = "15s"')
     run.inject(f"{stage.split('-')[0]}.ipynb", HANG, before_work=True)
     code, output = run.finish()
     assert code == 1, output
     assert (run.out / "hanging").exists()
     run.assert_valid()
     assert run.survivors() == []
-    assert f"{stage} failed (ended at its limit of 15 s)" in output
+    assert f"{stage} failed (ended at its limit of 15 s" in output
+
+
+FOREIGN = (
+    "import pandas as pd\n\npath = bench.config.table_path('r1', bench.run)\n"
+    "table = pd.read_parquet(path)\ntable.loc[0, '{column}'] = {value}\ntable.to_parquet(path, index=False)"
+)
+
+
+@pytest.mark.parametrize(("column", "value"), [("misconception_id", "999999"), ("query_id", "'999_A'")])
+def test_a_table_of_other_data_is_refused(run: Run, column: str, value: str) -> None:
+    run.inject("retrieve.ipynb", FOREIGN.format(column=column, value=value), before_work=False)
+    code, output = run.finish()
+    assert code == 1, output
+    run.assert_valid()
+    assert "retrieve-r1 failed" in output
+
+
+def test_a_table_that_lacks_queries_counts_but_is_told(run: Run) -> None:
+    shorten = (
+        "from cascade import tables\n\npath = bench.config.table_path('r1', bench.run)\n"
+        "tables.write(tables.read(path).head(25), path)"
+    )
+    run.inject("retrieve.ipynb", shorten, before_work=False)
+    code, output = run.finish()
+    assert code == 1, output
+    run.assert_valid()
+    assert "retrieve-r1 failed (stopped before its end (1 of 9 queries))" in output
+
+
+def test_a_reranker_stops_by_itself_before_its_deadline(run: Run) -> None:
+    slow = (
+        "import time\nfrom cascade.rerankers.cross_encoder import CrossEncoderReranker\n\n"
+        "whole = CrossEncoderReranker.rerank\n\n\n"
+        "def slowly(self, *arguments):\n"
+        "    for chunk in whole(self, *arguments):\n        time.sleep(10)\n        yield chunk\n\n\n"
+        "CrossEncoderReranker.rerank = slowly"
+    )
+    run.pipeline_extra = 'limit = "45s"'
+    run.inject("rerank.ipynb", slow, before_work=True)
+    code, output = run.finish()
+    assert code == 1, output
+    run.assert_valid()
+    assert "rerank-ce failed (stopped before its end (" in output
+    decisions = [entry["decision"] for entry in ledger.read(run.out) if "decision" in entry]
+    assert len(decisions) == 1
+    assert decisions[0].startswith("deadline: stopped after ")
 
 
 def test_a_killed_reranker_keeps_its_finished_chunks(run: Run) -> None:
@@ -104,7 +145,7 @@ def test_a_killed_reranker_keeps_its_finished_chunks(run: Run) -> None:
     run.inject("rerank.ipynb", slow, before_work=True)
     code, output = run.finish()
     assert code == 1, output
-    assert "rerank-ce failed" in output and "counts as far as it was finished" in output
+    assert "rerank-ce failed" in output and "(4 of 9 queries)" in output
     assert tables.read(run.out / "ranking-ce.parquet")["query_id"].nunique() == 4
     run.assert_valid()
 
@@ -117,7 +158,7 @@ def test_the_deadline_ends_the_run(run: Run) -> None:
     assert time.time() < deadline + 10
     run.assert_valid()
     assert run.survivors() == []
-    assert "rerank-ce failed (skipped: the deadline leaves no time for it)" in output
+    assert "rerank-ce failed (skipped: " in output
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -142,7 +183,7 @@ def test_what_an_earlier_run_left_does_not_count(run: Run) -> None:
     run.inject("retrieve.ipynb", EXIT_EARLY, before_work=True)
     code, output = run.finish()
     assert code == 1, output
-    assert submission.read(run.out / "submission.csv") == submission.read(run.out / "submission-zero.csv")
+    assert not (run.out / "candidates-r1.parquet").exists()
 
 
 def test_bad_data_stops_the_run_before_anything_is_written(run: Run) -> None:

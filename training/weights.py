@@ -27,7 +27,7 @@ UNSEEN = 0.6
 TFIDF = (0.0, 0.25, 0.5, 0.75, 1.0)
 NEIGHBOURS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 GATES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
-FUSION = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+FUSION = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 BOOSTS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 
 
@@ -87,7 +87,7 @@ def fit(config_path: Path, folder: Path, scratch: Path, count: int) -> str:
 def _scored(path: Path, config: Config) -> Fold:
     competition = data.read(path)
     retrieval = config.retrieval[0]
-    blend = Blend(retrieval, config)
+    blend = Blend(retrieval, config, path / "cache")
     fold = Fold(competition, {}, {})
     for part in retrieval.retriever:
         if isinstance(part, NeighboursPart):
@@ -105,9 +105,9 @@ def _blend(fold: Fold, tfidf: float, neighbours: float, gate: float, top_k: int 
 
 
 def _ensemble(fold: Fold, weight: float, boost: float) -> float:
-    """MAP@25 of the fold's retrieval (weight 1) fused with its cross-encoder's ranking."""
+    """MAP@25 of the fold's cross-encoder fused with its retrieval (weight 1), in that order, as the config has them."""
     assert fold.blend is not None and fold.ranking is not None
-    fused = fusion.fuse({"r": tables.cut(fold.blend, 25), "c": fold.ranking}, {"r": 1.0, "c": weight})
+    fused = fusion.fuse({"ce": fold.ranking, "r": fold.blend}, {"ce": weight, "r": 1.0})
     return fold.score(fusion.to_table(fusion.boost_unseen(fused, fold.competition.seen, boost)))
 
 

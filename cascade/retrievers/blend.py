@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -14,12 +16,15 @@ from cascade.retrievers.tfidf import tfidf_scores
 class Blend:
     """The retriever of one `[[retrieval]]`: `retrieve` ranks, `part_scores` shows what each part says.
 
+    `cache` is the folder of embeddings, made when the first is kept.
+
     Parts that name the same model and adapter share it.
     """
 
-    def __init__(self, retrieval: Retrieval, config: Config) -> None:
+    def __init__(self, retrieval: Retrieval, config: Config, cache: Path) -> None:
         self.retrieval = retrieval
         self.config = config
+        self.cache = cache
         self._embedders: dict[str, object] = {}
 
     def retrieve(self, queries: pd.DataFrame, competition: Competition) -> pd.DataFrame:
@@ -60,5 +65,5 @@ class Blend:
 
         key = repr(part.model_dump(include=set(Encoder.model_fields)))
         if key not in self._embedders:
-            self._embedders[key] = Embedder(part, self.config)
+            self._embedders[key] = Embedder(part, self.config, self.cache)
         return self._embedders[key]

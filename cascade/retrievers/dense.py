@@ -16,15 +16,12 @@ from cascade import models
 from cascade.config import Config, DensePart, NeighboursPart
 
 
-def cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cascade"
-
-
 class Embedder:
     """One sentence-transformers model with its adapter; several devices share the texts, a process each."""
 
-    def __init__(self, part: DensePart | NeighboursPart, config: Config) -> None:
+    def __init__(self, part: DensePart | NeighboursPart, config: Config, cache: Path) -> None:
         self.part = part
+        self.cache = cache
         self.devices = models.device_list(config)
         self.folder = models.model_path(part.model, config.path.parent)
         self.adapter = models.adapter_path(part, config)
@@ -62,11 +59,11 @@ class Embedder:
     def embed(self, texts: Sequence[str], prompt: str) -> np.ndarray:
         """As `encode`, kept on disk under a key made of the weights, the settings and the texts.
 
-        The dense part and the neighbours ask for the same queries; a second run asks for everything again.
+        The dense part and the neighbours ask for the same queries, and so may several retrievals.
         """
         key = hashlib.sha256(models.fingerprint(self.folder, self.adapter).encode())
         key.update(repr((prompt, self.part.max_length, str(self.precision), list(texts))).encode())
-        path = cache_folder() / f"{key.hexdigest()}.npy"
+        path = self.cache / f"{key.hexdigest()}.npy"
         if path.is_file():
             try:
                 vectors: np.ndarray = np.load(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from cascade.errors import DataError
 from sample.generate.topic import Topic, tex
 from sample.generate.topics import all_topics
 
@@ -91,7 +92,7 @@ def _questions(count: int, held_out: set[str], rng: Random, taken: set[str], tes
                 made.append(question)
             if len(made) == count:
                 return made
-    raise RuntimeError(f"only {len(made)} of {count} questions after {ROUNDS} rounds over the topics")
+    raise DataError(f"only {len(made)} of {count} questions after {ROUNDS} rounds over the topics; ask for fewer")
 
 
 def _write(path: Path, header: list[str], rows: Iterable[Sequence[object]]) -> None:
@@ -103,6 +104,8 @@ def _write(path: Path, header: list[str], rows: Iterable[Sequence[object]]) -> N
 
 def generate(out: Path, seed: int, questions: int = 480, test: int = 80) -> str:
     """Writes the four CSV files under `out` and tells in a line what is in them."""
+    if not 0 < test < questions:
+        raise DataError(f"--test {test}: must be more than 0 and less than --questions {questions}")
     rng = Random(seed)
     topics = all_topics()
     names = list(dict.fromkeys(name for topic in topics for name in topic.rules))

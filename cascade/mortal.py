@@ -1,0 +1,21 @@
+"""`python -m cascade.mortal MODULE ARGUMENTS…`: runs a module so that it dies with the process that started it.
+
+The kernel's own parent poller then ends the Jupyter kernel, so a SIGKILL of the conductor leaves nothing behind.
+"""
+
+import ctypes
+import os
+import runpy
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+if __name__ == "__main__":
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before it was being watched
+            sys.exit(1)
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
