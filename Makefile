@@ -1,5 +1,6 @@
 # Every command sets up what it needs. What they make lies under build/.
-PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell command -v python$(v) 2>/dev/null)) python3)
+# The first that runs: a version manager's shim may be there for a version that is not.
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell python$(v) -c 'import sys; print(sys.executable)' 2>/dev/null)) python3)
 DATA ?= sample
 CONFIG ?= configs/sample.toml
 OUT ?= build/run

@@ -40,11 +40,12 @@ def weights(
     data: Data = Path("sample"),
     scratch: Annotated[Path, typer.Option(help="folder for the folds and their adapters")] = Path("build/weights"),
     folds: Annotated[int, typer.Option(min=2)] = 3,
+    used: Annotated[int, typer.Option(min=1, help="fit on so many of the folds")] = 2,
 ) -> None:
     """Fits blend weights, gate, fusion weights and boost on folds of train.csv and prints them."""
     from training.weights import fit
 
-    typer.echo(fit(config, data, scratch, folds))
+    typer.echo(fit(config, data, scratch, folds, used))
 
 
 if __name__ == "__main__":

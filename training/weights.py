@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,16 @@ from cascade import data, fusion, metrics, tables
 from cascade.config import Config, NeighboursPart
 from cascade.data import Competition
 from cascade.folds import write_folds
+from cascade.models import ADAPTER_FILES
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from cascade.retrievers.blend import Blend
 from training import cross_encoder, retriever
 
 UNSEEN = 0.6
 TFIDF = (0.0, 0.25, 0.5, 0.75, 1.0)
-NEIGHBOURS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+NEIGHBOURS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 GATES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
-FUSION = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+FUSION = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 BOOSTS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 
 
@@ -50,17 +52,21 @@ class Fold:
         return tables.from_matrix(self.competition.test["query_id"].tolist(), ids, scores, top_k)
 
 
-def fit(config_path: Path, folder: Path, scratch: Path, count: int) -> str:
-    """The lines to put into the config, with the MAP@25 each choice reached on the folds."""
+def fit(config_path: Path, folder: Path, scratch: Path, count: int, used: int) -> str:
+    """The numbers to put into the config, with the MAP@25 each choice reached on the first `used` of `count` folds."""
     config = configs.load(config_path)
     retrieval, pipeline = config.retrieval[0], config.pipeline[0]
     made = []
-    for path in write_folds(folder, scratch / "folds", count, UNSEEN, seed=0):
+    for path in write_folds(folder, scratch / "folds", count, UNSEEN, seed=0)[:used]:
         adapters = (path / "adapters").resolve()
         own = config.model_copy(update={"adapters": str(adapters)})
-        print(f"{path}: training its adapters")
-        retriever.train(path, adapters / "retriever-minilm")
-        cross_encoder.train(path, own, adapters / "cross-encoder-minilm")
+        for name, train in (
+            ("retriever-minilm", retriever.train),
+            ("cross-encoder-minilm", partial(cross_encoder.train, config=own)),
+        ):
+            if not (adapters / name / ADAPTER_FILES[1]).is_file():  # a stopped fit goes on where it was
+                print(f"{path}: training {name}")
+                train(path, out=adapters / name)
         made.append((own, _scored(path, own)))
     folds = [fold for _, fold in made]
     tfidf, neighbours, gate = best(
@@ -86,6 +92,9 @@ def fit(config_path: Path, folder: Path, scratch: Path, count: int) -> str:
 
 def _scored(path: Path, config: Config) -> Fold:
     competition = data.read(path)
+    assert competition.labels is not None
+    labelled = competition.test["query_id"].isin(competition.labels["query_id"])
+    competition = replace(competition, test=competition.test[labelled].reset_index(drop=True))
     retrieval = config.retrieval[0]
     blend = Blend(retrieval, config, path / "cache")
     fold = Fold(competition, {}, {})
