@@ -92,7 +92,7 @@ def test_sample_config_loads() -> None:
     assert [retrieval.name for retrieval in loaded.retrieval] == ["r1"]
     assert [part.kind for part in loaded.retrieval[0].retriever] == ["tfidf", "dense", "neighbours"]
     assert loaded.pipeline[0].candidates == "r1"
-    assert (loaded.time.limit, loaded.time.reserve) == (9 * 3600, 600)
+    assert (loaded.time.limit, loaded.time.reserve) == (3600, 60)
 
 
 def test_whole_config_loads(tmp_path: Path) -> None:
