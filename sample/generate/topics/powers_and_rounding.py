@@ -67,9 +67,9 @@ def draw_estimate(r: Random) -> dict[str, Any]:
     }
 
 
-def estimate(a: int, b: Decimal, c: Decimal, mode: str = ROUND_HALF_UP) -> Decimal | None:
+def estimate(a: int, b: Decimal, c: Decimal, mode: str = ROUND_HALF_UP, tens: int = 1) -> Decimal | None:
     found = figures(a, 1, mode) * figures(b, 1, mode) / figures(c, 1, mode)
-    return found if found == found.to_integral_value() else None
+    return found / tens if found == found.to_integral_value() else None
 
 
 def as_whole_number(x: str) -> int:
@@ -115,10 +115,6 @@ def draw_bounds(r: Random) -> dict[str, Any]:
     u = r.choice(tuple(MEASURED))
     steps = r.randint(11, 98) if u != Decimal("0.01") else r.randint(112, 298)
     return {"v": (steps + (steps % 10 == 0)) * u, "u": u, "what": r.choice(MEASURED[u]), "name": r.choice(NAMES)}
-
-
-def scaled(value: Decimal | None, divisor: int) -> Decimal | None:
-    return None if value is None else value / divisor
 
 
 TOPICS = [
@@ -272,9 +268,9 @@ TOPICS = [
         correct=(lambda a, b, c, **_: estimate(a, b, c), 14000),
         rules={
             TRUNCATES: (lambda a, b, c, **_: estimate(a, b, c, ROUND_DOWN), 12000),
-            DROPS_SIZE: (lambda a, b, c, **_: scaled(estimate(a, b, c), 100), 140),
+            DROPS_SIZE: (lambda a, b, c, **_: estimate(a, b, c, tens=100), 140),
             "Ignores the decimal point in a divisor below one, dividing by its digit as a whole number": (
-                lambda a, b, c, **_: scaled(estimate(a, b, c), 10), 1400),
+                lambda a, b, c, **_: estimate(a, b, c, tens=10), 1400),
             "Multiplies by a decimal where a division is called for, believing that dividing must make numbers "
             "smaller": (lambda a, b, c, **_: figures(a, 1) * figures(b, 1) * figures(c, 1), 560),
             "Rounds any positive decimal below one up to one, so as not to be left with nought": (
