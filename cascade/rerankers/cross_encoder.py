@@ -21,7 +21,8 @@ class SegmentSimilarity(Module):  # type: ignore[misc]
     """The head "segments": cosine of the two segments' mean token vectors, each read in the other's sight.
 
     A sentence-embedding model as base so ranks from the start about as it does when it reads the texts
-    apart, and learns from a thousand queries; a fresh classifier on MiniLM stayed at chance on them.
+    apart, and learns from few queries: after 75 steps on 350 of them MAP@25 was .294 where a fresh classifier,
+    its pooler trained too, had .233 (one trial each, 25 candidates; chance is .153).
     The score is a logit: a cosine of MIDDLE is even odds, 1 / SCALE more is odds of e to 1.
     """
 
