@@ -130,7 +130,7 @@ def conduct(config: Path, data: Path, out: Path, notebooks: Path, deadline: floa
         print(f"warning: {error}: a stage that hides a process may keep it")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     bench = Bench(configs.load(config), csvs.read(data), out)
-    end = deadline or start + bench.config.time.limit - bench.config.time.reserve
+    end = deadline or start + bench.config.time.available
     plan = planned(bench)
     common = {"config": str(config.resolve()), "data": str(data.resolve()), "run": str(out.resolve())}
     for stage in plan:

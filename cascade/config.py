@@ -113,9 +113,14 @@ class Time(Table):
     limit: Limit = 9 * 3600.0
     reserve: Seconds = 600.0
 
+    @property
+    def available(self) -> float:
+        """Seconds from the start to the deadline."""
+        return self.limit - self.reserve
+
     @model_validator(mode="after")
     def something_is_left(self) -> Time:
-        if self.reserve >= self.limit:
+        if self.available <= 0:
             raise ValueError("reserve leaves nothing of limit; lower it")
         return self
 

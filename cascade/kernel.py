@@ -27,8 +27,7 @@ def deadline(config: Path, start: float) -> float:
     """When all must have ended, in Unix seconds: `start` and the config's limit, less its reserve."""
     from cascade.config import load
 
-    time = load(config).time
-    return start + time.limit - time.reserve
+    return start + load(config).time.available
 
 
 def conduct(config: Path, data: Path, run: Path, deadline: float) -> int:

@@ -16,9 +16,8 @@ from cascade.retrievers.tfidf import tfidf_scores
 class Blend:
     """The retriever of one `[[retrieval]]`: `retrieve` ranks, `part_scores` shows what each part says.
 
-    `cache` is the folder of embeddings, made when the first is kept.
-
-    Parts that name the same model and adapter share it.
+    `cache` is the folder of embeddings, made when the first is kept. Parts that name the same
+    model and adapter share it.
     """
 
     def __init__(self, retrieval: Retrieval, config: Config, cache: Path) -> None:
