@@ -122,3 +122,15 @@ def test_in_the_rerun_a_test_file_that_is_refused_leaves_submission_zero(run: Ru
     rows = submission.read(run.out / "submission.csv")
     assert rows == submission.read(run.out / "submission-zero.csv")
     assert {"9999_B", "9999_C", "9999_D"} < set(rows)
+
+
+@pytest.mark.parametrize("rerun", [False, True])
+def test_a_config_that_is_refused_raises_in_a_commit_run_only(run: Run, rerun: bool) -> None:
+    config = run.write_config()
+    config.write_text("nonsense = 1\n" + config.read_text())
+    given = {"config": str(config), "data": str(run.folder / "data"), "run": str(run.out)}
+    environment = {"KAGGLE_IS_COMPETITION_RERUN": "1"} if rerun else {}
+    code, output = papermill(NOTEBOOKS / "submission.ipynb", run.folder / "out.ipynb", ROOT, environment, **given)
+    assert (code == 0) == rerun, output
+    assert "unknown key 'nonsense'" in output
+    run.assert_valid()
