@@ -25,6 +25,14 @@ class ModelError(CascadeError):
     """A model or adapter that is missing or is not what it claims to be."""
 
 
+class PromptError(CascadeError):
+    """A prompt template that cannot be used, or a prompt that the model cannot read."""
+
+
+class ScoreError(CascadeError):
+    """A score that is no number; names the prompt."""
+
+
 class StageError(CascadeError):
     """A stage that cannot be started as asked, or that did not leave its table."""
 

@@ -1,0 +1,163 @@
+"""Prompts: a template file, filled for one query, as the token ids that a model reads.
+
+A template is a Jinja file. Lines `=== system`, `=== user` and `=== assistant` begin the messages of a
+chat, to which the tokenizer's own chat template is applied; few-shot examples are further user and
+assistant messages, and a last assistant message is a beginning that the model goes on with. A
+template without such lines is plain text. Fields: those of a query (`construct`, `subject`,
+`question`, `correct`, `wrong`, `reason`, the last empty where nothing was written) and
+`candidate` (pointwise) or `options` (listwise and tournament: each with `letter` and `text`).
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import jinja2.meta
+import pandas as pd
+
+from cascade.errors import ModelError, PromptError
+
+LETTERS = string.ascii_uppercase + string.ascii_lowercase
+QUERY_FIELDS = ("construct", "subject", "question", "correct", "wrong", "reason")
+HEADING = re.compile(r"^=== (system|user|assistant)[ \t]*\n", re.MULTILINE)
+
+Fields = Mapping[str, Any]
+JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def query_fields(query: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of one row of a query table; `reason` is empty where the table has none."""
+    return {name: query.get(name, "") for name in QUERY_FIELDS}
+
+
+def lettered(texts: Sequence[str]) -> list[dict[str, str]]:
+    """The field `options` for at most 52 texts."""
+    return [{"letter": letter, "text": text} for letter, text in zip(LETTERS, texts, strict=False)]
+
+
+class Template:
+    """One template file. `needed` are the fields beside a query's own that it may, and must, use."""
+
+    def __init__(self, path: Path, *needed: str) -> None:
+        self.path = path
+        if not path.is_file():
+            raise PromptError(f"{path}: no such prompt template; correct the config's `prompt`")
+        source = path.read_text(encoding="utf-8")
+        pieces = HEADING.split(source)
+        if len(pieces) > 1 and pieces[0].strip():
+            raise PromptError(f"{path}: text stands before the first '=== ' heading; give it a heading of its own")
+        try:
+            used = jinja2.meta.find_undeclared_variables(JINJA.parse(source))
+            self.plain = JINJA.from_string(source.rstrip("\n")) if len(pieces) == 1 else None
+            self.messages = [
+                (role, JINJA.from_string(text.strip("\n")))
+                for role, text in zip(pieces[1::2], pieces[2::2], strict=True)
+            ]
+        except jinja2.TemplateSyntaxError as error:
+            raise PromptError(f"{path}: line {error.lineno}: {error.message}; correct the template") from error
+        for name in sorted(used - {*QUERY_FIELDS, *needed}):
+            raise PromptError(f"{path}: field '{name}' is unknown here; use {', '.join((*QUERY_FIELDS, *needed))}")
+        for name in needed:
+            if name not in used:
+                raise PromptError(f"{path}: does not use the field '{name}'; the model would not see it")
+
+    def text(self, fields: Fields) -> str:
+        """A plain template, filled; of a chat, its messages' contents."""
+        if self.plain is not None:
+            return self.plain.render(fields)
+        return "\n".join(message["content"] for message in self.chat(fields))
+
+    def chat(self, fields: Fields) -> list[dict[str, str]]:
+        """The messages, filled; empty for a plain template."""
+        return [{"role": role, "content": text.render(fields).strip("\n")} for role, text in self.messages]
+
+
+class Prompter:
+    """A template together with the tokenizer that reads it. `max_tokens` is the longest prompt the model takes."""
+
+    def __init__(self, template: Template, tokenizer: Any, max_tokens: int) -> None:
+        self.template = template
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        if template.plain is None and not tokenizer.chat_template:
+            raise ModelError(
+                f"{template.path}: is a chat, but the model's tokenizer has no chat template; "
+                f"use an instruct model, or a template without '=== ' headings"
+            )
+
+    def text(self, fields: Fields) -> str:
+        """What the model reads, special tokens included."""
+        if self.template.plain is not None:
+            return self.template.plain.render(fields)
+        goes_on = self.template.messages[-1][0] == "assistant"
+        text: str = self.tokenizer.apply_chat_template(
+            self.template.chat(fields),
+            tokenize=False,
+            add_generation_prompt=not goes_on,
+            continue_final_message=goes_on,
+        )
+        return text
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """A chat template writes its special tokens itself; plain text gets the tokenizer's own."""
+        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=self.template.plain is not None)[
+            "input_ids"
+        ]
+        return ids
+
+    def option_ids(self, options: Sequence[str]) -> list[int]:
+        """The token of each option where the answer stands; PromptError for one that is not a token of its own.
+
+        What stands before the answer decides how it is split, so options are read behind a whole prompt.
+        """
+        blank: dict[str, Any] = dict.fromkeys((*QUERY_FIELDS, "candidate"), "x")
+        before = self.text({**blank, "options": lettered(["x"])})
+        prompt, *whole = self.encode([before, *(before + option for option in options)])
+        found: dict[int, str] = {}
+        for option, ids in zip(options, whole, strict=True):
+            answer = ids[len(prompt) :]
+            if ids[: len(prompt)] != prompt or len(answer) != 1:
+                shown = self.tokenizer.convert_ids_to_tokens(answer)
+                raise PromptError(
+                    f"{self.template.path}: option '{option}' is {len(answer)} tokens of this tokenizer ({shown}), "
+                    f"not one; choose another option or end the template differently"
+                )
+            if answer[0] in found:
+                raise PromptError(
+                    f"{self.template.path}: options '{found[answer[0]]}' and '{option}' are the same token; rename one"
+                )
+            found[answer[0]] = option
+        return list(found)
+
+    def fit(self, query_id: str, variants: Sequence[Fields]) -> tuple[list[list[int]], bool]:
+        """Token ids of one query's prompts, and whether its question had to be shortened to fit them all.
+
+        The question alone gives way, from its end, by as much in each prompt as the longest needs, so
+        that the prompts go on sharing their beginning. PromptError where even that is not enough.
+        """
+        prompts = self.encode([self.text(fields) for fields in variants])
+        if max(map(len, prompts)) <= self.max_tokens:
+            return prompts, False
+        question: list[int] = self.tokenizer(str(variants[0]["question"]), add_special_tokens=False)["input_ids"]
+        kept = len(question)
+        while (excess := max(map(len, prompts)) - self.max_tokens) > 0:
+            if kept == 0:
+                raise PromptError(
+                    f"query {query_id}: its prompt has {self.max_tokens + excess} tokens without any of its question, "
+                    f"and the model reads {self.max_tokens}; raise max_model_len or shorten {self.template.path}"
+                )
+            kept = max(0, kept - excess)
+            shorter = self.tokenizer.decode(question[:kept], skip_special_tokens=True).rstrip("�")
+            prompts = self.encode([self.text({**fields, "question": f"{shorter}…"}) for fields in variants])
+        return prompts, True
+
+
+def with_reasons(queries: pd.DataFrame, reasons: pd.DataFrame | None) -> pd.DataFrame:
+    """`queries` with a column `reason`: what `reasons` (`query_id, reason`) has for a query, else empty."""
+    written = {} if reasons is None else dict(zip(reasons["query_id"], reasons["reason"], strict=True))
+    return queries.assign(reason=queries["query_id"].map(written).fillna("").astype(str))
