@@ -33,11 +33,13 @@ def run(
     ),
     deadline: Annotated[float | None, typer.Option(help="Unix seconds; default: the config's limit from now")] = None,
     notebooks: Annotated[Path, typer.Option(help="folder of the stage notebooks")] = NOTEBOOKS,
+    engine: Annotated[str, typer.Option(help="vllm or transformers; default: the config's")] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="keep what an earlier run left in --out")] = False,
 ) -> None:
     """Runs all stages; exits with 0 only if each succeeded and submission.csv is valid."""
     from cascade.conductor import conduct
 
-    raise typer.Exit(conduct(config, data, out, notebooks, deadline))
+    raise typer.Exit(conduct(config, data, out, notebooks, deadline, engine, resume))
 
 
 @app.command()

@@ -20,11 +20,12 @@ from typing import Any
 import nbformat
 import pandas as pd
 
+from cascade import chunks, ledger, metrics, models, processes, reasons, stages, submission, zero
 from cascade import config as configs
 from cascade import data as csvs
-from cascade import ledger, metrics, models, processes, stages, submission, tables, zero
-from cascade.config import ENSEMBLE
-from cascade.errors import StageError, TableError, nearest
+from cascade import resume as resume_file
+from cascade.config import ENSEMBLE, REASON
+from cascade.errors import CascadeError, StageError, TableError, nearest
 from cascade.kernel import is_rerun
 from cascade.stages import Bench
 
@@ -46,13 +47,14 @@ SET = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One notebook run: its name, its parameters beside those of all stages, and the table it must leave."""
+    """One notebook run: the config's name for it, its parameters beside those of all, and the table it must leave."""
 
     name: str
+    of: str
     notebook: str
     table: Path
     limit: float | None = None
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 Rows = Mapping[str, Sequence[int]]
@@ -68,17 +70,24 @@ class Result:
 
 
 def planned(bench: Bench) -> list[Stage]:
-    """The config's stages in the order they run."""
-    path = bench.config.table_path
-    plan = [
-        Stage(f"retrieve-{r.name}", "retrieve.ipynb", path(r.name, bench.run), r.limit, {"retrieval": r.name})
-        for r in bench.config.retrieval
-    ]
+    """The config's enabled stages in the order they run."""
+    config, run = bench.config, bench.run
+    chunked: dict[str, Any] = {"engine": config.engine, "resume": bench.resume}
+    plan = []
+    if config.reason is not None and config.reason.enabled:
+        plan.append(Stage(REASON, REASON, "reason.ipynb", run / reasons.FILE, config.reason.limit, chunked))
     plan += [
-        Stage(f"rerank-{p.name}", "rerank.ipynb", path(p.name, bench.run), p.limit, {"pipeline": p.name})
-        for p in bench.config.pipeline
-    ]
-    return [*plan, Stage(ENSEMBLE, "ensemble.ipynb", path(ENSEMBLE, bench.run), bench.config.ensemble.limit)]
+        Stage(f"retrieve-{r.name}", r.name, "retrieve.ipynb", config.table_path(r.name, run), r.limit,
+              {"retrieval": r.name})
+        for r in config.retrieval
+    ]  # fmt: skip
+    plan += [
+        Stage(f"rerank-{p.name}", p.name, "rerank.ipynb", config.table_path(p.name, run), p.limit,
+              {"pipeline": p.name, **chunked})
+        for p in config.pipeline if p.enabled
+    ]  # fmt: skip
+    table = config.table_path(ENSEMBLE, run)
+    return [*plan, Stage(ENSEMBLE, ENSEMBLE, "ensemble.ipynb", table, config.ensemble.limit)]
 
 
 def declared_parameters(notebook: Path) -> dict[str, str]:
@@ -117,11 +126,21 @@ def check_parameters(notebook: Path, given: Mapping[str, Any]) -> None:
             raise StageError(f"{notebook}: parameter '{name}' is given by nobody; drop it from the parameters cell")
 
 
-def conduct(config: Path, data: Path, out: Path, notebooks: Path, deadline: float | None = None) -> int:
+def conduct(
+    config: Path,
+    data: Path,
+    out: Path,
+    notebooks: Path,
+    deadline: float | None = None,
+    engine: str = "",
+    resume: bool = False,
+) -> int:
     """Runs everything; returns the exit code: 0 only if each stage succeeded and submission.csv is valid.
 
     Raises CascadeError before anything is written where config, data or notebooks are wrong.
     `deadline` is in Unix seconds; None or 0 stands for the config's limit less its reserve, from now.
+    `engine` overrides the config's. `resume` keeps what an earlier run of the same config and data
+    finished in `out`, whole stages and chunks.
     """
     start = time.time()
     try:
@@ -129,7 +148,7 @@ def conduct(config: Path, data: Path, out: Path, notebooks: Path, deadline: floa
     except OSError as error:
         print(f"warning: {error}: a stage that hides a process may keep it")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    bench = Bench(configs.load(config), csvs.read(data), out)
+    bench = Bench(configs.load(config, engine), csvs.read(data), out, resume=resume)
     end = deadline or start + bench.config.time.available
     plan = planned(bench)
     common = {"config": str(config.resolve()), "data": str(data.resolve()), "run": str(out.resolve())}
@@ -137,9 +156,16 @@ def conduct(config: Path, data: Path, out: Path, notebooks: Path, deadline: floa
         check_parameters(notebooks / stage.notebook, {**common, "deadline": 0.0, **stage.parameters})
     if not is_rerun():  # there a model that is missing costs the stages that want it, and no more
         models.check(bench.config)
+    identity = resume_file.identity(bench)
+    if resume:
+        resume_file.check(out, identity)
     try:
         baseline = zero.write(data, out)
-        _clear(bench)
+        if not resume:
+            _clear(bench)
+        for folder in ("logs", "notebooks"):
+            (out / folder).mkdir(exist_ok=True)
+        resume_file.write(out, identity)
     except OSError as error:
         raise StageError(f"{out}: cannot be written to: {error}; pass --out with a folder that can") from error
     ledger.record(out, "zero", ledger.STAGE, start, time.time(), status="ok", queries=len(bench.competition.test))
@@ -154,11 +180,10 @@ def _clear(bench: Bench) -> None:
     """Removes what an earlier run left, so that nothing stale passes for this run's."""
     for stage in planned(bench):
         stage.table.unlink(missing_ok=True)
-        shutil.rmtree(stages.parts_folder(stage.table), ignore_errors=True)
+        shutil.rmtree(chunks.parts_folder(stage.table), ignore_errors=True)
     (bench.run / ledger.FILE).unlink(missing_ok=True)
     for folder in ("logs", "notebooks"):
         shutil.rmtree(bench.run / folder, ignore_errors=True)
-        (bench.run / folder).mkdir(exist_ok=True)
 
 
 def _run_stage(
@@ -170,6 +195,13 @@ def _run_stage(
     peak = 0.0
     result = Result(stage)
     try:
+        if bench.resume and stage.of != ENSEMBLE and _is_whole(bench, stage):
+            _say(f"{stage.name}: kept", 0.0, "")
+            return Result(stage, used=True)
+        if not (wanted := stages.expected(bench, stage.of)):
+            ledger.record(bench.run, stage.name, "select", start, time.time(), decision="select leaves no query")
+            _say(f"{stage.name}: no query", 0.0, "")
+            return result
         if until - start < LEAST:
             result.failure = f"skipped: {max(0.0, until - start):.0f} s are too little to start it"
         else:
@@ -184,7 +216,7 @@ def _run_stage(
             processes.wait_for_gpu_memory(gpu_before)
             peak = outcome.peak_memory_mb
             result.failure = _why_failed(outcome, log, until - start)
-            _judge(bench, result)
+            _judge(bench, result, wanted)
     except Exception as error:  # nothing between two stages may cost the later ones
         result.failure = f"{type(error).__name__}: {error}"
     try:
@@ -231,24 +263,40 @@ def _why_failed(outcome: processes.Outcome, log: Path, limit: float) -> str | No
     return None
 
 
-def _judge(bench: Bench, result: Result) -> None:
-    """Success is exit code 0 and a valid table of all queries; what a failed stage finished still counts."""
+def _is_whole(bench: Bench, stage: Stage) -> bool:
+    """Whether an earlier run left the stage's table with all the queries that are wanted now."""
+    try:
+        table = stages.check_fits(bench, chunks.contract(stage.table).read(stage.table), stage.table)
+        return stages.expected(bench, stage.of) <= set(table["query_id"])
+    except CascadeError:
+        return False
+
+
+def _judge(bench: Bench, result: Result, wanted: set[str]) -> None:
+    """Success is exit code 0 and a valid table of the `wanted` queries; what a failed stage finished still counts."""
     path = result.stage.table
     try:
         try:
-            table = stages.check_fits(bench, tables.read(path), path)
+            table = stages.check_fits(bench, chunks.contract(path).read(path), path)
         except TableError as error:
-            if not stages.parts_folder(path).is_dir():
+            if not chunks.parts_folder(path).is_dir():
                 raise
             result.failure = result.failure or f"its table is not valid: {error}"
-            table = stages.check_fits(bench, stages.gather(path), path)
+            table = stages.check_fits(bench, chunks.gather(path), path)
         result.used = True
-        reached, all_queries = table["query_id"].nunique(), len(bench.competition.test)
-        if reached < all_queries:
-            result.failure = f"{result.failure or 'stopped before its end'} ({reached} of {all_queries} queries)"
+        reached = len(wanted & set(table["query_id"]))
+        if reached < len(wanted):
+            why = "; ".join(filter(None, [result.failure, _decision(bench, result.stage)])) or "stopped before its end"
+            result.failure = f"{why} ({reached} of {len(wanted)} queries)"
     except (TableError, OSError) as error:
         result.failure = result.failure or f"left no valid table: {error}"
         path.unlink(missing_ok=True)
+
+
+def _decision(bench: Bench, stage: Stage) -> str:
+    """What the stage's own ledger says of why it left queries out."""
+    entries = (e for e in ledger.read(bench.run) if e["stage"] == stage.name and e["phase"] == "score")
+    return next((str(e["decision"]) for e in entries if "decision" in e), "")
 
 
 def _improve(bench: Bench, baseline: Rows) -> None:
@@ -314,7 +362,9 @@ def _verdict(bench: Bench, results: list[Result], seconds: float) -> int:
 
 def _cost(bench: Bench, result: Result) -> str:
     weights = bench.config.ensemble.weights
-    name = next(iter(result.stage.parameters.values()), ENSEMBLE)
+    name = result.stage.of
+    if name == REASON:
+        return "what it would have said; retrievers and prompts go without it"
     if name == ENSEMBLE:
         return "its pictures; submission.csv has the fusion of what the other stages left"
     if result.used:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import re
-import reprlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from cascade.config_errors import explain
 from cascade.errors import ConfigError, nearest
 
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)")
-ENSEMBLE = "ensemble"
+ENSEMBLE, REASON = "ensemble", "reason"
+# Engine arguments that follow from other keys.
+OWNED = {
+    "model": "give the stage's `model`",
+    "tokenizer": "it lies in the model's folder",
+    "max_model_len": "give the stage's `max_length`",
+    "enable_lora": "give the stage's `adapter`",
+    "tensor_parallel_size": "give the stage's `parallel` and the run's `devices`",
+    "logprobs_mode": "options are always scored by processed log-probabilities",
+    "max_logprobs": "it is the number of options",
+    "trust_remote_code": "give the stage's `trust_remote_code`",
+}
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -25,8 +36,16 @@ def seconds(value: Any) -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
+def device(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"cpu|cuda:\d+", value):
+        raise ValueError(f'{value!r} is no device; write "cuda:0", "cuda:1", … or "cpu"')
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(seconds)]
 Limit = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
+Engine = Literal["vllm", "transformers"]
+Device = Annotated[str, BeforeValidator(device)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
@@ -50,19 +69,26 @@ class TfidfPart(Table):
     weight: float = Field(default=1.0, ge=0)
 
 
-class DensePart(Encoder):
+class EmbeddingModel(Encoder):
+    """A sentence-embedding model; one that is an LLM may ask for last-token pooling and for 4-bit weights."""
+
+    query_prompt: str = ""
+    pooling: Literal["mean", "lasttoken"] | None = Field(default=None, description="default: what the model says")
+    load_in_4bit: bool = Field(default=False, description="bitsandbytes' NF4; 7B in float16 does not fit 16 GB")
+    trust_remote_code: bool = False
+
+
+class DensePart(EmbeddingModel):
     kind: Literal["dense"]
     weight: float = Field(default=1.0, ge=0)
-    query_prompt: str = ""
     passage_prompt: str = ""
 
 
-class NeighboursPart(Encoder):
+class NeighboursPart(EmbeddingModel):
     """`gate`: the cosine similarity above which a labelled train query may speak for its misconception."""
 
     kind: Literal["neighbours"]
     weight: float = Field(default=1.0, ge=0)
-    query_prompt: str = ""
     gate: float = Field(default=0.7, ge=-1, lt=1)
     top_n: int = Field(default=20, gt=0)
 
@@ -71,27 +97,125 @@ Part = Annotated[TfidfPart | DensePart | NeighboursPart, Field(discriminator="ki
 
 
 class Retrieval(Table):
-    """A weighted blend of retrievers: one table of candidates."""
+    """A weighted blend of retrievers: one table of candidates. `query_text`: the template of what they read."""
 
     name: Name
     top_k: int = Field(default=100, ge=25)
+    query_text: str | None = None
     limit: Limit | None = None
     retriever: list[Part] = Field(min_length=1)
 
 
-class CrossEncoderPipeline(Encoder):
-    """The classic reranker: one transformer reads query and misconception together."""
+class LanguageModel(Table):
+    """A causal LM with its optional LoRA adapter and the template of its prompts.
+
+    `max_length` holds prompt and answer, in tokens; default: what the model's config.json says. `vllm`
+    are engine arguments over those of the run's `[vllm]`, `chat_template` arguments of the chat template.
+    """
+
+    model: str
+    adapter: str | None = None
+    prompt: str
+    parallel: Literal["data", "tensor"] = "data"
+    max_length: int | None = Field(default=None, ge=64)
+    batch_size: int = Field(default=16, gt=0, description="of the transformers engine, in prompts")
+    trust_remote_code: bool = False
+    chat_template: dict[str, Any] = Field(default_factory=dict)
+    vllm: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("vllm")
+    @classmethod
+    def free_arguments(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return _free_arguments(value)
+
+
+class Reason(LanguageModel):
+    """What an LLM writes about each query before anything is retrieved: one short text."""
+
+    enabled: bool = True
+    max_tokens: int = Field(default=64, gt=0)
+    limit: Limit | None = None
+    chunk: int = Field(default=16, gt=0)
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+# What is compared with a score of `by`, and so asks for scores that are probabilities.
+THRESHOLDS = ("min_score", "min_top1", "max_top1", "max_margin")
+
+
+class Select(Table):
+    """Which candidates and queries a pipeline takes, by the ranking of `by`, an earlier pipeline."""
+
+    by: str | None = None
+    min_score: Probability | None = Field(default=None, description="drops a candidate that scores below it")
+    missing: Literal["keep", "drop"] = Field(default="keep", description="candidates that `by` never scored")
+    min_top1: Probability | None = Field(default=None, description="skips a query whose best score is below it")
+    max_top1: Probability | None = Field(default=None, description="skips a query whose best score is above it")
+    max_margin: Probability | None = Field(default=None, description="skips one whose two best are further apart")
+    top_n: int | None = Field(default=None, gt=0, description="keeps the first so many of `by`")
+    extra_unseen: int = Field(default=0, ge=0, description="adds so many of the best unseen candidates left out")
+
+    @model_validator(mode="after")
+    def has_what_it_reads(self) -> Select:
+        reading = [name for name in (*THRESHOLDS, "top_n") if getattr(self, name) is not None]
+        reading += ["missing"] if self.missing == "drop" else []
+        if reading and self.by is None:
+            raise ValueError(f'{reading[0]} reads the ranking of another pipeline; name it: by = "…"')
+        if not reading and not self.extra_unseen:
+            raise ValueError("selects nothing; give it a threshold, top_n or extra_unseen, or leave it out")
+        return self
+
+
+class Pipeline(Table):
+    """What every reranker has. A pipeline that is not `enabled` stands for what it would have read."""
 
     name: Name
-    kind: Literal["cross-encoder"]
     candidates: str
     top_k: int = Field(default=25, gt=0)
-    head: Literal["classifier", "segments"] = "classifier"
+    select: Select | None = None
+    enabled: bool = True
     limit: Limit | None = None
     chunk: int = Field(default=16, gt=0, description="queries whose scores are on disk before the next are begun")
 
 
-Pipeline = CrossEncoderPipeline
+class CrossEncoderPipeline(Pipeline, Encoder):
+    """The classic reranker: one transformer reads query and misconception together."""
+
+    kind: Literal["cross-encoder"]
+    head: Literal["classifier", "segments"] = "classifier"
+
+
+class PointwisePipeline(Pipeline, LanguageModel):
+    """An LLM says yes or no to one candidate; `options` are the words, yes first."""
+
+    kind: Literal["pointwise"]
+    options: list[str] = Field(default=["Yes", "No"], min_length=2, max_length=2)
+
+
+class ListwisePipeline(Pipeline, LanguageModel):
+    """An LLM names the best of up to 52 lettered options; `reverse` averages over both orders of a window."""
+
+    kind: Literal["listwise"]
+    window: int = Field(default=40, ge=2, le=52)
+    stride: int | None = Field(default=None, gt=0, description="from one window's start to the next's; default: half")
+    reverse: bool = False
+
+    @model_validator(mode="after")
+    def windows_meet(self) -> ListwisePipeline:
+        if self.stride is not None and self.stride > self.window:
+            raise ValueError(f"stride {self.stride} leaves gaps between windows of {self.window}; lower it")
+        return self
+
+
+class TournamentPipeline(Pipeline, LanguageModel):
+    """An LLM names the best of `group` options; it meets the next candidates, from the tail to the head."""
+
+    kind: Literal["tournament"]
+    group: int = Field(default=9, ge=2, le=52)
+
+
+LLMPipeline = PointwisePipeline | ListwisePipeline | TournamentPipeline
+AnyPipeline = Annotated[CrossEncoderPipeline | LLMPipeline, Field(discriminator="kind")]
 
 
 class Ensemble(Table):
@@ -126,42 +250,87 @@ class Time(Table):
 
 
 class Config(Table):
-    """A whole run. `path` is the file it was read from; relative paths in it start at that file's folder."""
+    """A whole run. `path` is the file it was read from; relative paths in it start at that file's folder.
+
+    `engine` runs every LLM. `vllm` holds the engine arguments of all of them, `environment` the
+    variables that model processes start with.
+    """
 
     time: Time = Time()
-    devices: list[str] | None = Field(
+    devices: list[Device] | None = Field(
         default=None, min_length=1, description="default: every visible GPU, else the CPU"
     )
     adapters: str = Field(default="adapters", description="the folder of LoRA adapters")
+    engine: Engine = "vllm"
+    vllm: dict[str, Any] = Field(default_factory=dict)
+    environment: dict[str, str] = Field(default_factory=dict)
+    reason: Reason | None = None
     retrieval: list[Retrieval] = Field(min_length=1)
-    pipeline: list[Pipeline] = Field(default_factory=list)
+    pipeline: list[AnyPipeline] = Field(default_factory=list)
     ensemble: Ensemble
     path: Path = Field(Path(), exclude=True)
 
+    @field_validator("vllm")
+    @classmethod
+    def free_arguments(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return _free_arguments(value)
+
     @model_validator(mode="after")
     def names_fit(self) -> Config:
-        earlier: list[str] = []
-        stages: list[Retrieval | Pipeline] = [*self.retrieval, *self.pipeline]
-        for stage in stages:
-            if stage.name == ENSEMBLE:
-                raise ValueError(f"the name '{ENSEMBLE}' is the ensemble's own; give the stage another")
+        earlier: dict[str, Retrieval | Pipeline] = {}
+        for stage in (*self.retrieval, *self.pipeline):
+            if stage.name in (ENSEMBLE, REASON):
+                raise ValueError(f"the name '{stage.name}' is a stage's own; give this one another")
             if stage.name in earlier:
                 raise ValueError(f"the name '{stage.name}' is used twice; give each retrieval and pipeline its own")
-            if isinstance(stage, Pipeline) and stage.candidates not in earlier:
-                raise ValueError(
-                    f"pipeline '{stage.name}': candidates = '{stage.candidates}' is neither a retrieval nor an earlier "
-                    f"pipeline{nearest(stage.candidates, earlier)}; name one that stands before it"
-                )
-            earlier.append(stage.name)
+            if isinstance(stage, Pipeline):
+                if stage.candidates not in earlier:
+                    raise ValueError(
+                        f"pipeline '{stage.name}': candidates = '{stage.candidates}' is neither a retrieval nor an "
+                        f"earlier pipeline{nearest(stage.candidates, earlier)}; name one that stands before it"
+                    )
+                self._check_select(stage, earlier)
+            earlier[stage.name] = stage
         for name in self.ensemble.weights:
             if name not in earlier:
                 raise ValueError(f"ensemble.weights: no stage is called '{name}'{nearest(name, earlier)}; correct it")
         return self
 
+    @model_validator(mode="after")
+    def engine_can(self) -> Config:
+        for name, model in self.language_models().items():
+            if model.parallel == "tensor" and self.engine == "transformers":
+                raise ValueError(f"{name}: parallel = 'tensor' is vLLM's; set parallel = 'data' or engine = 'vllm'")
+        return self
+
+    def _check_select(self, stage: Pipeline, earlier: dict[str, Retrieval | Pipeline]) -> None:
+        select = stage.select
+        if select is None or select.by is None:
+            return
+        pipelines = [name for name, each in earlier.items() if isinstance(each, Pipeline)]
+        if select.by not in pipelines:
+            raise ValueError(
+                f"pipeline '{stage.name}': select.by = '{select.by}' is no earlier pipeline"
+                f"{nearest(select.by, pipelines)}; name one that stands before it"
+            )
+        threshold = next((name for name in THRESHOLDS if getattr(select, name) is not None), None)
+        if threshold and isinstance(earlier[select.by], TournamentPipeline):
+            raise ValueError(
+                f"pipeline '{stage.name}': select.{threshold} is a probability, but '{select.by}' is a tournament, "
+                f"whose scores are 1/rank; use top_n, or name a pipeline of another kind"
+            )
+
+    def language_models(self) -> dict[str, LanguageModel]:
+        """The enabled reasoning stage and LLM pipelines, by stage name."""
+        found: dict[str, LanguageModel] = {}
+        if self.reason is not None and self.reason.enabled:
+            found[REASON] = self.reason
+        return found | {p.name: p for p in self.pipeline if p.enabled and isinstance(p, LanguageModel)}
+
     def retrieval_named(self, name: str) -> Retrieval:
         return _named(self.retrieval, name, "retrieval", self.path)
 
-    def pipeline_named(self, name: str) -> Pipeline:
+    def pipeline_named(self, name: str) -> AnyPipeline:
         return _named(self.pipeline, name, "pipeline", self.path)
 
     def table_path(self, name: str, run: Path) -> Path:
@@ -170,7 +339,14 @@ class Config(Table):
         return run / f"{kind}-{name}.parquet"
 
 
-S = TypeVar("S", Retrieval, CrossEncoderPipeline)
+def _free_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    for name, mend in OWNED.items():
+        if name in arguments:
+            raise ValueError(f"'{name}' is not set here; {mend}")
+    return arguments
+
+
+S = TypeVar("S", bound=Retrieval | Pipeline)
 
 
 def _named(stages: list[S], name: str, what: str, path: Path) -> S:
@@ -182,8 +358,8 @@ def _named(stages: list[S], name: str, what: str, path: Path) -> S:
     raise ConfigError(f"{path}: no {what} is called '{name}'{nearest(name, names)}; it has {known}")
 
 
-def load(path: Path) -> Config:
-    """Reads and checks a config; ConfigError names the file, the key and the mend."""
+def load(path: Path, engine: str = "") -> Config:
+    """Reads and checks a config; ConfigError names the file, the key and the mend. `engine` overrides its own."""
     if not path.is_file():
         raise ConfigError(f"{path}: no such config; pass a TOML file such as configs/sample.toml")
     try:
@@ -193,62 +369,16 @@ def load(path: Path) -> Config:
     if "path" in raw:  # the one field that no file may set
         raise ConfigError(f"{path}: unknown key 'path'; remove or correct it")
     try:
-        return Config.model_validate({**raw, "path": path})
+        return Config.model_validate({**raw, **({"engine": engine} if engine else {}), "path": path})
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(error)}") from error
+        raise ConfigError(f"{path}: {explain(error, TABLES, KINDS)}") from error
 
 
-def _explain(error: ValidationError) -> str:
-    """One error, in one sentence; an unknown key first, as it may be why another is missing."""
-    found = error.errors()
-    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
-    type_, loc = first["type"], first["loc"]
-    if not loc:
-        return first["msg"].removeprefix("Value error, ")
-    if type_ == "union_tag_invalid":
-        tag, tags = first["ctx"]["tag"], first["ctx"]["expected_tags"]
-        near = nearest(tag, tags.replace("'", "").split(", "))
-        return f"{_place(loc)}: kind is {tag!r}{near}; it must be one of {tags}"
-    if type_ == "union_tag_not_found":
-        return f"{_place(loc)}: 'kind' is missing; add it"
-    key = _place(loc[-2:]) if isinstance(loc[-1], int) else str(loc[-1])
-    around = _place(loc[:-2] if isinstance(loc[-1], int) else loc[:-1])
-    where = f"{around}: " if around else ""
-    if type_ == "extra_forbidden":
-        return f"{where}unknown key {key!r}{nearest(key, _keys_at(loc[:-1]))}; remove or correct it"
-    if type_ == "missing":
-        return f"{where}{key!r} is missing; add it"
-    if type_ == "value_error":
-        return f"{where}{key}: {first['msg'].removeprefix('Value error, ')}"
-    if type_ == "list_type" and isinstance(first["input"], dict):
-        return f"{where}{key} is one table, not a list of them; write its heading in double brackets"
-    if type_ in ("model_type", "model_attributes_type", "dict_type"):
-        mend = "it should be a table of keys and values"
-    elif type_ == "string_pattern_mismatch":  # only names have a pattern
-        mend = "a name is made of a-z, 0-9 and hyphens"
-    else:
-        mend = first["msg"].replace("Input should", "it should").replace(" after validation", "")
-    return f"{where}{key} is {reprlib.repr(first['input'])}; {mend[0].lower()}{mend[1:]}"
-
-
-KINDS: dict[str, type[Table]] = {"tfidf": TfidfPart, "dense": DensePart, "neighbours": NeighboursPart}
-
-
-def _place(loc: tuple[int | str, ...]) -> str:
-    """`retrieval 1, retriever 2` for ("retrieval", 0, "retriever", 1, "dense"): counted from 1, without the kind."""
-    words: list[str] = []
-    for part in loc:
-        if isinstance(part, int):
-            words[-1] += f" {part + 1}"
-        elif part not in KINDS:
-            words.append(part)
-    return ", ".join(words)
-
-
-def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that the table at `loc` may have; of a tagged union, those of the tag in `loc`."""
-    models: dict[str, type[Table]] = {
-        "": Config, "time": Time, "retrieval": Retrieval, "pipeline": Pipeline, "ensemble": Ensemble, **KINDS,
-    }  # fmt: skip
-    last = next((part for part in reversed(loc) if isinstance(part, str)), "")
-    return [key for key in models[last].model_fields if key != "path"] if last in models else []
+TABLES: dict[str, type[Table]] = {
+    "": Config, "time": Time, "reason": Reason, "retrieval": Retrieval, "pipeline": Pipeline, "select": Select,
+    "ensemble": Ensemble,
+}  # fmt: skip
+KINDS: dict[str, type[Table]] = {
+    "tfidf": TfidfPart, "dense": DensePart, "neighbours": NeighboursPart, "cross-encoder": CrossEncoderPipeline,
+    "pointwise": PointwisePipeline, "listwise": ListwisePipeline, "tournament": TournamentPipeline,
+}  # fmt: skip

@@ -33,6 +33,10 @@ class ScoreError(CascadeError):
     """A score that is no number; names the prompt."""
 
 
+class WorkerError(CascadeError):
+    """Model processes that died and could not be replaced."""
+
+
 class StageError(CascadeError):
     """A stage that cannot be started as asked, or that did not leave its table."""
 

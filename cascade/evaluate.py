@@ -18,10 +18,9 @@ from rich.table import Table
 from cascade import config as configs
 from cascade import data as csvs
 from cascade import fusion, metrics, stages, tables
-from cascade.config import Config, DensePart, Part, Pipeline
+from cascade.config import Config, DensePart, Part
 from cascade.errors import DataError
 from cascade.folds import write_folds
-from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from cascade.retrievers.blend import Blend
 from cascade.stages import Bench
 
@@ -72,16 +71,18 @@ def systems(bench: Bench) -> Iterator[tuple[str, pd.DataFrame, float]]:
     """Name, ranking and seconds of each system on the bench's test, simplest first.
 
     The seconds of a part are its own (the neighbours find the queries embedded by the dense part);
-    those of a pipeline and of the ensemble hold what they build on.
+    those of the ensemble hold what it builds on.
     """
     config, competition = bench.config, bench.competition
-    queries = competition.test
+    everything = 0.0
+    if config.reason is not None and config.reason.enabled:
+        everything += timed(partial(stages.reason, bench))[1]
+    queries = bench.queries()
     ids = competition.misconceptions["misconception_id"].to_numpy()
 
     def ranked(scores: np.ndarray) -> pd.DataFrame:
         return tables.from_matrix(queries["query_id"].tolist(), ids, scores, DEPTH)
 
-    spent: dict[str, float] = {}
     for retrieval in config.retrieval:
         blend = Blend(retrieval, config, bench.cache)
         of_parts: list[tuple[Part, np.ndarray]] = []
@@ -93,26 +94,19 @@ def systems(bench: Bench) -> Iterator[tuple[str, pd.DataFrame, float]]:
             yield f"{retrieval.name}: {part.kind}", ranked(scores), seconds
         yield from zero_shot(retrieval.name, of_parts, blend, bench, ranked)
         mixed = ranked(np.sum([np.float32(part.weight) * scores for part, scores in of_parts], axis=0))
-        spent[retrieval.name] = total
+        everything += total
+        blend.close()
         tables.write(tables.cut(mixed, retrieval.top_k), config.table_path(retrieval.name, bench.run))
         yield f"{retrieval.name}: blend", mixed, total
     for pipeline in config.pipeline:
-        given = stages.candidates(bench, pipeline.candidates)
-
-        ranking, seconds = timed(partial(_rerank, pipeline, bench, given))
-        spent[pipeline.name] = spent[pipeline.candidates] + seconds
-        tables.write(ranking, config.table_path(pipeline.name, bench.run))
-        yield f"{pipeline.name}: {pipeline.kind}", ranking, spent[pipeline.name]
-    everything = sum(spent[stage.name] for stage in config.retrieval) + sum(
-        spent[p.name] - spent[p.candidates] for p in config.pipeline
-    )
+        if not pipeline.enabled:
+            continue
+        _, seconds = timed(partial(stages.rerank, bench, pipeline.name))
+        everything += seconds
+        # A query that it was told to skip keeps the order it was given.
+        yield f"{pipeline.name}: {pipeline.kind}", stages.candidates(bench, pipeline.name), seconds
     yield "ensemble", stages.fuse(bench, stages.members(bench), boosted=False), everything
     yield "ensemble + boost", stages.fuse(bench, stages.members(bench)), everything
-
-
-def _rerank(pipeline: Pipeline, bench: Bench, given: pd.DataFrame) -> pd.DataFrame:
-    chunks = CrossEncoderReranker(pipeline, bench.config).rerank(bench.competition.test, given, bench.competition)
-    return pd.concat(chunks, ignore_index=True)
 
 
 def zero_shot(

@@ -307,16 +307,17 @@ def _example(
             rows.append(_row("absent", "", names.get(right, f"id {right}"), right in seen, True))
     return (
         f'<div style="border-top:1px solid {GREY};padding:0.7em 0;max-width:60em">'
-        f"<div>{_text(query['query_id'])} · {_text(query['subject'])} · {_text(query['construct'])}{verdict}</div>"
-        f'<div style="margin:0.6em 0">{_text(query["question"])}</div>'
-        f"<div>correct: {_text(query['correct'])} &emsp; wrong: <b>{_text(query['wrong'])}</b></div>"
+        f"<div>{as_html(query['query_id'])} · {as_html(query['subject'])} · "
+        f"{as_html(query['construct'])}{verdict}</div>"
+        f'<div style="margin:0.6em 0">{as_html(query["question"])}</div>'
+        f"<div>correct: {as_html(query['correct'])} &emsp; wrong: <b>{as_html(query['wrong'])}</b></div>"
         f'<table style="margin:0.6em 0;border-collapse:collapse">{"".join(rows)}</table></div>'
     )
 
 
 def _row(rank: str, score: str, name: str, seen: bool, right: bool) -> str:
     style = f"text-align:left;{'background:rgba(0,158,115,0.2);font-weight:bold' if right else 'background:none'}"
-    cells = (rank, score, f"{'✓ ' if right else ''}{_text(name)}", _badge(seen))
+    cells = (rank, score, f"{'✓ ' if right else ''}{as_html(name)}", _badge(seen))
     return f"<tr>{''.join(f'<td style={chr(34)}{style}{chr(34)}>{cell}</td>' for cell in cells)}</tr>"
 
 
@@ -325,7 +326,7 @@ def _badge(seen: bool) -> str:
     return f'<span style="border:1px solid {colour};border-radius:3px;padding:0 4px;font-size:85%">{name}</span>'
 
 
-def _text(text: object) -> str:
+def as_html(text: object) -> str:
     """Text as HTML: escaped, line breaks kept, pictures as their descriptions, mathematics left for MathJax."""
     escaped = PICTURE.sub(_picture, html.escape(str(text)))
     parts, done = [], 0

@@ -30,11 +30,11 @@ def deadline(config: Path, start: float) -> float:
     return start + load(config).time.available
 
 
-def conduct(config: Path, data: Path, run: Path, deadline: float) -> int:
+def conduct(config: Path, data: Path, run: Path, deadline: float, engine: str = "") -> int:
     """Runs the conductor with this interpreter, its lines shown as they come; returns its exit code."""
     command = [
         sys.executable, "-m", "cascade", "run", "--config", str(config), "--data", str(data), "--out", str(run),
-        "--deadline", str(deadline),
+        "--deadline", str(deadline), *(["--engine", engine] if engine else []),
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None

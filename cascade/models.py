@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import json
+import re
 import warnings
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cascade.config import Config, CrossEncoderPipeline, Encoder
-from cascade.errors import ModelError
-
-if TYPE_CHECKING:
-    import torch
+from cascade import handles, processes
+from cascade.config import Config, CrossEncoderPipeline, EmbeddingModel, Encoder, LanguageModel
+from cascade.errors import ModelError, nearest
 
 # Packages that carry a model: the folder inside, and the published SHA-256 of its weights.
 PACKAGED = {
@@ -23,6 +24,8 @@ PACKAGED = {
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",  # sentence-transformers/all-MiniLM-L6-v2
     )
 }
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 # Reading a whole 65 GB checkpoint to name a cache entry would take longer than making the entry.
 HASHED_WHOLE = 1 << 30
@@ -35,7 +38,10 @@ def sha256(path: Path) -> str:
 
 @cache
 def model_path(model: str, base: Path) -> Path:
-    """The folder of `package:<name>`, or of a path relative to `base`; a packaged model's weights are checked."""
+    """The folder of `package:<name>`, of a Kaggle handle, or of a path relative to `base`.
+
+    A packaged model's weights are checked.
+    """
     scheme, _, rest = model.partition(":")
     if scheme == "package":
         if rest not in PACKAGED:
@@ -49,27 +55,41 @@ def model_path(model: str, base: Path) -> Path:
         if not weights.is_file() or sha256(weights) != published:
             raise ModelError(f"model '{model}': {weights} is not the published file; reinstall {rest}")
         return folder
-    folder = (base / model).resolve()
+    folder = handles.find(model) if scheme in handles.SCHEMES else (base / model).resolve()
     if not (folder / "config.json").is_file():
         raise ModelError(f"model '{model}': {folder} has no config.json; give a model's folder or package:<name>")
     return folder
 
 
-def adapter_path(encoder: Encoder, config: Config) -> Path | None:
-    """The adapter's folder, checked to be one for `encoder.model`; None where none is named."""
-    if encoder.adapter is None:
+def adapter_path(model: Encoder | LanguageModel, config: Config) -> Path | None:
+    """The adapter's folder, checked to be one for `model.model`; None where none is named."""
+    if model.adapter is None:
         return None
-    folder = config.path.parent / config.adapters / encoder.adapter
+    folder = config.path.parent / config.adapters / model.adapter
     for file in ADAPTER_FILES:
         if not (folder / file).is_file():
-            raise ModelError(f"adapter '{encoder.adapter}': {folder / file} is missing; train it or correct the name")
-    trained_on = _adapter_config(folder).get("base_model_name_or_path")
-    if trained_on != encoder.model:
+            raise ModelError(f"adapter '{model.adapter}': {folder / file} is missing; train it or correct the name")
+    trained_on = str(_adapter_config(folder).get("base_model_name_or_path"))
+    if base_name(trained_on) != base_name(model.model):
         raise ModelError(
-            f"adapter '{encoder.adapter}': trained on '{trained_on}', but the config gives it to '{encoder.model}'; "
+            f"adapter '{model.adapter}': trained on '{trained_on}', but the config gives it to '{model.model}'; "
             f"name its own base model or another adapter"
         )
     return folder
+
+
+def base_name(model: str) -> str:
+    """What of a model's name is the same wherever it lies: Hugging Face's, a path's or a package's last part,
+
+    a Kaggle model's family and variation. So `Qwen/Qwen2.5-32B-Instruct-AWQ` is
+    `kaggle:qwen-lm/qwen2.5/transformers/32b-instruct-awq/1`.
+    """
+    scheme, _, name = model.rpartition(":")
+    words = [word for word in name.lower().split("/") if word]
+    if scheme == "kaggle" and len(words) == 5:
+        family, variation = words[1], words[3]
+        return variation if variation.startswith(family) else f"{family}-{variation}"
+    return words[-1] if words else name
 
 
 def _adapter_config(folder: Path) -> dict[str, Any]:
@@ -85,11 +105,104 @@ def check(config: Config) -> None:
     """ModelError where a model or adapter that the config names is missing or is not what it claims to be."""
     parts = [part for retrieval in config.retrieval for part in retrieval.retriever]
     for encoder in (*parts, *config.pipeline):
-        if isinstance(encoder, Encoder):
-            model_path(encoder.model, config.path.parent)
+        if isinstance(encoder, Encoder) and getattr(encoder, "enabled", True):
+            folder = model_path(encoder.model, config.path.parent)
+            if isinstance(encoder, EmbeddingModel):
+                check_remote_code(encoder.model, folder, encoder.trust_remote_code)
             adapter_path(encoder, config)
     for pipeline in config.pipeline:
-        check_head(pipeline, config)
+        if isinstance(pipeline, CrossEncoderPipeline) and pipeline.enabled:
+            check_head(pipeline, config)
+    for name, model in config.language_models().items():
+        check_language_model(name, model, config)
+
+
+def check_language_model(name: str, model: LanguageModel, config: Config) -> Path:
+    """The folder of a stage's LLM, with a tokenizer, safe weights and an adapter that fits; else ModelError."""
+    folder = model_path(model.model, config.path.parent)
+    if not any((folder / file).is_file() for file in TOKENIZER_FILES):
+        raise ModelError(f"model '{model.model}': {folder} has no tokenizer; add its {TOKENIZER_FILES[0]}")
+    if not any(folder.glob("*.safetensors")):
+        pickled = next((path.name for kind in PICKLED for path in sorted(folder.glob(kind))), None)
+        found = f"has pickled weights only ({pickled}), which run code when read" if pickled else "has no weights"
+        raise ModelError(f"model '{model.model}': {folder} {found}; convert them to safetensors")
+    check_remote_code(model.model, folder, model.trust_remote_code)
+    adapter = adapter_path(model, config)
+    if adapter is not None:
+        check_lora(adapter, folder, {**config.vllm, **model.vllm}.get("max_lora_rank"))
+    if config.engine == "vllm":
+        check_engine_arguments(name, {**config.vllm, **model.vllm})
+    return folder
+
+
+def check_remote_code(model: str, folder: Path, trusted: bool) -> None:
+    if not trusted and "auto_map" in read_json(folder / "config.json", model):
+        raise ModelError(
+            f"model '{model}': {folder} runs code of its own; read it, then set trust_remote_code = true, or use a "
+            f"model that transformers knows"
+        )
+
+
+def check_lora(adapter: Path, folder: Path, max_rank: int | None) -> None:
+    """ModelError where an adapter's rank or shapes do not fit the engine or the base model's config."""
+    from safetensors import safe_open
+
+    rank = lora_rank(adapter)
+    if max_rank is not None and rank > max_rank:
+        raise ModelError(
+            f"adapter '{adapter.name}': rank {rank} is more than the engine's max_lora_rank = {max_rank}; "
+            f"raise it or leave it out"
+        )
+    base = read_json(folder / "config.json", folder.name)
+    base = base.get("text_config", base)
+    with safe_open(adapter / ADAPTER_FILES[1], framework="numpy") as file:
+        for key in file.keys():  # noqa: SIM118 - no dict
+            layer = re.search(r"\.layers\.(\d+)\.", key)
+            if layer and int(layer[1]) >= base.get("num_hidden_layers", 0):
+                raise ModelError(
+                    f"adapter '{adapter.name}': has weights for layer {layer[1]}, but {folder.name} has "
+                    f"{base.get('num_hidden_layers')} layers; train it on this model"
+                )
+            width = file.get_slice(key).get_shape()[-1]
+            if key.endswith("q_proj.lora_A.weight") and width != base.get("hidden_size"):
+                raise ModelError(
+                    f"adapter '{adapter.name}': made for a hidden size of {width}, but {folder.name}'s is "
+                    f"{base.get('hidden_size')}; train it on this model"
+                )
+
+
+def lora_rank(adapter: Path) -> int:
+    """The largest rank in an adapter's config."""
+    settings = _adapter_config(adapter)
+    return max(int(settings.get("r", 0)), *map(int, (settings.get("rank_pattern") or {}).values()), 0)
+
+
+def check_engine_arguments(stage: str, arguments: Mapping[str, Any]) -> None:
+    """ModelError for an engine argument that the installed vLLM does not know; nothing where none is installed.
+
+    Read from its source: importing it takes longer than all else that is checked.
+    """
+    spec = importlib.util.find_spec("vllm")
+    if spec is None or spec.origin is None:
+        return
+    source = (Path(spec.origin).parent / "engine" / "arg_utils.py").read_text(encoding="utf-8")
+    classes = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
+    body = next(node.body for node in classes if node.name == "EngineArgs")
+    known = [n.target.id for n in body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)]
+    for name in arguments:
+        if name not in known:
+            raise ModelError(
+                f"stage '{stage}': the installed vLLM knows no engine argument '{name}'{nearest(name, known)}; "
+                f"remove or correct it"
+            )
+
+
+def read_json(path: Path, model: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model '{model}': {path} cannot be read: {error}; fetch the model again") from error
 
 
 def check_head(pipeline: CrossEncoderPipeline, config: Config) -> None:
@@ -125,24 +238,31 @@ def fingerprint(folder: Path, adapter: Path | None) -> str:
 
 
 def device_list(config: Config) -> list[str]:
-    """The config's devices, else every visible GPU, else the CPU."""
-    import torch
+    """The config's devices as far as they are there, else every visible GPU, else the CPU.
 
-    if config.devices:
-        return config.devices
-    return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
+    A missing card is said aloud and done without: half the speed is better than no submission.
+    """
+    cards = processes.gpu_count()
+    if not config.devices:
+        return [f"cuda:{card}" for card in range(cards)] or ["cpu"]
+    there = [name for name in config.devices if name == "cpu" or int(name.split(":")[1]) < cards]
+    missing = [name for name in config.devices if name not in there]
+    if not there:
+        raise ModelError(f"devices: none of {', '.join(missing)} is here; leave devices out to use what is")
+    if missing:
+        print(f"devices: {', '.join(missing)} is not here; going on with {', '.join(there)}")
+    return there
 
 
-def dtype(device: str) -> torch.dtype:
+def precision(device: str) -> str:
     """float16 on a GPU (a T4 has no bfloat16); on a CPU bfloat16 where it has instructions for it, else float32.
 
     Measured with MiniLM on two cores with AVX-512 BF16: 136 pairs a second against 60 in float32.
     """
-    import torch
-
     if device.startswith("cuda"):
-        return torch.float16
-    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+        return "float16"
+    cpu = Path("/proc/cpuinfo")
+    return "bfloat16" if cpu.is_file() and "avx512_bf16" in cpu.read_text() else "float32"
 
 
 def merge_adapter(transformer: Any, adapter: Path | None) -> None:

@@ -11,11 +11,17 @@ import sys
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-if __name__ == "__main__":
+
+def die_with_parent() -> None:
+    """Asks Linux to SIGKILL this process when its parent ends; without effect elsewhere."""
     if sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it died before it was being watched
             sys.exit(1)
+
+
+if __name__ == "__main__":
+    die_with_parent()
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

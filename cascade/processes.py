@@ -104,16 +104,38 @@ def end_descendants(patience: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+def end_tree(pid: int) -> None:
+    """SIGKILLs a process and all its descendants; those that are gone already are no error."""
+    with contextlib.suppress(psutil.Error):
+        root = psutil.Process(pid)
+        for process in (*root.children(recursive=True), root):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def gpu_count() -> int:
+    """How many GPUs this process may use, without loading torch: by CUDA_VISIBLE_DEVICES, else nvidia-smi."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([card for card in visible.split(",") if card.strip() not in ("", "-1")])
+    return len(_nvidia_smi("index"))
+
+
 def gpu_memory_used_mb() -> float:
     """Memory in use on all visible GPUs together, in MiB as nvidia-smi says; 0 where it says nothing."""
+    return sum(float(line) for line in _nvidia_smi("memory.used") if line.replace(".", "").isdigit())
+
+
+def _nvidia_smi(field: str) -> list[str]:
+    """One line a GPU; none where there is no GPU, or no answer."""
     if shutil.which("nvidia-smi") is None:
-        return 0.0
-    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+        return []
+    command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.SubprocessError):  # it hangs once a card has failed
-        return 0.0
-    return sum(float(line) for line in answer.split() if line.replace(".", "").isdigit())
+        return []
+    return done.stdout.split() if done.returncode == 0 else []
 
 
 def wait_for_gpu_memory(before: float, patience: float = 60.0) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 
 import jinja2
 import jinja2.meta
-import pandas as pd
 
 from cascade.errors import ModelError, PromptError
 
@@ -30,7 +29,7 @@ Fields = Mapping[str, Any]
 JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def query_fields(query: Mapping[str, Any]) -> dict[str, Any]:
+def query_fields(query: Mapping[Any, Any]) -> dict[str, Any]:
     """The fields of one row of a query table; `reason` is empty where the table has none."""
     return {name: query.get(name, "") for name in QUERY_FIELDS}
 
@@ -78,12 +77,19 @@ class Template:
 
 
 class Prompter:
-    """A template together with the tokenizer that reads it. `max_tokens` is the longest prompt the model takes."""
+    """A template together with the tokenizer that reads it.
 
-    def __init__(self, template: Template, tokenizer: Any, max_tokens: int) -> None:
+    `max_tokens` is the longest prompt the model takes, `chat_arguments` are the chat template's own
+    (`enable_thinking = false`).
+    """
+
+    def __init__(
+        self, template: Template, tokenizer: Any, max_tokens: int, chat_arguments: Mapping[str, Any] | None = None
+    ) -> None:
         self.template = template
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
+        self.chat_arguments = chat_arguments or {}
         if template.plain is None and not tokenizer.chat_template:
             raise ModelError(
                 f"{template.path}: is a chat, but the model's tokenizer has no chat template; "
@@ -100,6 +106,7 @@ class Prompter:
             tokenize=False,
             add_generation_prompt=not goes_on,
             continue_final_message=goes_on,
+            **self.chat_arguments,
         )
         return text
 
@@ -155,9 +162,3 @@ class Prompter:
             shorter = self.tokenizer.decode(question[:kept], skip_special_tokens=True).rstrip("�")
             prompts = self.encode([self.text({**fields, "question": f"{shorter}…"}) for fields in variants])
         return prompts, True
-
-
-def with_reasons(queries: pd.DataFrame, reasons: pd.DataFrame | None) -> pd.DataFrame:
-    """`queries` with a column `reason`: what `reasons` (`query_id, reason`) has for a query, else empty."""
-    written = {} if reasons is None else dict(zip(reasons["query_id"], reasons["reason"], strict=True))
-    return queries.assign(reason=queries["query_id"].map(written).fillna("").astype(str))

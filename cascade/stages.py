@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from cascade import chunks, fusion, ledger, models, reasons, selection, submission, tables, workers, zero
 from cascade import config as configs
 from cascade import data as csvs
-from cascade import fusion, ledger, submission, tables, zero
-from cascade.config import ENSEMBLE, Config
+from cascade.config import ENSEMBLE, REASON, Config, LanguageModel, Pipeline, TournamentPipeline
 from cascade.data import Competition
 from cascade.errors import StageError, TableError
 from cascade.paths import resolve, resolve_output
@@ -20,26 +20,50 @@ from cascade.paths import resolve, resolve_output
 
 @dataclass(frozen=True)
 class Bench:
-    """What every stage works on: its config, the data, the run's folder, and when it must have stopped."""
+    """What every stage works on: its config, the data, the run's folder, and when it must have stopped.
+
+    resume: go on with what an earlier run of a chunked stage finished.
+    """
 
     config: Config
     competition: Competition
     run: Path
     deadline: float = 0.0
+    resume: bool = False
 
     @property
     def cache(self) -> Path:
         """Where embeddings are kept between the stages of a run."""
         return self.run / "cache"
 
+    @property
+    def logs(self) -> Path:
+        """Where a stage's model processes leave what they print."""
+        return self.run / "logs"
 
-def open_bench(config: str, data: str, run: str, deadline: float = 0.0) -> Bench:
-    """Reads config and data, and makes the run's folder; relative paths are found from notebooks/ as well."""
-    loaded = configs.load(resolve(config))
+    def queries(self) -> pd.DataFrame:
+        """The test's queries, each with its `reason`, empty where none was written."""
+        path = self.run / reasons.FILE
+        wanted = self.config.reason is not None and self.config.reason.enabled and path.is_file()
+        try:
+            return reasons.join(self.competition.test, reasons.read(path) if wanted else None)
+        except TableError as error:
+            print(f"left out: {error}")
+            return reasons.join(self.competition.test, None)
+
+
+def open_bench(
+    config: str, data: str, run: str, deadline: float = 0.0, engine: str = "", resume: bool = False
+) -> Bench:
+    """Reads config and data, and makes the run's folder; relative paths are found from notebooks/ as well.
+
+    `engine`: the config's, where empty.
+    """
+    loaded = configs.load(resolve(config), engine)
     competition = csvs.read(resolve(data))
     folder = resolve_output(run)
     folder.mkdir(parents=True, exist_ok=True)
-    return Bench(loaded, competition, folder, deadline)
+    return Bench(loaded, competition, folder, deadline, resume)
 
 
 def retrieve(bench: Bench, retrieval: str) -> pd.DataFrame:
@@ -47,9 +71,12 @@ def retrieve(bench: Bench, retrieval: str) -> pd.DataFrame:
     from cascade.retrievers.blend import Blend
 
     settings = bench.config.retrieval_named(retrieval)
-    queries = bench.competition.test
-    with ledger.phase(bench.run, f"retrieve-{retrieval}", "retrieve", queries=len(queries)):
-        table = Blend(settings, bench.config, bench.cache).retrieve(queries, bench.competition)
+    queries = bench.queries()
+    with (
+        ledger.phase(bench.run, f"retrieve-{retrieval}", "retrieve", queries=len(queries)),
+        Blend(settings, bench.config, bench.cache) as blend,
+    ):
+        table = blend.retrieve(queries, bench.competition)
         tables.write(table, bench.config.table_path(retrieval, bench.run))
     return table
 
@@ -105,62 +132,110 @@ def check_fits(bench: Bench, table: pd.DataFrame, path: Path) -> pd.DataFrame:
         ("query_id", bench.competition.test["query_id"]),
         ("misconception_id", bench.competition.misconceptions["misconception_id"]),
     ):
-        strange = ~table[column].isin(known)
+        strange = ~table[column].isin(known) if column in table else pd.Series(False)
         if strange.any():
             raise TableError(f"{path}: {column} {table[column][strange].iloc[0]} is not in the data; run it again")
     return table
 
 
-def rerank(bench: Bench, pipeline: str) -> pd.DataFrame:
-    """Runs one `[[pipeline]]` and writes `ranking-<name>.parquet`.
+def taken(bench: Bench, pipeline: Pipeline) -> tuple[pd.DataFrame, selection.Saving]:
+    """What a pipeline is to score, and what its `select` spares it."""
+    given = candidates(bench, pipeline.candidates)
+    by = read_table(bench, pipeline.select.by) if pipeline.select and pipeline.select.by else None
+    rows = selection.take(pipeline, given, by, bench.competition.seen)
+    return rows, selection.saving(pipeline, given, rows, by, bench.competition.labels)
 
-    Each chunk is on disk before the next begins. It stops with what it has where another chunk, as
-    long as the longest so far, would end past the deadline.
-    """
-    from cascade.rerankers.cross_encoder import CrossEncoderReranker
+
+def expected(bench: Bench, stage: str) -> set[str]:
+    """The queries that the reasoning stage, a retrieval, a pipeline or the ensemble is to leave in its table."""
+    pipeline = next((pipeline for pipeline in bench.config.pipeline if pipeline.name == stage), None)
+    rows = bench.competition.test if pipeline is None else taken(bench, pipeline)[0]
+    return set(rows["query_id"])
+
+
+def rerank(bench: Bench, pipeline: str) -> pd.DataFrame:
+    """Runs one `[[pipeline]]` and writes `ranking-<name>.parquet`, chunk by chunk, least-sure queries first."""
+    from cascade.rerankers import open_reranker
 
     settings = bench.config.pipeline_named(pipeline)
-    stage = f"rerank-{pipeline}"
-    given = candidates(bench, settings.candidates)
-    parts = parts_folder(bench.config.table_path(pipeline, bench.run))
-    shutil.rmtree(parts, ignore_errors=True)
-    parts.mkdir()
-    with ledger.phase(bench.run, stage, "load"):
-        reranker = CrossEncoderReranker(settings, bench.config)
-    total, done = given["query_id"].nunique(), 0
-    longest, last = 0.0, time.time()
-    with ledger.phase(bench.run, stage, "score") as facts:
-        for number, chunk in enumerate(reranker.rerank(bench.competition.test, given, bench.competition)):
-            tables.write(chunk, parts / f"{number:05}.parquet")
-            done += chunk["query_id"].nunique()
-            facts.update(queries=done, prompts=facts.get("prompts", 0) + len(chunk))
-            print(f"{stage}: {done} of {total} queries", flush=True)
-            now = time.time()
-            longest, last = max(longest, now - last), now
-            if done < total and 0 < bench.deadline < now + longest:
-                facts["decision"] = f"deadline: stopped after {done} of {total} queries"
-                print(facts["decision"])
-                break
-    return gather(bench.config.table_path(pipeline, bench.run))
+    stage, table = f"rerank-{pipeline}", bench.config.table_path(pipeline, bench.run)
+    rows, saving = taken(bench, settings)
+    if rows.empty:
+        raise StageError(f"pipeline '{pipeline}': its select leaves no query to rerank; loosen it or run without it")
+    done = chunks.prepare(table, bench.resume)
+    order = [query for query in _least_sure_first(bench, settings, rows) if query not in done]
+    names = bench.competition.names
+    queries = bench.queries().set_index("query_id", drop=False)
+    by_query = dict(iter(rows.groupby("query_id")))
+    texts = rows["misconception_id"].map(names).str.len().groupby(rows["query_id"]).sum()
+    weights = [
+        len(text) + texts[query] for query, text in zip(order, csvs.query_texts(queries.loc[order]), strict=True)
+    ]
+    tasks = [
+        (queries.loc[order[part]].reset_index(drop=True), pd.concat([by_query[query] for query in order[part]]))
+        for part in chunks.share_out(weights, settings.chunk, len(_places(bench, settings)))
+    ]
+    facts = _in_chunks(bench, stage, settings, table, tasks, len(done), open_reranker, (settings, bench.config, names))
+    if settings.select is not None:
+        sentence = saving.sentence(facts.get("tokens", 0), facts.get("prompts", 0))
+        print(f"{stage}: {sentence}")
+        ledger.record(bench.run, stage, "select", time.time(), time.time(), decision=sentence)
+    return chunks.gather(table)
 
 
-def parts_folder(table: Path) -> Path:
-    return table.with_suffix(".parts")
+def reason(bench: Bench) -> pd.DataFrame:
+    """Runs the config's `[reason]` over the test and writes `reasons.parquet`, chunk by chunk."""
+    settings = bench.config.reason
+    if settings is None:
+        raise StageError(f"{bench.config.path}: has no [reason] to run; add it")
+    table = bench.run / reasons.FILE
+    done = chunks.prepare(table, bench.resume)
+    queries = bench.competition.test[~bench.competition.test["query_id"].isin(done)]
+    weights = [len(text) for text in csvs.query_texts(queries)]
+    tasks = [
+        (queries.iloc[part].reset_index(drop=True),)
+        for part in chunks.share_out(weights, settings.chunk, len(_places(bench, settings)))
+    ]
+    _in_chunks(bench, REASON, settings, table, tasks, len(done), reasons.open_writer, (settings, bench.config))
+    return chunks.gather(table)
 
 
-def gather(table: Path) -> pd.DataFrame:
-    """Makes a reranker's table out of the chunks it finished; TableError where it finished none."""
-    chunks = []
-    for part in sorted(parts_folder(table).glob("[0-9]*.parquet")):
-        try:
-            chunks.append(tables.read(part))
-        except TableError as error:  # the disk was full, or the write was cut: the other chunks still count
-            print(error)
-    if not chunks:
-        raise TableError(f"{table}: no finished chunk to make it from; run its stage again")
-    gathered = pd.concat(chunks, ignore_index=True)
-    tables.write(gathered, table)
-    return gathered
+def _in_chunks(
+    bench: Bench,
+    stage: str,
+    settings: Any,
+    table: Path,
+    tasks: list[tuple[Any, ...]],
+    done: int,
+    make: Any,
+    arguments: tuple[Any, ...],
+) -> dict[str, Any]:
+    """Works `tasks` through on the stage's pool; returns the ledger's counts."""
+    start = time.time()
+    pool = workers.Pool(stage, _places(bench, settings), bench.logs, make, arguments, bench.config.environment)
+    with pool, ledger.phase(bench.run, stage, "score") as facts:
+        chunks.work_through(pool, tasks, table, bench.deadline, facts, done)
+    ledger.record(bench.run, stage, "load", start, start + pool.load_seconds)
+    return facts
+
+
+def _places(bench: Bench, settings: Pipeline | configs.Reason) -> list[workers.Place]:
+    together = isinstance(settings, LanguageModel) and settings.parallel == "tensor"
+    return workers.places(models.device_list(bench.config), together)
+
+
+def _least_sure_first(bench: Bench, pipeline: Pipeline, rows: pd.DataFrame) -> list[str]:
+    """The queries of `rows`: where an earlier pipeline's probabilities tell, those with the smallest margin first.
+
+    A stage that is stopped early has then worked where most was to be won.
+    """
+    order = [str(query) for query in rows["query_id"].unique()]
+    name = (pipeline.select and pipeline.select.by) or pipeline.candidates
+    earlier = next((each for each in bench.config.pipeline if each.name == name), None)
+    if earlier is None or isinstance(earlier, TournamentPipeline) or (ranking := read_table(bench, name)) is None:
+        return order
+    margin = selection.top_scores(ranking)["margin"].to_dict()
+    return sorted(order, key=lambda query: margin.get(query, -1.0))
 
 
 def members(bench: Bench) -> dict[str, pd.DataFrame]:

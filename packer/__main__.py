@@ -26,5 +26,20 @@ def notebooks(folder: Annotated[Path, typer.Argument(help="folder of the noteboo
     raise typer.Exit(1 if found else 0)
 
 
+@app.command()
+def vllm_api(
+    wheel: Annotated[Path, typer.Argument(help="the kernel's vLLM wheel")],
+    out: Annotated[Path | None, typer.Option(help="file to write (default: wheels/vllm-VERSION.json)")] = None,
+) -> None:
+    """Writes down the names that a vLLM wheel offers, for the tests to hold the code to."""
+    from packer.vllm_api import as_json, read_wheel
+
+    extract = read_wheel(wheel)
+    out = out or Path("wheels") / f"vllm-{extract['version']}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(as_json(extract), encoding="utf-8")
+    typer.echo(f"{out}: vLLM {extract['version']}, {len(extract['engine_arguments'])} engine arguments")
+
+
 if __name__ == "__main__":
     run_command_line(app)

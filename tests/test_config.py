@@ -163,7 +163,7 @@ def test_misspelt_required_key_is_called_unknown_not_missing(tmp_path: Path) -> 
         ("{ ce = 2.0, r1 = 1.0 }", "{}", "ensemble: weights is {}; dictionary should have at least 1 item"),
         ("{ ce = 2.0, r1 = 1.0 }", '["ce"]', "ensemble: weights is ['ce']; it should be a table"),
         ('["cpu"]', '"cpu"', "devices is 'cpu'; it should be a valid list"),
-        ('["cpu"]', "[0]", "devices 1 is 0; it should be a valid string"),
+        ('["cpu"]', "[0]", "devices 1: 0 is no device; write"),
         ('["cpu"]', "[]", "devices is []; list should have at least 1 item"),
         ('devices = ["cpu"]', "adapters = 1", "adapters is 1; it should be a valid string"),
         ('name = "r2"', 'name = "R 2"', "retrieval 2: name is 'R 2'; a name is made of a-z, 0-9 and hyphens"),

@@ -110,5 +110,5 @@ def test_examples_go_from_the_first_rank_to_the_absent(labelled: Competition) ->
 def test_display_mathematics_and_tables_stay_whole() -> None:
     formula = "\\[\n a < b \\text{ costs } \\$5\n\\]"
     table = "\\begin{tabular}{l}\n $1$ \\\\ 2\n\\end{tabular}"
-    assert figures._text(f"A\n{formula}\nB") == f"A\n{formula.replace('<', '&lt;')}\nB"
-    assert figures._text(f"{table}\nB") == f"{table}<br>B"
+    assert figures.as_html(f"A\n{formula}\nB") == f"A\n{formula.replace('<', '&lt;')}\nB"
+    assert figures.as_html(f"{table}\nB") == f"{table}<br>B"

@@ -13,7 +13,7 @@ from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncode
 from sentence_transformers.cross_encoder.losses import MultipleNegativesRankingLoss
 
 from cascade import data, models
-from cascade.config import Config
+from cascade.config import Config, CrossEncoderPipeline
 from cascade.errors import ConfigError
 from cascade.rerankers.cross_encoder import load
 from cascade.retrievers.blend import Blend
@@ -30,12 +30,11 @@ def train(folder: Path, config: Config, out: Path, epochs: float = 2, learning_r
     # Neighbours would find every train query itself and leave no hard negatives to its like.
     retrieval = config.retrieval[0]
     parts = [part for part in retrieval.retriever if part.kind != "neighbours"]
-    if not config.pipeline:
-        raise ConfigError(f"{config.path}: has no [[pipeline]] to train a cross-encoder for; add one")
-    head = config.pipeline[0].head
+    head = first_cross_encoder(config).head
     with tempfile.TemporaryDirectory() as scratch:
         hard = retrieval.model_copy(update={"retriever": parts, "top_k": HARD})
-        candidates = Blend(hard, config, Path(scratch) / "cache").retrieve(queries, competition)
+        with Blend(hard, config, Path(scratch) / "cache") as blend:
+            candidates = blend.retrieve(queries, competition)
         rows = Dataset.from_dict(groups(queries, candidates, competition.names))
         model = load(models.model_path(lora.BASE, Path()), head, 160, lora.DEVICE, **lora.NO_DROPOUT)
         peft_model = lora.add_lora(
@@ -46,6 +45,14 @@ def train(folder: Path, config: Config, out: Path, epochs: float = 2, learning_r
         loss = MultipleNegativesRankingLoss(model, num_negatives=1, scale=1.0, activation_fn=torch.nn.Identity())
         CrossEncoderTrainer(model=model, args=arguments, train_dataset=rows, loss=loss).train()
     lora.save(peft_model, out)
+
+
+def first_cross_encoder(config: Config) -> CrossEncoderPipeline:
+    """The config's first pipeline of that kind; ConfigError where it has none."""
+    for pipeline in config.pipeline:
+        if isinstance(pipeline, CrossEncoderPipeline):
+            return pipeline
+    raise ConfigError(f"{config.path}: has no [[pipeline]] of kind 'cross-encoder' to train for; add one")
 
 
 def groups(queries: pd.DataFrame, candidates: pd.DataFrame, names: dict[int, str]) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from cascade import config as configs
-from cascade import data, fusion, metrics, tables
+from cascade import data, fusion, metrics, models, tables, workers
 from cascade.config import Config, NeighboursPart
 from cascade.data import Competition
 from cascade.folds import write_folds
@@ -55,7 +55,7 @@ class Fold:
 def fit(config_path: Path, folder: Path, scratch: Path, count: int, used: int) -> str:
     """The numbers to put into the config, with the MAP@25 each choice reached on the first `used` of `count` folds."""
     config = configs.load(config_path)
-    retrieval, pipeline = config.retrieval[0], config.pipeline[0]
+    retrieval, pipeline = config.retrieval[0], cross_encoder.first_cross_encoder(config)
     made = []
     for path in write_folds(folder, scratch / "folds", count, UNSEEN, seed=0)[:used]:
         adapters = (path / "adapters").resolve()
@@ -75,8 +75,9 @@ def fit(config_path: Path, folder: Path, scratch: Path, count: int, used: int) -
     )
     for own, fold in made:
         fold.blend = _blend(fold, tfidf, neighbours, gate, retrieval.top_k)
-        reranker = CrossEncoderReranker(pipeline, own)
-        fold.ranking = pd.concat(reranker.rerank(fold.competition.test, fold.blend, fold.competition))
+        place = workers.places(models.device_list(own))[0]
+        reranker = CrossEncoderReranker(place, pipeline, own, fold.competition.names)
+        fold.ranking, _ = reranker.rerank(fold.competition.test, tables.cut(fold.blend, pipeline.top_k))
     weight, boost = best(itertools.product(FUSION, BOOSTS), lambda c: _mean(_ensemble(f, c[0], c[1]) for f in folds))
     return "\n".join(
         [
@@ -96,15 +97,15 @@ def _scored(path: Path, config: Config) -> Fold:
     labelled = competition.test["query_id"].isin(competition.labels["query_id"])
     competition = replace(competition, test=competition.test[labelled].reset_index(drop=True))
     retrieval = config.retrieval[0]
-    blend = Blend(retrieval, config, path / "cache")
     fold = Fold(competition, {}, {})
-    for part in retrieval.retriever:
-        if isinstance(part, NeighboursPart):
-            for gate in GATES:
-                gated = part.model_copy(update={"gate": gate})
-                fold.neighbours[gate] = blend.part_scores(gated, competition.test, competition)
-        else:
-            fold.parts[part.kind] = blend.part_scores(part, competition.test, competition)
+    with Blend(retrieval, config, path / "cache") as blend:
+        for part in retrieval.retriever:
+            if isinstance(part, NeighboursPart):
+                for gate in GATES:
+                    gated = part.model_copy(update={"gate": gate})
+                    fold.neighbours[gate] = blend.part_scores(gated, competition.test, competition)
+            else:
+                fold.parts[part.kind] = blend.part_scores(part, competition.test, competition)
     return fold
 
 

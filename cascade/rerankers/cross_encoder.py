@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +12,9 @@ from sentence_transformers.base.modules import Module, Transformer
 
 from cascade import data, models, tables
 from cascade.config import Config, CrossEncoderPipeline
-from cascade.data import Competition
 from cascade.errors import ModelError
+from cascade.scorers import check_finite
+from cascade.workers import Place
 
 
 class SegmentSimilarity(Module):  # type: ignore[misc]
@@ -66,36 +66,26 @@ def load(
 class CrossEncoderReranker:
     """A `[[pipeline]]` of kind "cross-encoder": sentence-transformers' CrossEncoder with its optional adapter."""
 
-    def __init__(self, pipeline: CrossEncoderPipeline, config: Config) -> None:
+    def __init__(self, place: Place, pipeline: CrossEncoderPipeline, config: Config, names: dict[int, str]) -> None:
         self.pipeline = pipeline
-        self.devices = models.device_list(config)
+        self.names = names
         models.check_head(pipeline, config)
         folder = models.model_path(pipeline.model, config.path.parent)
-        device = self.devices[0]
-        self.model = load(folder, pipeline.head, pipeline.max_length, device, models.dtype(device))
+        dtype: torch.dtype = getattr(torch, models.precision(place.device))
+        self.model = load(folder, pipeline.head, pipeline.max_length, place.device, dtype)
         models.merge_adapter(self.model.transformers_model, models.adapter_path(pipeline, config))
         self.model.eval()
 
-    def rerank(
-        self, queries: pd.DataFrame, candidates: pd.DataFrame, competition: Competition
-    ) -> Iterator[pd.DataFrame]:
-        """Ranking chunks of whole queries, in the order of `candidates`; a score is a sigmoid in (0, 1)."""
+    def rerank(self, queries: pd.DataFrame, candidates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+        """See `Reranker`; a score is a sigmoid in (0, 1)."""
         text = dict(zip(queries["query_id"], data.query_texts(queries), strict=True))
-        names = competition.names
-        candidates = tables.cut(candidates, self.pipeline.top_k)
-        ids = candidates["query_id"].unique()
-        pool = self.model.start_multi_process_pool(self.devices) if len(self.devices) > 1 else None
-        try:
-            for start in range(0, len(ids), self.pipeline.chunk):
-                chunk = candidates[candidates["query_id"].isin(ids[start : start + self.pipeline.chunk])]
-                pairs = [
-                    (text[query], names[id_])
-                    for query, id_ in zip(chunk["query_id"], chunk["misconception_id"], strict=True)
-                ]
-                scores = self.model.predict(
-                    pairs, batch_size=self.pipeline.batch_size, pool=pool, activation_fn=torch.nn.Sigmoid()
-                )
-                yield tables.from_scores(chunk.assign(score=scores))
-        finally:
-            if pool is not None:
-                self.model.stop_multi_process_pool(pool)
+        pairs = [
+            (text[query], self.names[id_])
+            for query, id_ in zip(candidates["query_id"], candidates["misconception_id"], strict=True)
+        ]
+        scores = self.model.predict(pairs, batch_size=self.pipeline.batch_size, activation_fn=torch.nn.Sigmoid())
+        check_finite(
+            scores[:, None],
+            [f"{query}, {name}" for (query, (_, name)) in zip(candidates["query_id"], pairs, strict=True)],
+        )
+        return tables.from_scores(candidates.assign(score=scores)), {"prompts": len(pairs)}

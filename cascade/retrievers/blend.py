@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from cascade import data, tables
-from cascade.config import Config, DensePart, Encoder, NeighboursPart, Part, Retrieval
+from cascade.config import Config, DensePart, EmbeddingModel, NeighboursPart, Part, Retrieval
 from cascade.data import Competition
+from cascade.prompts import Template, query_fields
 from cascade.retrievers.tfidf import tfidf_scores
+
+if TYPE_CHECKING:
+    from cascade.retrievers.dense import Embedder
 
 
 class Blend:
     """The retriever of one `[[retrieval]]`: `retrieve` ranks, `part_scores` shows what each part says.
 
-    `cache` is the folder of embeddings, made when the first is kept. Parts that name the same
-    model and adapter share it.
+    `cache` is the folder of embeddings, made when the first is kept. Parts in a row that name the same
+    model and adapter share it; one model is loaded at a time. Use as a context manager, or close it.
     """
 
     def __init__(self, retrieval: Retrieval, config: Config, cache: Path) -> None:
         self.retrieval = retrieval
         self.config = config
         self.cache = cache
-        self._embedders: dict[str, object] = {}
+        self._embedder: tuple[str, Embedder] | None = None
+
+    def __enter__(self) -> Blend:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the processes of the model that is loaded."""
+        if self._embedder is not None:
+            self._embedder[1].close()
+        self._embedder = None
 
     def retrieve(self, queries: pd.DataFrame, competition: Competition) -> pd.DataFrame:
         """The `top_k` best misconceptions of every query, as a ranking table."""
@@ -36,11 +53,11 @@ class Blend:
 
     def part_scores(self, part: Part, queries: pd.DataFrame, competition: Competition) -> np.ndarray:
         """What one retriever says of every misconception: float32 [n_queries, n_misconceptions]."""
-        texts, names = data.query_texts(queries), competition.misconceptions["name"].tolist()
+        texts, names = self._texts(queries), competition.misconceptions["name"].tolist()
         if isinstance(part, DensePart):
             from cascade.retrievers.dense import dense_scores
 
-            return dense_scores(self._embedder(part), part, texts, names)
+            return dense_scores(self._embedder_of(part), part, texts, names)
         if isinstance(part, NeighboursPart):
             return self._neighbours(part, texts, competition)
         return tfidf_scores(texts, names)
@@ -49,20 +66,28 @@ class Blend:
         from cascade.retrievers.dense import nearest
         from cascade.retrievers.neighbours import neighbour_scores
 
-        train, embedder = competition.train, self._embedder(part)
+        train, embedder = competition.train, self._embedder_of(part)
         n_columns = len(competition.misconceptions)
         if train.empty:
             return np.zeros((len(texts), n_columns), dtype=np.float32)
-        labelled = embedder.embed(data.query_texts(train), part.query_prompt)
+        labelled = embedder.embed(self._texts(train), part.query_prompt)
         similarities, neighbours = nearest(embedder.embed(texts, part.query_prompt), labelled, part.top_n)
         column = pd.Series(range(n_columns), index=competition.misconceptions["misconception_id"])
         columns = train["misconception_id"].map(column).to_numpy()
         return neighbour_scores(similarities, neighbours, columns, n_columns, part.gate)
 
-    def _embedder(self, part: DensePart | NeighboursPart):  # type: ignore[no-untyped-def]
+    def _texts(self, queries: pd.DataFrame) -> list[str]:
+        """What the retrievers read of each query: the config's `query_text` template, else the data's own order."""
+        if self.retrieval.query_text is None:
+            return data.query_texts(queries)
+        template = Template(self.config.path.parent / self.retrieval.query_text)
+        return [template.text(query_fields(query)) for query in queries.to_dict("records")]
+
+    def _embedder_of(self, part: EmbeddingModel) -> Embedder:
         from cascade.retrievers.dense import Embedder
 
-        key = repr(part.model_dump(include=set(Encoder.model_fields)))
-        if key not in self._embedders:
-            self._embedders[key] = Embedder(part, self.config, self.cache)
-        return self._embedders[key]
+        key = repr(part.model_dump(include=set(EmbeddingModel.model_fields) - {"query_prompt"}))
+        if self._embedder is None or self._embedder[0] != key:
+            self.close()
+            self._embedder = (key, Embedder(part, self.config, self.cache))
+        return self._embedder[1]

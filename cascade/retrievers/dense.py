@@ -1,60 +1,126 @@
-"""Embeddings by sentence-transformers, exact inner products by faiss."""
+"""Embeddings by sentence-transformers in the pool's processes, exact inner products by faiss."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
-from sentence_transformers import SentenceTransformer
+from tqdm import tqdm
 
-from cascade import models
-from cascade.config import Config, DensePart, NeighboursPart
+from cascade import models, workers
+from cascade.config import Config, DensePart, EmbeddingModel
+
+BATCHES = 16  # of batch_size texts, to a task: enough to sort by length within, few enough to share out
+Encode = Callable[[tuple[list[str], str]], np.ndarray]
+
+
+def open_encoder(place: workers.Place, part: EmbeddingModel, folder: Path, adapter: Path | None, dtype: str) -> Encode:
+    """The model on one device: (texts, prompt) -> unit vectors, float32 [n_texts, n_dimensions].
+
+    An adapter is merged, except into 4-bit weights, where merging would round it away.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    kwargs: dict[str, Any] = {"dtype": getattr(torch, dtype)}
+    if part.load_in_4bit:
+        from transformers import BitsAndBytesConfig
+
+        kwargs["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=kwargs["dtype"]
+        )
+        kwargs["device_map"] = {"": place.device}
+    modules: list[Any] | None = None
+    if part.pooling is not None:
+        trust = {"trust_remote_code": part.trust_remote_code}
+        transformer = Transformer(str(folder), model_kwargs={**kwargs, **trust}, config_kwargs=trust)
+        modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=part.pooling)]
+    model: Any = SentenceTransformer(
+        None if modules else str(folder),
+        modules=modules,
+        device=place.device,
+        local_files_only=True,
+        model_kwargs=kwargs,
+        trust_remote_code=part.trust_remote_code,
+    )
+    if adapter is not None and part.load_in_4bit:
+        model.transformers_model.load_adapter(str(adapter))
+    else:
+        models.merge_adapter(model.transformers_model, adapter)
+    if part.max_length:
+        model.max_seq_length = part.max_length
+    model.eval()
+
+    def encode(task: tuple[list[str], str]) -> np.ndarray:
+        texts, prompt = task
+        vectors = model.encode(
+            texts,
+            prompt=prompt or None,
+            batch_size=part.batch_size,
+            normalize_embeddings=True,
+            show_progress_bar=False,
+        )
+        found: np.ndarray = np.asarray(vectors, dtype=np.float32)
+        return found
+
+    return encode
 
 
 class Embedder:
-    """One sentence-transformers model with its adapter; several devices share the texts, a process each."""
+    """One sentence-transformers model with its adapter, in a process per device from the first text on."""
 
-    def __init__(self, part: DensePart | NeighboursPart, config: Config, cache: Path) -> None:
+    def __init__(self, part: EmbeddingModel, config: Config, cache: Path) -> None:
         self.part = part
         self.cache = cache
-        self.devices = models.device_list(config)
+        self.environment = config.environment
+        self.places = workers.places(models.device_list(config))
         self.folder = models.model_path(part.model, config.path.parent)
         self.adapter = models.adapter_path(part, config)
-        self.precision = models.dtype(self.devices[0])
-        self._model: SentenceTransformer | None = None
+        self.precision = models.precision(self.places[0].device)
+        self._open = ExitStack()
+        self._pool: workers.Pool | None = None
 
     @property
-    def model(self) -> SentenceTransformer:
-        """Loaded when the first text wants it: a run whose embeddings are all cached loads nothing."""
-        if self._model is None:
-            model = SentenceTransformer(
-                str(self.folder), device=self.devices[0], local_files_only=True, model_kwargs={"dtype": self.precision}
+    def pool(self) -> workers.Pool:
+        """Started when the first text wants it: a run whose embeddings are all cached loads nothing."""
+        if self._pool is None:
+            arguments = (self.part, self.folder, self.adapter, self.precision)
+            logs = self.cache.parent / "logs"
+            self._pool = self._open.enter_context(
+                workers.Pool("embed", self.places, logs, open_encoder, arguments, self.environment)
             )
-            models.merge_adapter(model.transformers_model, self.adapter)
-            if self.part.max_length:
-                model.max_seq_length = self.part.max_length
-            self._model = model.eval()
-        return self._model
+        return self._pool
+
+    def close(self) -> None:
+        """Ends the model's processes and so frees its memory."""
+        self._open.close()
+        self._pool = None
 
     def encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
-        """Unit vectors, float32 [n_texts, n_dimensions]."""
-        distinct = list(dict.fromkeys(texts))  # pairs of one question repeat in the neighbours' texts
-        vectors = self.model.encode(
-            distinct,
-            prompt=prompt or None,
-            batch_size=self.part.batch_size,
-            device=self.devices if len(self.devices) > 1 else None,
-            normalize_embeddings=True,
-            show_progress_bar=True,
-        )
-        place = {text: i for i, text in enumerate(distinct)}
-        found: np.ndarray = np.asarray(vectors, dtype=np.float32)[[place[text] for text in texts]]
-        return found
+        """Unit vectors, float32 [n_texts, n_dimensions]. Long texts first: what is left at the end is short."""
+        distinct = sorted(set(texts), key=lambda text: (-len(text), text))  # texts of one question repeat
+        share = -(-len(distinct) // len(self.places))
+        size = max(1, min(share, BATCHES * self.part.batch_size))
+        tasks = [(distinct[start : start + size], prompt) for start in range(0, len(distinct), size)]
+        place = {text: number for number, text in enumerate(distinct)}
+        vectors: np.ndarray | None = None
+        with tqdm(total=len(distinct), unit="text", desc=self.part.model.rpartition("/")[2], mininterval=1.0) as bar:
+            for done in self.pool.run(tasks):
+                if done.error is not None:
+                    raise done.error
+                if vectors is None:
+                    vectors = np.empty((len(distinct), done.value.shape[1]), dtype=np.float32)
+                vectors[[place[text] for text in done.task[0]]] = done.value
+                bar.update(len(done.value))
+        assert vectors is not None
+        return vectors[[place[text] for text in texts]]
 
     def embed(self, texts: Sequence[str], prompt: str) -> np.ndarray:
         """As `encode`, kept on disk under a key made of the weights, the settings and the texts.
@@ -62,7 +128,11 @@ class Embedder:
         The dense part and the neighbours ask for the same queries, and so may several retrievals.
         """
         key = hashlib.sha256(models.fingerprint(self.folder, self.adapter).encode())
-        key.update(repr((prompt, self.part.max_length, str(self.precision), list(texts))).encode())
+        key.update(
+            repr(
+                (prompt, self.part.max_length, self.precision, self.part.pooling, self.part.load_in_4bit, list(texts))
+            ).encode()
+        )
         path = self.cache / f"{key.hexdigest()}.npy"
         if path.is_file():
             try:

@@ -1,0 +1,106 @@
+"""Work in chunks of whole queries, each on disk before its process begins the next, so that stopping is cheap."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cascade import reasons, tables
+from cascade.errors import TableError
+from cascade.workers import Pool
+
+
+def contract(table: Path) -> Any:
+    """The module that reads and writes a table of that name: a ranking or reasons."""
+    return reasons if table.name == reasons.FILE else tables
+
+
+def parts_folder(table: Path) -> Path:
+    return table.with_suffix(".parts")
+
+
+def prepare(table: Path, resume: bool) -> set[str]:
+    """Makes the folder of chunks and returns the queries that are in it; empty unless an earlier run is resumed."""
+    parts = parts_folder(table)
+    if not resume:
+        shutil.rmtree(parts, ignore_errors=True)
+    parts.mkdir(exist_ok=True)
+    return {query for chunk in _finished(table) for query in chunk["query_id"]}
+
+
+def share_out(weights: Sequence[float], size: int, places: int) -> list[slice]:
+    """Cuts a sequence of queries into chunks of about equal weight, about `size` queries each.
+
+    There are at least as many chunks as places to work at, as far as there are queries.
+    """
+    count = max(-(-len(weights) // size), min(places, len(weights)))
+    total = np.cumsum(np.asarray(weights, dtype=float))
+    inner = np.searchsorted(total, total[-1] * np.arange(1, count) / count, side="left") + 1
+    edges = sorted({0, *(int(edge) for edge in inner if edge < len(weights)), len(weights)})
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+
+
+def work_through(
+    pool: Pool, tasks: Sequence[tuple[Any, ...]], table: Path, deadline: float, facts: dict[str, Any], done: int = 0
+) -> None:
+    """Writes a part for every task that `pool` finishes; a task's first item is its rows of the query table.
+
+    Stops where another chunk, as long as the longest so far, would end past `deadline` (Unix seconds, 0 for
+    none). A chunk that fails is left out and said. `facts` gathers the ledger's counts; `done` queries
+    were finished before.
+    """
+    total = done + sum(len(task[0]) for task in tasks)
+    number = len(list(parts_folder(table).glob("[0-9]*.parquet")))
+    start, before, taken = time.time(), done, [0.0]
+    troubles: list[str] = []
+    facts.update(queries=0)
+    for finished in pool.run(tasks, lambda: not deadline or time.time() + max(taken) < deadline):
+        taken.append(finished.seconds)
+        size = len(finished.task[0])
+        if finished.error is not None:
+            troubles.append(f"{size} queries failed: {finished.error}")
+            print(f"{pool.name}: {troubles[-1]}", flush=True)
+            continue
+        chunk, used = finished.value
+        contract(table).write(chunk, parts_folder(table) / f"{number:05}.parquet")
+        number += 1
+        done += size
+        facts["queries"] += size
+        for name, count in used.items():
+            facts[name] = facts.get(name, 0) + count
+        seconds = time.time() - start
+        rate = f", {facts['tokens'] / seconds:,.0f} tokens/s" if facts.get("tokens") else ""
+        left = seconds / (done - before) * (total - done)
+        print(f"{pool.name}: {done} of {total} queries{rate}, {left:.0f} s left", flush=True)
+    if done < total and not troubles:
+        troubles = [f"deadline: stopped after {done} of {total} queries"]
+        print(troubles[0])
+    if troubles:
+        facts["decision"] = "; ".join(troubles[:3])
+
+
+def gather(table: Path) -> pd.DataFrame:
+    """Makes a stage's table out of the chunks it finished; TableError where it finished none."""
+    chunks = _finished(table)
+    if not chunks:
+        raise TableError(f"{table}: no finished chunk to make it from; run its stage again")
+    gathered = pd.concat(chunks, ignore_index=True)
+    contract(table).write(gathered, table)
+    return gathered
+
+
+def _finished(table: Path) -> list[pd.DataFrame]:
+    chunks = []
+    for part in sorted(parts_folder(table).glob("[0-9]*.parquet")):
+        try:
+            chunks.append(contract(table).read(part))
+        except TableError as error:  # the disk was full, or the write was cut: the other chunks still count
+            print(error)
+    return chunks

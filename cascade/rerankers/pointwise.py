@@ -1,0 +1,33 @@
+"""Pointwise: one prompt a candidate, the candidate last, so that a query's prompts share all that stands before."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from cascade import tables
+from cascade.config import Config, PointwisePipeline
+from cascade.rerankers.llm import LLMReranker
+from cascade.workers import Place
+
+
+class PointwiseReranker(LLMReranker):
+    """The score is P(yes), over yes and no."""
+
+    def __init__(self, place: Place, pipeline: PointwisePipeline, config: Config, names: dict[int, str]) -> None:
+        super().__init__(place, pipeline, config, names, pipeline.options)
+
+    def rerank(self, queries: pd.DataFrame, candidates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+        given = list(self.given(queries, candidates))
+        asked = [
+            (query_id, [{**fields, "candidate": self.names[id_]} for id_ in ids]) for query_id, fields, ids in given
+        ]
+        yes = [np.exp(scores[:, 0]) for scores in self.ask(asked, 2)]
+        rows = pd.DataFrame(
+            {
+                "query_id": [query_id for query_id, _, ids in given for _ in ids],
+                "misconception_id": [id_ for _, _, ids in given for id_ in ids],
+                "score": np.concatenate(yes),
+            }
+        )
+        return tables.from_scores(rows), self.scorer.usage.take()

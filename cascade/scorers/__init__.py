@@ -1,0 +1,76 @@
+"""Option scorers: what an LLM thinks of each of a few answers that are one token long. Two engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from cascade import models
+from cascade.config import Config, LanguageModel
+from cascade.errors import ScoreError
+from cascade.workers import Place
+
+DEFAULT_LENGTH = 4096  # tokens, of a model whose config.json names no limit
+ANSWER = 1  # token, of an option
+
+
+@dataclass
+class Usage:
+    """What was computed: prompts, their tokens, those of them that a shared beginning saved, questions cut short."""
+
+    prompts: int = 0
+    tokens: int = 0
+    cached_tokens: int = 0
+    shortened: int = 0
+
+    def take(self) -> dict[str, int]:
+        """The counts so far as a dict; counting begins anew."""
+        taken = asdict(self)
+        self.__init__()  # type: ignore[misc]
+        return taken
+
+
+class OptionScorer(Protocol):
+    """An LLM with its adapter, loaded. `max_length` is in tokens, prompt and answer together."""
+
+    tokenizer: Any
+    max_length: int
+    usage: Usage
+
+    def score(self, prompts: Sequence[Sequence[int]], options: Sequence[int]) -> np.ndarray:
+        """Log-probabilities of each option as the next token, normalised over the options.
+
+        prompts: token ids; those that share a beginning should stand together. options: token ids,
+        distinct. Returns float32 [n_prompts, n_options], NaN where the model gave no number.
+        """
+        ...
+
+    def generate(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[str]:
+        """What the model writes behind each prompt, most likely token by token, without special tokens."""
+        ...
+
+
+def open_scorer(place: Place, stage: str, model: LanguageModel, config: Config, options: int) -> OptionScorer:
+    """The stage's model on the config's engine, for up to `options` options; ModelError where it does not fit."""
+    folder = models.check_language_model(stage, model, config)
+    adapter = models.adapter_path(model, config)
+    if config.engine == "vllm":
+        from cascade.scorers.vllm_engine import VllmScorer
+
+        return VllmScorer(place, model, config, folder, adapter, options)
+    from cascade.scorers.transformers_engine import TransformersScorer
+
+    return TransformersScorer(place, model, folder, adapter)
+
+
+def check_finite(scores: np.ndarray, names: Sequence[str]) -> None:
+    """ScoreError for the first row of `scores` [n, m] that holds a NaN or an infinite number, by its prompt's name."""
+    bad = ~np.isfinite(scores).all(axis=1)
+    if bad.any():
+        raise ScoreError(
+            f"prompt {names[int(bad.argmax())]}: its score is no finite number (as {bad.sum()} of {len(bad)} here); "
+            f"the model overflows in this precision: try another dtype or quantisation"
+        )

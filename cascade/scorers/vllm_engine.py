@@ -1,0 +1,114 @@
+"""The vLLM engine: continuous batching, prefix caching, LoRA, several cards.
+
+Only names that both the kernel's vLLM and the tests' have are used; tests/test_vllm_api.py proves it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cascade import models
+from cascade.config import Config, LanguageModel
+from cascade.errors import ModelError
+from cascade.scorers import DEFAULT_LENGTH, Usage
+from cascade.workers import Place
+
+LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # vLLM's own; it refuses others
+# Before vLLM is imported. The engine runs in this process, which nothing else shares and whose end frees
+# the memory; several cards are processes that must not inherit our pipes, so no forks.
+ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_HOST_IP": "127.0.0.1",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+def engine_arguments(
+    place: Place, model: LanguageModel, config: Config, folder: Path, adapter: Path | None, options: int
+) -> dict[str, Any]:
+    """What vLLM's LLM is made with: what follows from our own keys, under the run's and the stage's arguments."""
+    base = models.read_json(folder / "config.json", model.model)
+    longest = base.get("text_config", base).get("max_position_embeddings", DEFAULT_LENGTH)
+    lora: dict[str, Any] = {}
+    if adapter is not None:
+        rank = models.lora_rank(adapter)
+        fitting = next((known for known in LORA_RANKS if known >= rank), None)
+        if fitting is None:
+            raise ModelError(f"adapter '{adapter.name}': rank {rank} is more than vLLM takes ({LORA_RANKS[-1]})")
+        lora = {"enable_lora": True, "max_loras": 1, "max_lora_rank": fitting}
+    return {
+        "dtype": models.precision(place.device),
+        "enable_prefix_caching": True,
+        **config.vllm,
+        **lora,
+        **model.vllm,
+        "model": str(folder),
+        "trust_remote_code": model.trust_remote_code,
+        "max_model_len": model.max_length or longest,
+        "tensor_parallel_size": len(place.devices),
+        "logprobs_mode": "processed_logprobs",
+        "max_logprobs": max(options, 1),
+    }
+
+
+class VllmScorer:
+    """An `OptionScorer` on vLLM's offline engine."""
+
+    def __init__(
+        self, place: Place, model: LanguageModel, config: Config, folder: Path, adapter: Path | None, options: int
+    ) -> None:
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        try:
+            from vllm import LLM
+            from vllm.lora.request import LoRARequest
+        except ImportError as error:
+            mend = "install it, or set engine = 'transformers'"
+            raise ModelError(f"engine = 'vllm': vLLM cannot be imported here ({error}); {mend}") from error
+        arguments = engine_arguments(place, model, config, folder, adapter, options)
+        self.engine = LLM(**arguments)
+        self.lora = LoRARequest(adapter.name, 1, str(adapter)) if adapter is not None else None
+        self.tokenizer = self.engine.get_tokenizer()
+        self.max_length: int = arguments["max_model_len"]
+        self.usage = Usage()
+
+    def score(self, prompts: Sequence[Sequence[int]], options: Sequence[int]) -> np.ndarray:
+        """See `OptionScorer`. The engine masks all other tokens itself: none is lost to the rest of the vocabulary."""
+        outputs = self._run(prompts, max_tokens=1, logprobs=len(options), allowed_token_ids=list(options))
+        scores = np.full((len(prompts), len(options)), np.nan, dtype=np.float32)
+        for row, output in zip(scores, outputs, strict=True):
+            first: Mapping[int, Any] = output.outputs[0].logprobs[0]
+            for column, option in enumerate(options):
+                if option in first:
+                    row[column] = first[option].logprob
+        return scores
+
+    def generate(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[str]:
+        """See `OptionScorer`."""
+        outputs = self._run(prompts, max_tokens=max_tokens)
+        texts: list[str] = self.tokenizer.batch_decode(
+            [output.outputs[0].token_ids for output in outputs], skip_special_tokens=True
+        )
+        return texts
+
+    def _run(self, prompts: Sequence[Sequence[int]], **settings: Any) -> list[Any]:
+        from vllm import SamplingParams
+
+        outputs: list[Any] = self.engine.generate(
+            [{"prompt_token_ids": list(prompt)} for prompt in prompts],
+            SamplingParams(temperature=0.0, detokenize=False, **settings),
+            use_tqdm=False,
+            lora_request=self.lora,
+        )
+        self.usage.prompts += len(prompts)
+        self.usage.tokens += sum(map(len, prompts))
+        self.usage.cached_tokens += sum(output.num_cached_tokens or 0 for output in outputs)
+        return outputs

@@ -1,0 +1,184 @@
+"""The names a vLLM wheel offers: how they are read, and what is kept of the kernel's wheel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cascade.paths import ROOT
+from packer.vllm_api import WheelError, as_json, read_package, read_wheel
+
+KEPT = ROOT / "wheels" / "vllm-0.19.1.json"
+
+FILES = {
+    "_version.py": "__version__: str\n__version__ = version = '9.8.7'\n",
+    "engine/arg_utils.py": "raise ImportError('never imported')\n@dataclass\nclass EngineArgs:\n"
+    "    seed: int = 0\n    model: str = ModelConfig.model\n    aliases: ClassVar[list[str]] = []\n\n"
+    "    def __post_init__(self): self.derived = 1\n",
+    "entrypoints/llm.py": "from abc import ABC\nfrom vllm.entrypoints.common import Mixin as Offline\n\n"
+    "class LLM(Offline[int], ABC):\n"
+    "    def __init__(self, model, *, seed=0, **kwargs): pass\n\n"
+    "    @overload\n    def generate(self, prompts): ...\n\n"
+    "    def generate(self, prompts, params=None, *rest, use_tqdm=True): pass\n",
+    "entrypoints/common/__init__.py": "from .mixin import Mixin\n",
+    "entrypoints/common/mixin.py": "class Mixin(Generic):\n"
+    "    def generate(self, other): pass\n\n    def get_tokenizer(self, group): pass\n\n"
+    "class Generic: pass\n",
+    "sampling_params.py": "from vllm.base import Base\nimport msgspec\n\n"
+    "class SamplingParams(Base, msgspec.Struct, dict=True):\n    top_p: float = 1.0\n    _hidden: int = 0\n    n = 5\n",
+    "base.py": "class Base(Exception):\n    allowed: list[int]\n",
+    "lora/request.py": "class LoRARequest:\n    lora_name: str\n",
+    "outputs.py": "class CompletionOutput:\n    text: str\n\n"
+    "class RequestOutput:\n    def __init__(self, prompt, *, cached=None):\n"
+    "        self.prompt = prompt\n        self.cached: int = cached\n        self._kept = other.field = 1\n"
+    "        print(self.read)\n",
+    "logprobs.py": "class Logprob:\n    logprob: float\n",
+    "config/model.py": "LogprobsMode = Literal['raw', 'processed']\n",
+    "config/lora.py": "MaxLoRARanks: TypeAlias = Literal[8, 16]\n",
+    "model_executor/layers/quantization/__init__.py": "QuantizationMethods = Literal['awq']\n",
+    "envs.py": "environment_variables: dict[str, Any] = {'VLLM_B': lambda: 1, 'VLLM_A': lambda: 2}\n",
+    "model_executor/models/registry.py": "_TEXT_GENERATION_MODELS = {'QwenB': ('b', 'B'), 'QwenA': ('a', 'A')}\n",
+}
+EXTRACT = {
+    "version": "9.8.7",
+    "engine_arguments": ["model", "seed"],
+    "llm_arguments": ["model", "seed"],
+    "methods": {"generate": ["prompts", "params", "use_tqdm"], "get_tokenizer": ["group"]},
+    "classes": {
+        "CompletionOutput": ["text"],
+        "LoRARequest": ["lora_name"],
+        "Logprob": ["logprob"],
+        "RequestOutput": ["cached", "prompt"],
+        "SamplingParams": ["allowed", "top_p"],
+    },
+    "choices": {"LogprobsMode": ["raw", "processed"], "MaxLoRARanks": [8, 16], "QuantizationMethods": ["awq"]},
+    "environment": ["VLLM_A", "VLLM_B"],
+    "architectures": ["QwenA", "QwenB"],
+}
+
+
+def make_wheel(folder: Path, **changed: str | None) -> Path:
+    wheel = folder / "vllm-9.8.7-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for file, text in {**FILES, **changed}.items():
+            if text is not None:
+                archive.writestr(f"vllm/{file}", text)
+    return wheel
+
+
+def test_names_are_read_from_a_wheel(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    assert read_wheel(wheel) == {**EXTRACT, "wheel": {"file": wheel.name, "sha256": digest}}
+
+
+def test_an_installed_package_reads_the_same(tmp_path: Path) -> None:
+    for file, text in FILES.items():
+        path = tmp_path / "vllm" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert read_package(tmp_path / "vllm") == EXTRACT
+
+
+def test_a_method_that_is_gone_is_left_out(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, **{"entrypoints/common/mixin.py": "class Mixin: pass\n"})
+    assert read_wheel(wheel)["methods"] == {"generate": ["prompts", "params", "use_tqdm"]}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("envs.py", None, "vllm/envs.py: no such file; "),
+        ("lora/request.py", "LoRARequest = make()\n", "vllm/lora/request.py: no class LoRARequest there; "),
+        ("lora/request.py", "from msgspec import LoRARequest\n", "nothing found for 'LoRARequest'; "),
+        ("base.py", None, "vllm/base.py: no such file; "),
+        ("base.py", "class Renamed: pass\n", "vllm/base.py: no class Base there; "),
+        ("envs.py", "variables = {}\n", "vllm/envs.py: no environment_variables there; "),
+        ("envs.py", "environment_variables = {}\n", "nothing found for 'environment'; "),
+        ("envs.py", "environment_variables = {**more, 'A': 1}\n", "environment_variables is not written out"),
+        ("config/lora.py", "MaxLoRARanks = Literal[8, RANKS]\n", "MaxLoRARanks is not written out in constants; "),
+        ("config/model.py", "LogprobsMode = str\n", "LogprobsMode is not written out in constants; "),
+        ("outputs.py", "class RequestOutput(:\n", "vllm/outputs.py: not readable as Python (invalid syntax"),
+    ],
+)
+def test_what_is_not_where_it_belongs_is_told(tmp_path: Path, file: str, text: str | None, told: str) -> None:
+    with pytest.raises(WheelError) as caught:
+        read_wheel(make_wheel(tmp_path, **{file: text}))
+    assert told in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "packer", "vllm-api", *arguments]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_command_writes_the_same_bytes_for_the_same_wheel(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path)
+    out = tmp_path / "new" / "api.json"
+    done = command(wheel, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert out.read_text() == as_json(dict(reversed(read_wheel(wheel).items())))
+
+
+def test_the_file_is_named_after_the_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from packer.__main__ import vllm_api
+
+    monkeypatch.chdir(tmp_path)
+    vllm_api(make_wheel(tmp_path))
+    assert json.loads(Path("wheels/vllm-9.8.7.json").read_text())["version"] == "9.8.7"
+
+
+@pytest.mark.parametrize("content", [b"not a zip file", None])
+def test_what_is_no_wheel_is_one_line(tmp_path: Path, content: bytes | None) -> None:
+    wheel = tmp_path / "vllm.whl"
+    if content is not None:
+        wheel.write_bytes(content)
+    done = command(wheel, "--out", tmp_path / "api.json")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {wheel}: cannot be read as a wheel (")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "api.json").exists()
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(KEPT.read_text())
+    return found
+
+
+def test_the_kept_file_is_as_the_command_writes_it(kept: dict[str, Any]) -> None:
+    assert kept["version"] == "0.19.1"
+    assert kept["wheel"]["file"].startswith("vllm-0.19.1-") and len(kept["wheel"]["sha256"]) == 64
+    assert kept.keys() == EXTRACT.keys() | {"wheel"}
+    assert KEPT.read_text() == as_json(kept)
+    assert KEPT.stat().st_size < 40_000
+
+
+def test_the_kernels_vllm_has_what_it_is_known_to_have(kept: dict[str, Any]) -> None:
+    engine = set(kept["engine_arguments"])
+    assert "swap_space" not in engine
+    wanted = "attention_backend logprobs_mode block_size max_lora_rank cpu_offload_gb disable_custom_all_reduce"
+    assert engine >= {*wanted.split(), "enable_prefix_caching", "max_logprobs"}
+    assert "cpu_offload_gb" in kept["llm_arguments"]
+    assert kept["methods"]["generate"][:2] == ["prompts", "sampling_params"]
+    assert "lora_request" in kept["methods"]["generate"]
+    assert kept["methods"]["get_tokenizer"] == []
+    classes = kept["classes"]
+    assert "allowed_token_ids" in classes["SamplingParams"]
+    assert "num_cached_tokens" in classes["RequestOutput"]
+    assert {"logprobs", "token_ids"} <= set(classes["CompletionOutput"])
+    assert {"lora_name", "lora_int_id", "lora_path"} <= set(classes["LoRARequest"])
+    assert classes["Logprob"] == ["decoded_token", "logprob", "rank"]
+    assert "processed_logprobs" in kept["choices"]["LogprobsMode"]
+    assert {16, 64} <= set(kept["choices"]["MaxLoRARanks"])
+    assert {"awq", "gptq"} <= set(kept["choices"]["QuantizationMethods"])
+    assert "VLLM_USE_FLASHINFER_SAMPLER" in kept["environment"]
+    assert "Qwen2ForCausalLM" in kept["architectures"]
