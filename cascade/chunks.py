@@ -75,7 +75,7 @@ def work_through(
         facts["queries"] += size
         for name, count in used.items():
             facts[name] = facts.get(name, 0) + count
-        seconds = time.time() - start
+        seconds = max(1e-3, time.time() - start - pool.load_seconds)
         rate = f", {facts['tokens'] / seconds:,.0f} tokens/s" if facts.get("tokens") else ""
         left = seconds / (done - before) * (total - done)
         print(f"{pool.name}: {done} of {total} queries{rate}, {left:.0f} s left", flush=True)

@@ -213,9 +213,14 @@ def _in_chunks(
     """Works `tasks` through on the stage's pool; returns the ledger's counts."""
     start = time.time()
     pool = workers.Pool(stage, _places(bench, settings), bench.logs, make, arguments, bench.config.environment)
-    with pool, ledger.phase(bench.run, stage, "score") as facts:
-        chunks.work_through(pool, tasks, table, bench.deadline, facts, done)
-    ledger.record(bench.run, stage, "load", start, start + pool.load_seconds)
+    facts: dict[str, Any] = {}
+    try:
+        with pool:
+            chunks.work_through(pool, tasks, table, bench.deadline, facts, done)
+    finally:
+        loaded = start + pool.load_seconds
+        ledger.record(bench.run, stage, "load", start, loaded)
+        ledger.record(bench.run, stage, "score", loaded, time.time(), **facts)
     return facts
 
 

@@ -17,11 +17,11 @@ from cascade.workers import Place
 Given = tuple[str, dict[str, Any], list[int]]  # query id, its prompt fields, its candidates' ids
 
 
-def template(pipeline: configs.LLMPipeline | configs.Reason, config: Config) -> Template:
+def template(model: configs.LanguageModel, config: Config) -> Template:
     """The stage's template file, checked for the fields that its kind must show."""
     needed = {"pointwise": ["candidate"], "listwise": ["options"], "tournament": ["options"]}
-    path = config.path.parent / pipeline.prompt
-    return Template(path, *needed.get(getattr(pipeline, "kind", ""), []))
+    path = config.path.parent / model.prompt
+    return Template(path, *needed.get(getattr(model, "kind", ""), []))
 
 
 class LLMReranker:
