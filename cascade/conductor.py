@@ -178,9 +178,13 @@ def conduct(
 
 def _clear(bench: Bench) -> None:
     """Removes what an earlier run left, so that nothing stale passes for this run's."""
-    for stage in planned(bench):
-        stage.table.unlink(missing_ok=True)
-        shutil.rmtree(chunks.parts_folder(stage.table), ignore_errors=True)
+    for kind in ("candidates-*", "ranking-*", reasons.FILE):
+        for table in bench.run.glob(kind):
+            if table.is_dir():
+                shutil.rmtree(table, ignore_errors=True)
+            else:
+                table.unlink()
+    shutil.rmtree(chunks.parts_folder(bench.run / reasons.FILE), ignore_errors=True)
     (bench.run / ledger.FILE).unlink(missing_ok=True)
     for folder in ("logs", "notebooks"):
         shutil.rmtree(bench.run / folder, ignore_errors=True)

@@ -88,7 +88,7 @@ def curve(bench: Bench, pipeline: str, key: str) -> pd.DataFrame:
     before = stages.candidates(bench, settings.candidates)
     prompts = own.groupby("query_id").size()
     rows = []
-    for threshold in np.linspace(0.0, 1.0, STEPS):
+    for threshold in np.linspace(0.0, 1.0, STEPS).tolist():  # a table's own float32 decides what is below
         if key == "min_score":
             left = joined[~(joined["score_by"] < threshold)]
         else:

@@ -25,6 +25,7 @@ PACKAGED = {
     )
 }
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
+FRAMEWORKS = ("transformers", "pytorch", "other")  # Kaggle's, of models that are folders
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 # Reading a whole 65 GB checkpoint to name a cache entry would take longer than making the entry.
@@ -86,10 +87,13 @@ def base_name(model: str) -> str:
     """
     scheme, _, name = model.rpartition(":")
     words = [word for word in name.lower().split("/") if word]
+    if len(words) > 3 and words[-1].isdigit() and words[-3] in FRAMEWORKS:  # where a Kaggle model lies
+        scheme, words = "kaggle", ["", *words[-4:]]
+    found = words[-1] if words else name
     if scheme == "kaggle" and len(words) == 5:
-        family, variation = words[1], words[3]
-        return variation if variation.startswith(family) else f"{family}-{variation}"
-    return words[-1] if words else name
+        family, found = words[1], words[3]
+        found = found if found.startswith(family) else family + found
+    return re.sub(r"[^a-z0-9.]", "", found)
 
 
 def _adapter_config(folder: Path) -> dict[str, Any]:
@@ -145,7 +149,7 @@ def check_remote_code(model: str, folder: Path, trusted: bool) -> None:
 
 def check_lora(adapter: Path, folder: Path, max_rank: int | None) -> None:
     """ModelError where an adapter's rank or shapes do not fit the engine or the base model's config."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     rank = lora_rank(adapter)
     if max_rank is not None and rank > max_rank:
@@ -155,20 +159,25 @@ def check_lora(adapter: Path, folder: Path, max_rank: int | None) -> None:
         )
     base = read_json(folder / "config.json", folder.name)
     base = base.get("text_config", base)
-    with safe_open(adapter / ADAPTER_FILES[1], framework="numpy") as file:
-        for key in file.keys():  # noqa: SIM118 - no dict
-            layer = re.search(r"\.layers\.(\d+)\.", key)
-            if layer and int(layer[1]) >= base.get("num_hidden_layers", 0):
-                raise ModelError(
-                    f"adapter '{adapter.name}': has weights for layer {layer[1]}, but {folder.name} has "
-                    f"{base.get('num_hidden_layers')} layers; train it on this model"
-                )
-            width = file.get_slice(key).get_shape()[-1]
-            if key.endswith("q_proj.lora_A.weight") and width != base.get("hidden_size"):
-                raise ModelError(
-                    f"adapter '{adapter.name}': made for a hidden size of {width}, but {folder.name}'s is "
-                    f"{base.get('hidden_size')}; train it on this model"
-                )
+    try:
+        with safe_open(adapter / ADAPTER_FILES[1], framework="numpy") as file:
+            for key in file.keys():  # noqa: SIM118 - no dict
+                layer = re.search(r"\.layers\.(\d+)\.", key)
+                if layer and int(layer[1]) >= base.get("num_hidden_layers", 0):
+                    raise ModelError(
+                        f"adapter '{adapter.name}': has weights for layer {layer[1]}, but {folder.name} has "
+                        f"{base.get('num_hidden_layers')} layers; train it on this model"
+                    )
+                width = file.get_slice(key).get_shape()[-1]
+                if key.endswith("q_proj.lora_A.weight") and width != base.get("hidden_size"):
+                    raise ModelError(
+                        f"adapter '{adapter.name}': made for a hidden size of {width}, but {folder.name}'s is "
+                        f"{base.get('hidden_size')}; train it on this model"
+                    )
+    except SafetensorError as error:  # a pointer that LFS left, or a torn copy
+        raise ModelError(
+            f"adapter '{adapter.name}': {ADAPTER_FILES[1]} cannot be read: {error}; fetch or train it again"
+        ) from error
 
 
 def lora_rank(adapter: Path) -> int:

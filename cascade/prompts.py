@@ -23,7 +23,7 @@ from cascade.errors import ModelError, PromptError
 
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
 QUERY_FIELDS = ("construct", "subject", "question", "correct", "wrong", "reason")
-HEADING = re.compile(r"^=== (system|user|assistant)[ \t]*\n", re.MULTILINE)
+HEADING = re.compile(r"^=== (system|user|assistant)[ \t]*(?:\n|\Z)", re.MULTILINE)
 
 Fields = Mapping[str, Any]
 JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -50,15 +50,17 @@ class Template:
         pieces = HEADING.split(source)
         if len(pieces) > 1 and pieces[0].strip():
             raise PromptError(f"{path}: text stands before the first '=== ' heading; give it a heading of its own")
+        line = 0  # above what is parsed
         try:
             used = jinja2.meta.find_undeclared_variables(JINJA.parse(source))
             self.plain = JINJA.from_string(source.rstrip("\n")) if len(pieces) == 1 else None
-            self.messages = [
-                (role, JINJA.from_string(text.strip("\n")))
-                for role, text in zip(pieces[1::2], pieces[2::2], strict=True)
-            ]
+            self.messages: list[tuple[str, jinja2.Template]] = []
+            for heading, text in zip(HEADING.finditer(source), pieces[2::2], strict=True):
+                line = source.count("\n", 0, heading.end())
+                line += len(text) - len(text.lstrip("\n"))
+                self.messages.append((heading[1], JINJA.from_string(text.strip("\n"))))
         except jinja2.TemplateSyntaxError as error:
-            raise PromptError(f"{path}: line {error.lineno}: {error.message}; correct the template") from error
+            raise PromptError(f"{path}: line {line + error.lineno}: {error.message}; correct the template") from error
         for name in sorted(used - {*QUERY_FIELDS, *needed}):
             raise PromptError(f"{path}: field '{name}' is unknown here; use {', '.join((*QUERY_FIELDS, *needed))}")
         for name in needed:
@@ -68,12 +70,18 @@ class Template:
     def text(self, fields: Fields) -> str:
         """A plain template, filled; of a chat, its messages' contents."""
         if self.plain is not None:
-            return self.plain.render(fields)
+            return self._fill(self.plain, fields)
         return "\n".join(message["content"] for message in self.chat(fields))
 
     def chat(self, fields: Fields) -> list[dict[str, str]]:
         """The messages, filled; empty for a plain template."""
-        return [{"role": role, "content": text.render(fields).strip("\n")} for role, text in self.messages]
+        return [{"role": role, "content": self._fill(text, fields).strip("\n")} for role, text in self.messages]
+
+    def _fill(self, text: jinja2.Template, fields: Fields) -> str:
+        try:
+            return text.render(fields)
+        except jinja2.UndefinedError as error:
+            raise PromptError(f"{self.path}: {error.message}; correct the template") from error
 
 
 class Prompter:
@@ -99,7 +107,7 @@ class Prompter:
     def text(self, fields: Fields) -> str:
         """What the model reads, special tokens included."""
         if self.template.plain is not None:
-            return self.template.plain.render(fields)
+            return self.template.text(fields)
         goes_on = self.template.messages[-1][0] == "assistant"
         text: str = self.tokenizer.apply_chat_template(
             self.template.chat(fields),
@@ -152,13 +160,14 @@ class Prompter:
             return prompts, False
         question: list[int] = self.tokenizer(str(variants[0]["question"]), add_special_tokens=False)["input_ids"]
         kept = len(question)
+        shown = max(1, self.text(variants[0]).count(str(variants[0]["question"])))
         while (excess := max(map(len, prompts)) - self.max_tokens) > 0:
             if kept == 0:
                 raise PromptError(
                     f"query {query_id}: its prompt has {self.max_tokens + excess} tokens without any of its question, "
-                    f"and the model reads {self.max_tokens}; raise max_model_len or shorten {self.template.path}"
+                    f"and the model reads {self.max_tokens}; raise max_length or shorten {self.template.path}"
                 )
-            kept = max(0, kept - excess)
+            kept = max(0, kept - -(-excess // shown))
             shorter = self.tokenizer.decode(question[:kept], skip_special_tokens=True).rstrip("�")
             prompts = self.encode([self.text({**fields, "question": f"{shorter}…"}) for fields in variants])
         return prompts, True

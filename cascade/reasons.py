@@ -47,6 +47,8 @@ def write(table: pd.DataFrame, path: Path) -> None:
 
 def read(path: Path) -> pd.DataFrame:
     """The table at `path`, validated; TableError where it is missing, unreadable or broken."""
+    if not path.is_file():
+        raise TableError(f"{path}: no such table; run reason.ipynb first")
     try:
         table = pd.read_parquet(path)
     except Exception as error:  # pyarrow has a dozen ways to say so

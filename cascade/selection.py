@@ -99,10 +99,11 @@ class Saving:
     def sentence(self, tokens: int = 0, prompts: int = 0) -> str:
         """In words; `tokens` and `prompts` of the run tell about how many tokens were saved."""
         saved = self.all_prompts - self.prompts
-        about = f", about {saved * tokens // prompts:,} tokens" if prompts else ""
+        about = f", about {abs(saved) * tokens // prompts:,} tokens" if prompts else ""
         said = (
             f"select saved {self.all_queries - self.queries:,} of {self.all_queries:,} queries, "
-            f"{saved:,} of {self.all_prompts:,} prompts{about}"
+            + (f"{saved:,} of" if saved >= 0 else f"and added {-saved:,} to")
+            + f" {self.all_prompts:,} prompts{about}"
         )
         if self.map_before is None or self.map_after is None:
             return said

@@ -78,19 +78,23 @@ def retrieve(bench: Bench, retrieval: str) -> pd.DataFrame:
     ):
         table = blend.retrieve(queries, bench.competition)
         tables.write(table, bench.config.table_path(retrieval, bench.run))
+    if blend.left_out:  # the table counts all the same
+        raise StageError(f"retrieval '{retrieval}': {'; '.join(blend.left_out)}")
     return table
 
 
 def candidates(bench: Bench, name: str) -> pd.DataFrame:
-    """The table of retrieval or pipeline `name`; what it lacks, queries or all, is read from its own input.
+    """The table of retrieval or pipeline `name`; what it lacks, queries or all, is read from what it judged by.
 
-    What a retrieval lacks is read from submission zero; StageError where that is missing too.
+    That is the ranking its `select` goes by, which found those queries sure or hopeless, else its own
+    input. What a retrieval lacks is read from submission zero; StageError where that is missing too.
     """
     own = read_table(bench, name)
     if any(name == retrieval.name for retrieval in bench.config.retrieval):
         below = _zero_table(bench)
     else:
-        below = candidates(bench, bench.config.pipeline_named(name).candidates)
+        pipeline = bench.config.pipeline_named(name)
+        below = candidates(bench, (pipeline.select and pipeline.select.by) or pipeline.candidates)
     if own is None:
         if below is None:
             path = bench.config.table_path(name, bench.run)
@@ -117,7 +121,9 @@ def _zero_rows(bench: Bench) -> dict[str, list[int]]:
 
 
 def read_table(bench: Bench, name: str) -> pd.DataFrame | None:
-    """The table of that name; None where it is not there or, said aloud, where it is broken."""
+    """The table of that name; None where it is not there, not enabled or, said aloud, where it is broken."""
+    if any(pipeline.name == name and not pipeline.enabled for pipeline in bench.config.pipeline):
+        return None
     path = bench.config.table_path(name, bench.run)
     try:
         return check_fits(bench, tables.read(path), path) if path.is_file() else None

@@ -50,11 +50,12 @@ class Place:
     def environment(self) -> dict[str, str]:
         """Variables that must stand before torch or vLLM is imported."""
         if self.device != "cpu":
-            visible = [card for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card]
+            visible = [card.strip() for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card.strip()]
             cards = [int(device.split(":")[1]) for device in self.devices]
             return {"CUDA_VISIBLE_DEVICES": ",".join(visible[card] if visible else str(card) for card in cards)}
         share = max(1, len(self.cores) // len(self.devices))
-        ranks = [self.cores[start : start + share] for start in range(0, share * len(self.devices), share)]
+        starts = [number * share % max(1, len(self.cores)) for number in range(len(self.devices))]
+        ranks = [self.cores[start : start + share] for start in starts]
         bound = "|".join(",".join(map(str, cores)) for cores in ranks)
         return {"OMP_NUM_THREADS": str(share), "VLLM_CPU_OMP_THREADS_BIND": bound}
 
@@ -101,7 +102,7 @@ class Pool:
     """Processes that each call `make(place, *arguments)` once and then its result for every task.
 
     `make` is a module's function, and it, its arguments, tasks and values must be picklable. What the
-    processes print goes to `<logs>/<name>-<device>.log`. Use as a context manager: leaving it ends them.
+    processes print goes to `<logs>/<name>-<number>.log`. Use as a context manager: leaving it ends them.
     """
 
     name: str
@@ -136,7 +137,8 @@ class Pool:
         started = time.time()
         while waiting or any(worker.task is not None for worker in self.workers):
             for worker in self.workers:
-                if waiting and worker.process is None and worker.lives and go_on():
+                started_idle = sum(each.process is not None and each.task is None for each in self.workers)
+                if len(waiting) > started_idle and worker.process is None and worker.lives and go_on():
                     self._start(worker)
                 if waiting and worker.ready and worker.task is None and go_on():
                     self._give(worker, waiting.popleft(), tasks)
@@ -163,7 +165,7 @@ class Pool:
                         continue
                     attempts[number] += 1
                     if attempts[number] < ATTEMPTS:
-                        waiting.appendleft(number)
+                        waiting.append(number)  # behind the others: what kills one process may kill the next
                     else:
                         lost = WorkerError(f"{self.name}: {ATTEMPTS} processes died of the same work ({value})")
                         yield Done(tasks[number], None, lost)
@@ -174,10 +176,12 @@ class Pool:
         spoken = wait(list(alive), timeout=PATIENCE)
         for connection, worker in alive.items():
             try:
-                if connection in spoken or connection.poll():
+                # Looked at in this order: what a process said before it died is heard.
+                dead = connection not in spoken and not worker.process.is_alive()
+                if connection.poll():
                     kind, value = connection.recv()
                     yield worker, kind, value
-                elif not worker.process.is_alive():
+                elif dead:
                     yield worker, "broken", f"exit code {worker.process.exitcode}"
             except (EOFError, OSError):
                 worker.process.join(PATIENCE)

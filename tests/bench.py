@@ -12,21 +12,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import nbformat
-import numpy as np
 import pandas as pd
-import torch
 import typer
 
 from cascade import config as configs
-from cascade import data, ledger, models, tables
+from cascade import ledger, models
+from cascade.config import CrossEncoderPipeline
 from cascade.evaluate import measure
 from cascade.paths import ROOT
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
+from cascade.workers import places
 from sample.generate.dataset import generate
+from tests import bench_llm
 
 BUILD = ROOT / "build" / "bench"
 CONFIG = ROOT / "configs" / "sample.toml"
@@ -70,27 +72,28 @@ def quality() -> Figures:
 
 def precision() -> Figures:
     """The cross-encoder in the precision chosen for this CPU against float32, on the same pairs."""
-    config, competition = configs.load(CONFIG), data.read(ROOT / "sample")
-    pipeline = config.pipeline[0]
-    ids = competition.misconceptions["misconception_id"].to_numpy()
-    queries = competition.test.head(20)
-    scores = np.random.default_rng(0).random((len(queries), len(ids)), dtype=np.float32)
-    given = tables.from_matrix(queries["query_id"].tolist(), ids, scores, pipeline.top_k)
+    import torch
+
+    config = configs.load(CONFIG)
+    pipeline = next(each for each in config.pipeline if isinstance(each, CrossEncoderPipeline))
+    queries, given, names = bench_llm.work(20)
+    chosen = models.precision("cpu")
     seconds = {}
-    for dtype in dict.fromkeys((torch.float32, models.dtype("cpu"))):
-        reranker = CrossEncoderReranker(pipeline, config)
-        reranker.model.to(dtype)
+    for dtype in dict.fromkeys(("float32", chosen)):
+        reranker = CrossEncoderReranker(places(["cpu"])[0], pipeline, config, names)
+        reranker.model.to(getattr(torch, dtype))
         start = time.perf_counter()
-        list(reranker.rerank(queries, given, competition))
+        reranker.rerank(queries, given)
         seconds[dtype] = time.perf_counter() - start
-    yield "cross_encoder_pairs_per_second", len(given) / seconds[models.dtype("cpu")], "1/s"
-    yield "cross_encoder_chosen_precision_speedup", seconds[torch.float32] / seconds[models.dtype("cpu")], "ratio"
+    yield "cross_encoder_pairs_per_second", len(given) / seconds[chosen], "1/s"
+    yield "cross_encoder_chosen_precision_speedup", seconds["float32"] / seconds[chosen], "ratio"
 
 
 ALL: dict[str, Callable[[], Figures]] = {
     "orchestration": orchestration,
     "quality": quality,
     "precision": precision,
+    **{name: partial(measured, BUILD / name) for name, measured in bench_llm.ALL.items()},
 }
 
 
@@ -103,6 +106,7 @@ def main(only: Annotated[str | None, typer.Option(help=f"one of {', '.join(ALL)}
     figures: dict[str, float] = {}
     for name, measured in ALL.items():
         if only in (None, name):
+            (BUILD / name).mkdir(exist_ok=True)
             for figure, value, unit in measured():
                 figures[figure] = round(value, 4)
                 print(f"{figure} {value:.4g} {unit}", flush=True)

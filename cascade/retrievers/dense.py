@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from cascade import models, workers
 from cascade.config import Config, DensePart, EmbeddingModel
+from cascade.scorers import check_finite
 
 BATCHES = 16  # of batch_size texts, to a task: enough to sort by length within, few enough to share out
 Encode = Callable[[tuple[list[str], str]], np.ndarray]
@@ -120,6 +121,7 @@ class Embedder:
                 vectors[[place[text] for text in done.task[0]]] = done.value
                 bar.update(len(done.value))
         assert vectors is not None
+        check_finite(vectors, distinct)
         return vectors[[place[text] for text in texts]]
 
     def embed(self, texts: Sequence[str], prompt: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from textwrap import shorten
 from typing import Any, Protocol
 
 import numpy as np
@@ -67,10 +68,11 @@ def open_scorer(place: Place, stage: str, model: LanguageModel, config: Config, 
 
 
 def check_finite(scores: np.ndarray, names: Sequence[str]) -> None:
-    """ScoreError for the first row of `scores` [n, m] that holds a NaN or an infinite number, by its prompt's name."""
+    """ScoreError for the first row of `scores` [n, m] that holds a NaN or an infinite number, by its text's name."""
     bad = ~np.isfinite(scores).all(axis=1)
     if bad.any():
+        name = shorten(names[int(bad.argmax())], 120)
         raise ScoreError(
-            f"prompt {names[int(bad.argmax())]}: its score is no finite number (as {bad.sum()} of {len(bad)} here); "
+            f"prompt {name}: its score is no finite number (as {bad.sum()} of {len(bad)} here); "
             f"the model overflows in this precision: try another dtype or quantisation"
         )

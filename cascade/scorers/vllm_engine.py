@@ -19,10 +19,8 @@ from cascade.scorers import DEFAULT_LENGTH, Usage
 from cascade.workers import Place
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # vLLM's own; it refuses others
-# Before vLLM is imported. The engine runs in this process, which nothing else shares and whose end frees
-# the memory; several cards are processes that must not inherit our pipes, so no forks.
+# Before vLLM is imported. An engine of several cards is processes that must not inherit our pipes, so no forks.
 ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     "VLLM_LOGGING_LEVEL": "WARNING",
     "VLLM_NO_USAGE_STATS": "1",
@@ -67,6 +65,8 @@ class VllmScorer:
     ) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        if len(place.devices) == 1:  # in this process: nothing else shares it, and its end frees the memory
+            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         try:
             from vllm import LLM
             from vllm.lora.request import LoRARequest

@@ -1,0 +1,127 @@
+"""LLM stages on the sample's tiny models, for the tests of both engines."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
+
+from cascade import config as configs
+from cascade import data, tables
+from cascade.config import Config, LanguageModel
+from cascade.paths import ROOT
+from cascade.scorers import OptionScorer, open_scorer
+from cascade.stages import Bench
+from cascade.workers import Place
+
+MODEL = ROOT / "sample" / "models" / "tiny-qwen2"
+ADAPTERS = ROOT / "sample" / "adapters"
+POINTWISE = f"""
+kind = "pointwise"
+model = "{MODEL}"
+adapter = "tiny-pointwise"
+prompt = "{ROOT / "configs" / "prompts" / "pointwise.txt"}"
+max_length = 1024
+"""
+LISTWISE = POINTWISE.replace("pointwise.txt", "listwise-tiny.txt").replace("pointwise", "listwise")
+TOURNAMENT = LISTWISE.replace('kind = "listwise"', 'kind = "tournament"')
+CONFIG = """
+adapters = "{adapters}"
+engine = "{engine}"
+devices = {devices}
+
+[vllm]
+dtype = "float32"
+block_size = 32
+enforce_eager = true
+max_num_seqs = 64
+
+[environment]
+VLLM_CPU_KVCACHE_SPACE = "1"
+
+[[retrieval]]
+name = "r1"
+retriever = [{{ kind = "tfidf" }}]
+
+[ensemble]
+weights = {{ r1 = 1.0 }}
+
+[[pipeline]]
+name = "p"
+candidates = "r1"
+chunk = 2
+{pipeline}
+"""
+
+
+def make_config(
+    folder: Path, pipeline: str, engine: str = "transformers", devices: tuple[str, ...] = ("cpu",)
+) -> Config:
+    """A config of one retrieval `r1` and one pipeline `p`, written to `folder`."""
+    path = folder / "llm.toml"
+    text = CONFIG.format(adapters=ADAPTERS, engine=engine, devices=list(devices), pipeline=pipeline)
+    path.write_text(text.replace("'", '"'))
+    return configs.load(path)
+
+
+def make_bench(folder: Path, config: Config, queries: int = 8, candidates: int = 25) -> Bench:
+    """A bench on the sample's first `queries` labelled test queries; `r1` is random candidates and the right one."""
+    competition = data.read(ROOT / "sample")
+    assert competition.labels is not None
+    labels = competition.labels.head(queries)
+    test = competition.test[competition.test["query_id"].isin(labels["query_id"])].reset_index(drop=True)
+    rng = np.random.default_rng(0)
+    ids = competition.misconceptions["misconception_id"].to_numpy()
+    rows = []
+    for query, right in zip(labels["query_id"], labels["misconception_id"], strict=True):
+        drawn = rng.permutation([right, *rng.choice(ids[ids != right], candidates - 1, replace=False)])
+        rows += [(query, id_, 1 - place / 100) for place, id_ in enumerate(drawn)]
+    run = folder / "run"
+    run.mkdir(exist_ok=True)
+    bench = Bench(config, replace(competition, test=test, labels=labels), run)
+    table = tables.from_scores(pd.DataFrame(rows, columns=["query_id", "misconception_id", "score"]))
+    tables.write(table, config.table_path("r1", run))
+    return bench
+
+
+def broken_model(folder: Path, word: str) -> Path:
+    """A copy of the tiny model that gives NaN for every prompt that has `word`, one of its tokens, in it."""
+    shutil.copytree(MODEL, folder)
+    token = AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(word)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.embed_tokens.weight"][token] = torch.nan
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def open_for_test(
+    place: Place, model: LanguageModel, config: Config, options: int
+) -> Callable[[tuple[str, tuple[Any, ...]]], Any]:
+    """What a pool's process works with in a test: (scorer's method, arguments) -> what it returns, and its usage."""
+    scorer: OptionScorer = open_scorer(place, "p", model, config, options)
+
+    def work(task: tuple[str, tuple[Any, ...]]) -> Any:
+        method, arguments = task
+        return getattr(scorer, method)(*arguments), scorer.usage.take()
+
+    return work
+
+
+def same_order(first: pd.DataFrame, second: pd.DataFrame, tolerance: float) -> bool:
+    """Whether two rankings order each query alike, except between candidates that are closer than `tolerance`."""
+    both = first.merge(second, on=["query_id", "misconception_id"], suffixes=("", "_second"))
+    if len(both) != len(first) or len(both) != len(second):
+        return False
+    for _, rows in both.sort_values("rank").groupby("query_id"):
+        scores = rows["score"].to_numpy()[np.argsort(rows["rank_second"].to_numpy(), kind="stable")]
+        if (np.maximum.accumulate(scores[::-1])[::-1] > scores + tolerance).any():
+            return False
+    return True

@@ -1,0 +1,309 @@
+"""What the notebooks of LLM stages show, on a case small enough to be worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from cascade import config as configs
+from cascade import data, figures_llm, tables
+from cascade.figures_llm import curve, trade_off
+from cascade.stages import Bench
+from tests.test_prompts import make_tokenizer
+
+CONFIG = """
+engine = "transformers"
+
+[reason]
+model = "model"
+prompt = "reason.txt"
+
+[[retrieval]]
+name = "r1"
+retriever = [{ kind = "tfidf" }]
+
+[[pipeline]]
+name = "first"
+kind = "pointwise"
+candidates = "r1"
+top_k = 4
+model = "model"
+prompt = "point.txt"
+
+[[pipeline]]
+name = "second"
+kind = "SECOND"
+candidates = "r1"
+top_k = 4
+model = "model"
+prompt = "list.txt"
+select = { by = "first", top_n = 4 }
+
+[[pipeline]]
+name = "knockout"
+kind = "tournament"
+candidates = "second"
+group = 3
+model = "model"
+prompt = "list.txt"
+chat_template = { enable_thinking = false }
+
+[[pipeline]]
+name = "ce"
+kind = "cross-encoder"
+candidates = "knockout"
+model = "model"
+
+[ensemble]
+weights = { r1 = 1.0 }
+"""
+PROMPTS = {
+    "reason.txt": "=== user\nWhy? {{ question }}\n",
+    "point.txt": "=== system\nBe brief.\n=== user\n{{ wrong }} because: {{ candidate }}?\n",
+    "list.txt": (
+        "=== user\n{{ wrong }}\n{% for option in options %}\n{{ option.letter }}. {{ option.text }}\n{% endfor %}\n"
+    ),
+}
+
+# Two of the nine queries are ranked; their labels are 0 (20_A) and 20 (20_B).
+R1 = {"20_A": [0, 1, 2, 3, 4], "20_B": [1, 2, 20, 3, 4]}
+FIRST = {"20_A": [(1, 0.9), (0, 0.4), (2, 0.3), (3, 0.1)], "20_B": [(20, 0.6), (1, 0.5), (2, 0.2), (3, 0.1)]}
+SECOND = {"20_A": [(0, 0.5), (1, 0.3), (2, 0.15), (3, 0.05)], "20_B": [(1, 0.4), (20, 0.3), (2, 0.2), (3, 0.1)]}
+
+
+def write_table(bench: Bench, name: str, scored: dict[str, list[tuple[int, float]]]) -> None:
+    rows = [(query, id_, score) for query, ids in scored.items() for id_, score in ids]
+    ranked = tables.from_scores(pd.DataFrame(rows, columns=["query_id", "misconception_id", "score"]))
+    tables.write(ranked, bench.config.table_path(name, bench.run))
+
+
+def make_bench(folder: Path, second: str = "pointwise") -> Bench:
+    run = folder.parent / "run"
+    run.mkdir()
+    path = folder.parent / "config.toml"
+    source = CONFIG.replace("SECOND", second)
+    prompt = "point.txt" if second == "pointwise" else "list.txt"
+    path.write_text(source.replace('prompt = "list.txt"', f'prompt = "{prompt}"', 1))
+    for name, text in PROMPTS.items():
+        (folder.parent / name).write_text(text)
+    bench = Bench(configs.load(path), data.read(folder), run)
+    assert bench.competition.labels is not None
+    ranked = bench.competition.labels["query_id"].isin(R1)
+    labelled = dataclasses.replace(bench.competition, labels=bench.competition.labels[ranked])
+    bench = dataclasses.replace(bench, competition=labelled)
+    write_table(bench, "r1", {query: [(id_, 1 / rank) for rank, id_ in enumerate(ids, 1)] for query, ids in R1.items()})
+    write_table(bench, "first", FIRST)
+    write_table(bench, "second", SECOND)
+    return bench
+
+
+@pytest.fixture
+def bench(folder: Path) -> Bench:
+    return make_bench(folder)
+
+
+def at(points: pd.DataFrame, threshold: float) -> tuple[float, float]:
+    """`kept` and `map` at a threshold."""
+    (row,) = points[np.isclose(points["threshold"], threshold)].to_dict("records")
+    return float(row["kept"]), float(row["map"])
+
+
+def texts(figure: Figure) -> str:
+    figure.savefig(io.BytesIO())
+    return "\n".join(artist.get_text() for artist in figure.findobj(Text))
+
+
+@pytest.mark.parametrize(
+    ("key", "threshold", "kept", "map_"),
+    [
+        # All is kept: the right answers stand 1st and 2nd in `second`.
+        ("min_score", 0.0, 8 / 8, (1 + 1 / 2) / 2),
+        # 20_A keeps 1, 0 and 2, 20_B keeps 20, 1 and 2.
+        ("min_score", 0.15, 6 / 8, (1 + 1 / 2) / 2),
+        # 20_A keeps 1 alone, so 0 comes behind it as the retrieval has it, 20_B keeps 1 and 20.
+        ("min_score", 0.45, 3 / 8, (1 / 2 + 1 / 2) / 2),
+        # 20_A keeps 1, 20_B keeps 20 alone: it is 1st now.
+        ("min_score", 0.55, 2 / 8, (1 / 2 + 1) / 2),
+        # 20_B keeps nothing and stays as the retrieval has it, where 20 is 3rd.
+        ("min_score", 0.65, 1 / 8, (1 / 2 + 1 / 3) / 2),
+        ("min_score", 1.0, 0 / 8, (1 + 1 / 3) / 2),
+        # 20_A is sure by 0.9, 20_B by 0.6; a query that is skipped stays as the retrieval has it: 1st and 3rd.
+        ("max_top1", 0.95, 8 / 8, (1 + 1 / 2) / 2),
+        ("max_top1", 0.65, 4 / 8, (1 + 1 / 2) / 2),
+        ("max_top1", 0.55, 0 / 8, (1 + 1 / 3) / 2),
+        # The margins are 0.5 and 0.1.
+        ("max_margin", 0.55, 8 / 8, (1 + 1 / 2) / 2),
+        ("max_margin", 0.15, 4 / 8, (1 + 1 / 2) / 2),
+        ("max_margin", 0.05, 0 / 8, (1 + 1 / 3) / 2),
+    ],
+)
+def test_each_threshold_has_its_prompts_and_its_map(
+    bench: Bench, key: str, threshold: float, kept: float, map_: float
+) -> None:
+    points = curve(bench, "second", key)
+    assert len(points) == figures_llm.STEPS
+    assert at(points, threshold) == pytest.approx((kept, map_))
+
+
+def test_prompts_are_counted_as_the_pipeline_asks_them(folder: Path) -> None:
+    """Listwise: a query with a candidate costs one prompt, whatever the number."""
+    points = curve(make_bench(folder, second="listwise"), "second", "min_score")
+    assert [at(points, threshold)[0] for threshold in (0.0, 0.45, 0.55, 0.65, 1.0)] == [1, 1, 1, 0.5, 0]
+
+
+def test_a_score_at_the_threshold_is_kept_as_the_pipeline_keeps_it(bench: Bench) -> None:
+    """In the precision of the table 0.7 and 0.9 are less than in the curve's own."""
+    write_table(bench, "first", {"20_A": [(1, 0.9), (0, 0.7)], "20_B": [(20, 0.9), (1, 0.7)]})
+    write_table(bench, "second", {"20_A": [(0, 0.5), (1, 0.3)], "20_B": [(1, 0.4), (20, 0.3)]})
+    points = curve(bench, "second", "min_score")
+    assert at(points, 0.7)[0] == 1.0
+    assert at(points, 0.9)[0] == 0.5
+
+
+def test_a_candidate_that_was_never_scored_is_kept(bench: Bench) -> None:
+    write_table(bench, "first", {"20_A": FIRST["20_A"][:1], "20_B": FIRST["20_B"]})
+    kept, _ = at(curve(bench, "second", "min_score"), 1.0)
+    assert kept == pytest.approx(3 / 8)
+
+
+def test_it_selects_by_the_candidates_of_a_pipeline_that_has_no_select(bench: Bench) -> None:
+    write_table(bench, "knockout", {query: ids[:3] for query, ids in SECOND.items()})
+    points = curve(bench, "knockout", "max_top1")  # by `second`, whose best have 0.5 and 0.4
+    assert at(points, 0.55)[0] == 1.0
+    assert at(points, 0.45)[0] == 0.5
+    assert at(points, 0.35)[0] == 0.0
+
+
+def test_without_labels_the_prompts_are_still_told(bench: Bench) -> None:
+    for labels in (None, pd.DataFrame({"query_id": [], "misconception_id": []})):
+        unlabelled = dataclasses.replace(bench, competition=dataclasses.replace(bench.competition, labels=labels))
+        points = curve(unlabelled, "second", "min_score")
+        assert points["map"].isna().all()
+        assert points["kept"].iloc[[0, -1]].tolist() == [1.0, 0.0]
+        figure = trade_off(unlabelled, "second")
+        assert figure.axes[0].get_ylabel() == "threshold (no labels are known)"
+        texts(figure)
+
+
+@pytest.mark.parametrize("stage", ["first", "ce"])
+def test_where_there_is_nothing_to_select_by_that_is_said(bench: Bench, stage: str) -> None:
+    """`first` reads a retrieval, whose scores are no probabilities, and `ce` a tournament."""
+    write_table(bench, "knockout", SECOND)
+    write_table(bench, "ce", SECOND)
+    points = curve(bench, stage, "min_score")
+    assert points.empty and list(points.columns) == ["threshold", "kept", "map"]
+    assert "No earlier pipeline's probabilities are there to select by" in texts(trade_off(bench, stage))
+
+
+@pytest.mark.parametrize("missing", ["first", "second"])
+def test_without_a_table_there_is_no_curve(bench: Bench, missing: str) -> None:
+    bench.config.table_path(missing, bench.run).unlink()
+    assert curve(bench, "second", "max_top1").empty
+    assert "No earlier pipeline's probabilities" in texts(trade_off(bench, "second"))
+
+
+def test_the_trade_off_draws_a_line_for_each_key(bench: Bench) -> None:
+    figure = trade_off(bench, "second")
+    (axes,) = figure.axes
+    assert [line.get_label() for line in axes.get_lines()] == ["min_score", "max_top1", "max_margin"]
+    for line, key in zip(axes.get_lines(), figures_llm.KEYS, strict=True):
+        points = curve(bench, "second", key)
+        np.testing.assert_allclose(line.get_xdata(), 100 * points["kept"])
+        np.testing.assert_allclose(line.get_ydata(), points["map"])
+    shown = texts(figure)
+    assert "What select would spare second, and cost" in shown
+    assert "MAP@25" in shown and "0.00" in shown
+
+
+# The prompt.
+
+
+@pytest.fixture
+def model(bench: Bench) -> Path:
+    folder = bench.config.path.parent / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
+    make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        ("reason", "<|im_start|>user\nWhy? {question}<|im_end|>\n<|im_start|>assistant\n"),
+        (
+            "first",
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n"
+            "{wrong} because: {names[0]}?<|im_end|>\n<|im_start|>assistant\n",
+        ),
+        (
+            "knockout",
+            "<|im_start|>user\n{wrong}\nA. {names[0]}\nB. {names[1]}\nC. {names[2]}<|im_end|>\n"
+            "<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("model")
+def test_the_prompt_is_the_first_query_s_as_the_model_reads_it(bench: Bench, stage: str, expected: str) -> None:
+    query: dict[str, Any] = bench.competition.test.iloc[0].to_dict()
+    shown = figures_llm.prompt(bench, stage)
+    text, _, tail = shown.rpartition("\n\n(")
+    assert text == expected.format(**query, names=bench.competition.names)
+    assert tail == f"{len(make_tokenizer()(text, add_special_tokens=False)['input_ids'])} tokens)"
+
+
+def test_a_stage_that_reads_no_prompt_says_so(bench: Bench) -> None:
+    assert figures_llm.prompt(bench, "ce") == "ce reads no prompt"
+
+
+# Reasons.
+
+
+def written(bench: Bench, text: str) -> pd.DataFrame:
+    queries = bench.competition.test["query_id"]
+    return pd.DataFrame({"query_id": queries, "reason": [text] * len(queries)})
+
+
+def test_reasons_escape_what_a_model_has_written(bench: Bench) -> None:
+    shown = figures_llm.reasons(written(bench, "<script>alert(1)</script> costs $5 & $6\nso"), bench.competition).data
+    assert "<script" not in shown
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; costs <span>$</span>5 &amp; <span>$</span>6<br>so" in shown
+    assert f"<p>{len(bench.competition.test)} of {len(bench.competition.test)} queries, evenly" in shown
+
+
+def test_reasons_escape_what_a_query_says(bench: Bench) -> None:
+    test = bench.competition.test.assign(question="Is <img src=x> it?", wrong="<b>no</b>")
+    shown = figures_llm.reasons(written(bench, "x"), dataclasses.replace(bench.competition, test=test)).data
+    assert "<img" not in shown and "<b>no" not in shown
+    assert "<b>&lt;b&gt;no&lt;/b&gt;</b>" in shown
+
+
+def test_reasons_are_shown_evenly_from_the_first_to_the_last(bench: Bench) -> None:
+    queries = bench.competition.test["query_id"].tolist()
+    table = pd.DataFrame({"query_id": queries, "reason": [f"said of {query}." for query in queries]})
+    shown = figures_llm.reasons(table, bench.competition, count=3).data
+    assert [query for query in queries if f"said of {query}." in shown] == [queries[0], queries[4], queries[8]]
+    few = figures_llm.reasons(table.head(2), bench.competition).data
+    assert few.count("said of") == 2 and "<p>2 of 2 queries" in few
+
+
+@pytest.mark.parametrize(
+    ("said", "title"),
+    [
+        (["one two three", "one", ""], "Words written about a query (median 1, 1 empty)"),
+        (["", "", ""], "Words written about a query (median 0, 3 empty)"),
+    ],
+)
+def test_the_lengths_of_reasons_are_in_words(said: list[str], title: str) -> None:
+    figure = figures_llm.reason_lengths(pd.DataFrame({"query_id": ["a", "b", "c"], "reason": said}))
+    assert title in texts(figure)
+    assert sum(patch.get_height() for patch in figure.axes[0].patches) == 3

@@ -1,0 +1,292 @@
+"""The transformers engine, and the rerankers on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from cascade import ledger, metrics, models, stages, tables
+from cascade.config import PointwisePipeline
+from cascade.errors import ScoreError, StageError
+from cascade.prompts import LETTERS, Prompter, Template, lettered, query_fields
+from cascade.rerankers.listwise import ListwiseReranker
+from cascade.rerankers.llm import LLMReranker
+from cascade.rerankers.pointwise import PointwiseReranker
+from cascade.rerankers.tournament import TournamentReranker
+from cascade.rerankers.windows import windows
+from cascade.scorers import check_finite
+from cascade.scorers.transformers_engine import TransformersScorer, common_length, shared_beginnings
+from cascade.stages import Bench
+from cascade.workers import Place
+from tests.llm import ADAPTERS, LISTWISE, MODEL, POINTWISE, TOURNAMENT, broken_model, make_bench, make_config
+
+CPU = Place(("cpu",))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return make_bench(tmp_path, make_config(tmp_path, POINTWISE), queries=4)
+
+
+def open_on(bench: Bench) -> TransformersScorer:
+    pipeline = bench.config.pipeline[0]
+    assert isinstance(pipeline, PointwisePipeline)
+    return TransformersScorer(CPU, pipeline, MODEL, ADAPTERS / "tiny-pointwise")
+
+
+def prompts_of(bench: Bench, scorer: TransformersScorer, candidates: int = 8) -> tuple[list[list[int]], list[int]]:
+    prompter = Prompter(Template(Path("configs/prompts/pointwise.txt"), "candidate"), scorer.tokenizer, 1000)
+    names = list(bench.competition.names.values())[:candidates]
+    prompts: list[list[int]] = []
+    for query in bench.queries().to_dict("records"):
+        prompts += prompter.fit("", [{**query_fields(query), "candidate": name} for name in names])[0]
+    return prompts, prompter.option_ids(["Yes", "No"])
+
+
+def test_scores_are_those_of_the_model_asked_one_prompt_at_a_time(bench: Bench) -> None:
+    """Shared beginnings, padding and batches change nothing: the oracle is the bare model with its adapter."""
+    scorer = open_on(bench)
+    prompts, options = prompts_of(bench, scorer)
+    oracle = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
+    models.merge_adapter(oracle, ADAPTERS / "tiny-pointwise")
+    with torch.inference_mode():
+        wanted = [oracle(torch.tensor([p])).logits[0, -1, options].log_softmax(-1).numpy() for p in prompts]
+    scores = scorer.score(prompts, options)
+    assert scores.dtype == np.float32 and scores.shape == (len(prompts), 2)
+    assert np.abs(scores - np.stack(wanted)).max() < 1e-4
+    assert np.allclose(np.exp(scores).sum(axis=1), 1, atol=1e-5)
+    assert np.ptp(scores[:, 0]) > 1e-3  # the prompts do differ
+
+
+def test_shared_and_separate_prompts_score_alike(bench: Bench) -> None:
+    scorer = open_on(bench)
+    prompts, options = prompts_of(bench, scorer)
+    together = scorer.score(prompts, options)
+    shared = scorer.usage.take()
+    apart = np.concatenate([scorer.score([prompt], options) for prompt in prompts])
+    assert np.abs(together - apart).max() < 1e-4
+    assert scorer.usage.take()["cached_tokens"] == 0
+    assert shared["prompts"] == len(prompts) and shared["tokens"] == sum(map(len, prompts))
+    assert shared["cached_tokens"] > 0.6 * shared["tokens"]
+
+
+def test_mixed_lengths_are_padded_on_the_left(bench: Bench) -> None:
+    scorer = open_on(bench)
+    prompts, options = prompts_of(bench, scorer, candidates=1)
+    mixed = [prompt[-length:] for prompt, length in zip(prompts, (20, 90, 7, 45), strict=False)]
+    apart = np.concatenate([scorer.score([prompt], options) for prompt in mixed])
+    assert np.abs(scorer.score(mixed, options) - apart).max() < 1e-4
+
+
+def test_an_adapter_changes_the_scores(bench: Bench) -> None:
+    scorer = open_on(bench)
+    pipeline = bench.config.pipeline[0]
+    assert isinstance(pipeline, PointwisePipeline)
+    bare = TransformersScorer(CPU, pipeline, MODEL, None)
+    prompts, options = prompts_of(bench, scorer, candidates=2)
+    assert np.abs(scorer.score(prompts, options) - bare.score(prompts, options)).max() > 1e-2
+
+
+def test_writing_stops_at_its_limit_and_is_the_same_in_a_batch(bench: Bench) -> None:
+    scorer = open_on(bench)
+    prompts, _ = prompts_of(bench, scorer, candidates=1)
+    together = scorer.generate(prompts, 12)
+    assert together == [scorer.generate([prompt], 12)[0] for prompt in prompts]
+    first = scorer.generate(prompts, 1)
+    assert all(len(short) < len(long) for short, long in zip(first, together, strict=True))
+    assert not any("<|" in text for text in together)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "runs"),
+    [
+        ([], []),
+        ([[1, 2, 3]], [(0, 1, 2)]),
+        ([[1, 2, 3, 4], [1, 2, 3, 5], [1, 2, 3, 6, 7]], [(0, 3, 3)]),
+        ([[1, 2, 3, 4], [1, 2, 3, 5], [9, 2, 3, 4], [9, 2, 3, 5]], [(0, 2, 3), (2, 4, 3)]),
+        ([[1, 2, 3, 4], [1, 8, 8, 8]], [(0, 1, 3), (1, 2, 3)]),  # too little in common
+        ([[1, 2, 3], [1, 2, 3]], [(0, 2, 2)]),  # the last token is always asked
+        ([[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 9, 9], [1, 2, 3, 9, 9, 9]], [(0, 3, 3)]),
+    ],
+)
+def test_runs_of_prompts_that_share_their_beginning(prompts: list[list[int]], runs: list[tuple[int, int, int]]) -> None:
+    assert list(shared_beginnings(prompts)) == runs
+    for start, stop, shared in runs:
+        assert all(common_length(prompts[start], prompt) >= shared for prompt in prompts[start:stop])
+
+
+def test_a_score_that_is_no_number_names_its_prompt() -> None:
+    check_finite(np.zeros((2, 2)), ["a", "b"])
+    for bad in (np.nan, np.inf, -np.inf):
+        with pytest.raises(ScoreError, match=r"prompt b: .* \(as 1 of 2 here\)"):
+            check_finite(np.array([[0.0, 0.0], [0.0, bad]]), ["a", "b"])
+
+
+def scored_by_hand(bench: Bench, reranker: LLMReranker, ids: list[int], query: dict[str, object]) -> np.ndarray:
+    """Probabilities over lettered options, from one prompt made here."""
+    options = lettered([bench.competition.names[id_] for id_ in ids])
+    text = reranker.prompter.text({**query_fields(query), "options": options})
+    prompt = reranker.prompter.encode([text])
+    found: np.ndarray = np.exp(reranker.scorer.score(prompt, reranker.option_ids[: len(ids)])[0])
+    return found
+
+
+def parts(bench: Bench) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, object], list[int]]:
+    """Two queries, their candidates, and the first one with its candidates' ids."""
+    queries = bench.queries().head(2)
+    given = tables.read(bench.config.table_path("r1", bench.run))
+    given = given[given["query_id"].isin(queries["query_id"])]
+    first = queries.iloc[0].to_dict()
+    return queries, given, first, given["misconception_id"][given["query_id"] == first["query_id"]].tolist()
+
+
+def test_pointwise_is_the_probability_of_yes(bench: Bench) -> None:
+    pipeline = bench.config.pipeline[0]
+    assert isinstance(pipeline, PointwisePipeline)
+    reranker = PointwiseReranker(CPU, pipeline, bench.config, bench.competition.names)
+    queries, given, first, ids = parts(bench)
+    table, used = reranker.rerank(queries, given)
+    tables.validate(table, "pointwise")
+    assert used["prompts"] == len(given) == len(table)
+    text = reranker.prompter.text({**query_fields(first), "candidate": bench.competition.names[ids[3]]})
+    alone = np.exp(reranker.scorer.score(reranker.prompter.encode([text]), reranker.option_ids)[0, 0])
+    row = table[(table["query_id"] == first["query_id"]) & (table["misconception_id"] == ids[3])]
+    assert abs(row["score"].iloc[0] - alone) < 1e-4
+    assert text.rstrip().endswith(f"{bench.competition.names[ids[3]]}<|im_end|>\n<|im_start|>assistant")
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_listwise_is_the_mean_over_windows(tmp_path: Path, reverse: bool) -> None:
+    extra = f"window = 10\nstride = 6\nreverse = {str(reverse).lower()}\n"
+    bench = make_bench(tmp_path, make_config(tmp_path, LISTWISE + extra), queries=2)
+    pipeline = bench.config.pipeline[0]
+    reranker = ListwiseReranker(CPU, pipeline, bench.config, bench.competition.names)  # type: ignore[arg-type]
+    queries, given, first, ids = parts(bench)
+    table, used = reranker.rerank(queries, given)
+    tables.validate(table, "listwise")
+    spans = windows(25, 10, 6)
+    assert used["prompts"] == 2 * len(spans) * (2 if reverse else 1)
+    wanted: dict[int, list[float]] = {id_: [] for id_ in ids}
+    for start, stop in spans:
+        for order in [ids[start:stop], ids[start:stop][::-1]][: 2 if reverse else 1]:
+            for id_, probability in zip(order, scored_by_hand(bench, reranker, order, first), strict=True):
+                wanted[id_].append(probability)
+    found = table[table["query_id"] == first["query_id"]].set_index("misconception_id")["score"].to_dict()
+    assert found.keys() == wanted.keys()
+    assert all(abs(found[id_] - np.mean(values)) < 1e-4 for id_, values in wanted.items())
+
+
+def test_fewer_candidates_than_the_window_are_one_prompt(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, make_config(tmp_path, LISTWISE + "window = 40\n"), queries=2, candidates=5)
+    pipeline = bench.config.pipeline[0]
+    reranker = ListwiseReranker(CPU, pipeline, bench.config, bench.competition.names)  # type: ignore[arg-type]
+    queries, given, _, _ = parts(bench)
+    table, used = reranker.rerank(queries, given)
+    assert used["prompts"] == 2
+    assert np.allclose(table.groupby("query_id")["score"].sum(), 1, atol=1e-5)
+    alone, used = reranker.rerank(queries, given[given["rank"] == 1])
+    assert used["prompts"] == 0 and (alone["score"] == 1).all()
+
+
+def test_a_tournament_plays_from_the_tail_to_the_head(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, make_config(tmp_path, TOURNAMENT + "group = 9\n"), queries=2)
+    pipeline = bench.config.pipeline[0]
+    reranker = TournamentReranker(CPU, pipeline, bench.config, bench.competition.names)  # type: ignore[arg-type]
+    queries, given, first, ids = parts(bench)
+    table, used = reranker.rerank(queries, given)
+    tables.validate(table, "tournament")
+    assert used["prompts"] == 2 * 3
+    survivor: list[int] = []
+    order: list[int] = []
+    for start, stop in ((16, 25), (8, 16), (0, 8)):
+        playing = ids[start:stop] + survivor
+        chosen = scored_by_hand(bench, reranker, playing, first)
+        ranked = [playing[place] for place in np.argsort(-chosen, kind="stable")]
+        survivor, order = ranked[:1], ranked[1:] + order
+    found = table[table["query_id"] == first["query_id"]]
+    assert found["misconception_id"].tolist() == survivor + order
+    assert np.allclose(found["score"], 1 / found["rank"])
+
+
+def test_two_processes_rerank_as_one_does_and_each_chunk_is_on_disk(tmp_path: Path) -> None:
+    found = []
+    for devices in (("cpu",), ("cpu", "cpu")):
+        folder = tmp_path / str(len(devices))
+        folder.mkdir()
+        bench = make_bench(folder, make_config(folder, POINTWISE, devices=devices), queries=8)
+        found.append(stages.rerank(bench, "p"))
+        assert len(list((bench.run / "ranking-p.parts").glob("*.parquet"))) == 4
+        assert len(list((bench.run / "logs").glob("rerank-p-*.log"))) == len(devices)
+    one, two = (table.set_index(["query_id", "misconception_id"])["score"].sort_index() for table in found)
+    assert (one - two).abs().max() < 1e-4
+    labels = make_bench(tmp_path, make_config(tmp_path, POINTWISE)).competition.labels
+    assert labels is not None
+    ranks = [metrics.ranks_of_labels(table, labels).tolist() for table in found]
+    assert ranks[0] == ranks[1]
+
+
+def test_a_chunk_whose_score_is_no_number_keeps_its_earlier_ranking(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, make_config(tmp_path, POINTWISE), queries=6)
+    words = bench.competition.test["question"].iloc[2]
+    broken = broken_model(tmp_path / "tiny-qwen2", "@")
+    test = bench.competition.test.copy()
+    test.loc[2, "question"] = f"{words} @"
+    bench = make_bench(tmp_path, make_config(tmp_path, POINTWISE.replace(str(MODEL), str(broken))), queries=6)
+    object.__setattr__(bench.competition, "test", test)
+    table = stages.rerank(bench, "p")
+    lost = {query for query in test["query_id"] if query not in set(table["query_id"])}
+    assert test["query_id"].iloc[2] in lost and len(lost) == 2  # its chunk
+    decision = next(entry["decision"] for entry in ledger.read(bench.run) if "decision" in entry)
+    assert f"prompt {test['query_id'].iloc[2]}, number 1: its score is no finite number (as 25 of 50 here)" in decision
+    whole = stages.candidates(bench, "p")
+    given = stages.candidates(bench, "r1")
+    kept = whole[whole["query_id"].isin(lost)].reset_index(drop=True)
+    assert kept.equals(given[given["query_id"].isin(lost)].reset_index(drop=True))
+
+
+def test_resuming_asks_only_what_was_not_finished(tmp_path: Path) -> None:
+    bench = make_bench(tmp_path, make_config(tmp_path, POINTWISE), queries=8)
+    whole = stages.rerank(bench, "p")
+    made = sorted((bench.run / "ranking-p.parts").glob("*.parquet"))
+    kept = set(tables.read(made[0])["query_id"])
+    for part in made[1:]:
+        part.unlink()
+    again = stages.rerank(Bench(bench.config, bench.competition, bench.run, resume=True), "p")
+    entry = [entry for entry in ledger.read(bench.run) if entry["phase"] == "score"][-1]
+    assert entry["queries"] == 8 - len(kept) and entry["prompts"] == 25 * (8 - len(kept))
+    columns = ["query_id", "misconception_id", "rank"]
+    assert (
+        again[columns]
+        .sort_values(columns)
+        .reset_index(drop=True)
+        .equals(whole[columns].sort_values(columns).reset_index(drop=True))
+    )
+
+
+def test_least_sure_queries_come_first(tmp_path: Path) -> None:
+    second = POINTWISE.replace('kind = "pointwise"', 'kind = "pointwise"\nselect = { by = "p", top_n = 3 }')
+    text = POINTWISE + f'\n[[pipeline]]\nname = "q"\ncandidates = "r1"\nchunk = 1\n{second}'
+    bench = make_bench(tmp_path, make_config(tmp_path, text), queries=6)
+    earlier = stages.rerank(bench, "p")
+    later = stages.rerank(bench, "q")
+    top = earlier[earlier["rank"] <= 2].pivot(index="query_id", columns="rank", values="score")
+    assert later["query_id"].unique().tolist() == (top[1] - top[2]).sort_values(kind="stable").index.tolist()
+    assert (later.groupby("query_id").size() == 3).all()
+
+
+def test_a_select_that_leaves_nothing_says_so(tmp_path: Path) -> None:
+    second = POINTWISE.replace('kind = "pointwise"', 'kind = "pointwise"\nselect = { by = "p", min_top1 = 1.0 }')
+    text = POINTWISE + f'\n[[pipeline]]\nname = "q"\ncandidates = "r1"\n{second}'
+    bench = make_bench(tmp_path, make_config(tmp_path, text), queries=2)
+    stages.rerank(bench, "p")
+    with pytest.raises(StageError, match="its select leaves no query to rerank"):
+        stages.rerank(bench, "q")
+
+
+def test_more_letters_than_the_alphabet_has_are_never_asked_for() -> None:
+    assert len(set(LETTERS)) == 52

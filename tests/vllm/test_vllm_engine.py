@@ -1,0 +1,177 @@
+"""The real vLLM engine, on the CPU: held to the transformers engine, shared out, killed, fed what it must refuse."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from cascade import ledger, stages, tables, workers
+from cascade.config import LanguageModel, PointwisePipeline
+from cascade.errors import ModelError
+from cascade.prompts import LETTERS, Prompter, Template, lettered, query_fields
+from cascade.rerankers import open_reranker
+from cascade.scorers.transformers_engine import common_length
+from cascade.stages import Bench
+from tests.llm import LISTWISE, MODEL, POINTWISE, broken_model, make_bench, make_config, open_for_test, same_order
+
+
+def ask(bench: Bench, options: int, *tasks: tuple[str, tuple[Any, ...]]) -> list[Any]:
+    """What one process with the bench's engine and model answers to each task, with its usage."""
+    model = bench.config.pipeline[0]
+    assert isinstance(model, LanguageModel)
+    pool = workers.Pool(
+        bench.config.engine, workers.places(["cpu"]), bench.run / "logs", open_for_test,
+        (model, bench.config, options), bench.config.environment,
+    )  # fmt: skip
+    with pool:
+        done = {id(each.task): each for each in pool.run(tasks)}
+    for each in done.values():
+        if each.error is not None:
+            raise each.error
+    return [done[id(task)].value for task in tasks]
+
+
+def both_engines(folder: Path, pipeline: str) -> list[Bench]:
+    made = []
+    for engine in ("transformers", "vllm"):
+        (folder / engine).mkdir()
+        made.append(make_bench(folder / engine, make_config(folder / engine, pipeline, engine), queries=6))
+    return made
+
+
+def pointwise_prompts(bench: Bench) -> tuple[list[list[int]], list[int]]:
+    from transformers import AutoTokenizer
+
+    prompter = Prompter(
+        Template(Path("configs/prompts/pointwise.txt"), "candidate"), AutoTokenizer.from_pretrained(MODEL), 1000
+    )
+    given = tables.read(bench.config.table_path("r1", bench.run))
+    prompts: list[list[int]] = []
+    for query in bench.queries().to_dict("records"):
+        ids = given["misconception_id"][given["query_id"] == query["query_id"]]
+        prompts += prompter.fit("", [{**query_fields(query), "candidate": bench.competition.names[i]} for i in ids])[0]
+    return prompts, prompter.option_ids(["Yes", "No"])
+
+
+@pytest.mark.parametrize("adapter", ["tiny-pointwise", None])
+def test_both_engines_agree_on_yes_and_no(tmp_path: Path, adapter: str | None) -> None:
+    pipeline = POINTWISE if adapter else POINTWISE.replace('adapter = "tiny-pointwise"\n', "")
+    oracle, bench = both_engines(tmp_path, pipeline)
+    prompts, options = pointwise_prompts(bench)
+    [(wanted, _)] = ask(oracle, 2, ("score", (prompts, options)))
+    (scores, used), (written, _) = ask(bench, 2, ("score", (prompts, options)), ("generate", (prompts[::25], 12)))
+    [(expected, _)] = ask(oracle, 2, ("generate", (prompts[::25], 12)))
+    assert np.abs(np.exp(scores) - np.exp(wanted)).max() < 1e-3
+    assert np.allclose(np.exp(scores).sum(axis=1), 1, atol=1e-4)
+    assert written == expected
+    assert used["prompts"] == len(prompts) and used["tokens"] == sum(map(len, prompts))
+    # A query's 25 prompts share what stands before the candidate, in whole blocks of 32.
+    wanted_tokens = 0
+    for start in range(0, len(prompts), 25):
+        shared = min(common_length(prompts[start], prompt) for prompt in prompts[start + 1 : start + 25])
+        wanted_tokens += 24 * (shared // 32) * 32
+    assert used["cached_tokens"] >= 0.95 * wanted_tokens
+
+
+def test_both_engines_agree_on_52_letters(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    oracle, bench = both_engines(tmp_path, LISTWISE.replace("max_length = 1024", "max_length = 2048"))
+    prompter = Prompter(
+        Template(Path("configs/prompts/listwise.txt"), "options"), AutoTokenizer.from_pretrained(MODEL), 2000
+    )
+    names = list(bench.competition.names.values())[:52]
+    prompts = [
+        prompter.fit("", [{**query_fields(query), "options": lettered(names)}])[0][0]
+        for query in bench.queries().to_dict("records")
+    ]
+    options = prompter.option_ids(LETTERS)
+    [(wanted, _)] = ask(oracle, 52, ("score", (prompts, options)))
+    [(scores, _)] = ask(bench, 52, ("score", (prompts, options)))
+    assert np.isfinite(scores).all()
+    assert np.abs(np.exp(scores) - np.exp(wanted)).max() < 1e-3
+
+
+@pytest.fixture(scope="module")
+def one_worker(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    folder = tmp_path_factory.mktemp("one")
+    return stages.rerank(make_bench(folder, make_config(folder, POINTWISE, "vllm")), "p")
+
+
+def assert_same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    pair = ["query_id", "misconception_id"]
+    first, second = (table.set_index(pair)["score"].sort_index() for table in (one, other))
+    assert first.index.equals(second.index)
+    assert (first - second).abs().max() < 1e-4
+    assert same_order(one, other, 1e-4)
+
+
+@pytest.mark.parametrize("parallel", ["data", "tensor"])
+def test_two_cpus_score_as_one_does(tmp_path: Path, parallel: str, one_worker: pd.DataFrame) -> None:
+    config = make_config(tmp_path, POINTWISE + f'parallel = "{parallel}"\n', "vllm", ("cpu", "cpu"))
+    table = stages.rerank(make_bench(tmp_path, config), "p")
+    assert_same(one_worker, table)
+    logs = list((tmp_path / "run" / "logs").glob("rerank-p-*.log"))
+    assert len(logs) == (2 if parallel == "data" else 1)
+
+
+def test_a_killed_worker_gives_its_queries_to_the_other(
+    tmp_path: Path, one_worker: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Killed when half of the chunks are done, with everything that belongs to it."""
+    config = make_config(tmp_path, POINTWISE, "vllm", ("cpu", "cpu"))
+    bench = make_bench(tmp_path, config)
+    pipeline = config.pipeline[0]
+    assert isinstance(pipeline, PointwisePipeline)
+    queries, given = bench.queries(), tables.read(config.table_path("r1", bench.run))
+    tasks = [
+        (queries[queries["query_id"] == query], given[given["query_id"] == query]) for query in queries["query_id"]
+    ]
+    pool = workers.Pool(
+        "p", workers.places(["cpu", "cpu"]), bench.run / "logs", open_reranker,
+        (pipeline, config, bench.competition.names), config.environment,
+    )  # fmt: skip
+    done = []
+    with pool:
+        for each in pool.run(tasks):
+            done.append(each.value[0])
+            if len(done) == len(tasks) // 2:
+                busy = next(worker for worker in pool.workers if worker.task is not None)
+                for process in (*psutil.Process(busy.process.pid).children(recursive=True), busy.process):
+                    os.kill(process.pid, signal.SIGKILL)
+    assert "died (exit code -9); its work goes on elsewhere" in capsys.readouterr().out
+    assert_same(one_worker, pd.concat(done, ignore_index=True))
+
+
+def test_a_chunk_whose_score_is_no_number_is_left_out(tmp_path: Path) -> None:
+    broken = broken_model(tmp_path / "tiny-qwen2", "@")
+    config = make_config(tmp_path, POINTWISE.replace(str(MODEL), str(broken)), "vllm")
+    bench = make_bench(tmp_path, config, queries=4)
+    bench.competition.test.loc[2, "question"] += " @"
+    table = stages.rerank(bench, "p")
+    query = bench.competition.test["query_id"][2]
+    assert query not in set(table["query_id"]) and table["query_id"].nunique() == 2
+    decision = next(entry["decision"] for entry in ledger.read(bench.run) if "decision" in entry)
+    assert f"prompt {query}, number 1: its score is no finite number" in decision
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ("vllm = { swap_space = 4 }\n", "the installed vLLM knows no engine argument 'swap_space'"),
+        ("vllm = { max_num_seq = 4 }\n", "(did you mean 'max_num_seqs'?)"),
+        ("vllm = { max_lora_rank = 1 }\n", "rank 8 is more than the engine's max_lora_rank = 1"),
+    ],
+)
+def test_what_the_engine_cannot_take_is_one_clear_error(tmp_path: Path, extra: str, told: str) -> None:
+    bench = make_bench(tmp_path, make_config(tmp_path, POINTWISE + extra, "vllm"), queries=2)
+    with pytest.raises(ModelError) as error:
+        stages.rerank(bench, "p")
+    assert told in str(error.value)
