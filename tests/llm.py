@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from cascade import config as configs
-from cascade import data, tables
+from cascade import data, ledger, reasons, submission, tables
 from cascade.config import Config, LanguageModel
 from cascade.paths import ROOT
 from cascade.scorers import OptionScorer, open_scorer
@@ -72,13 +74,13 @@ def make_config(
     return configs.load(path)
 
 
-def make_bench(folder: Path, config: Config, queries: int = 8, candidates: int = 25) -> Bench:
+def make_bench(folder: Path, config: Config, queries: int = 8, candidates: int = 25, seed: int = 0) -> Bench:
     """A bench on the sample's first `queries` labelled test queries; `r1` is random candidates and the right one."""
     competition = data.read(ROOT / "sample")
     assert competition.labels is not None
     labels = competition.labels.head(queries)
     test = competition.test[competition.test["query_id"].isin(labels["query_id"])].reset_index(drop=True)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     ids = competition.misconceptions["misconception_id"].to_numpy()
     rows = []
     for query, right in zip(labels["query_id"], labels["misconception_id"], strict=True):
@@ -113,6 +115,41 @@ def open_for_test(
         return getattr(scorer, method)(*arguments), scorer.usage.take()
 
     return work
+
+
+def run_sample_llm(folder: Path, engine: str, questions: int = 12) -> dict[str, dict[str, Any]]:
+    """Runs sample-llm.toml whole on the sample's first test questions; the ledger's `score` entries by stage.
+
+    Everything that any engine must leave is asserted here.
+    """
+    given = folder / "data"
+    given.mkdir()
+    for name in ("train.csv", "misconception_mapping.csv"):
+        shutil.copy(ROOT / "sample" / name, given / name)
+    for name in ("test.csv", "test_labels.csv"):
+        pd.read_csv(ROOT / "sample" / name, dtype=str).head(questions).to_csv(given / name, index=False)
+    command = [
+        sys.executable, "-m", "cascade", "run", "--config", "configs/sample-llm.toml", "--data", str(given),
+        "--engine", engine, "--out", str(folder / "out"),
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    competition = data.read(given)
+    queries = competition.test["query_id"].tolist()
+    submission.validate(folder / "out" / "submission.csv", queries, set(competition.names))
+    written = reasons.read(folder / "out" / reasons.FILE)
+    assert sorted(written["query_id"]) == sorted(queries) and (written["reason"].str.len() > 0).mean() > 0.9
+    for name in ("list", "point", "final"):
+        assert set(tables.read(folder / "out" / f"ranking-{name}.parquet")["query_id"]) <= set(queries)
+    entries = ledger.read(folder / "out")
+    assert sum("select saved" in entry.get("decision", "") for entry in entries) == 2
+    scored = {entry["stage"]: entry for entry in entries if entry["phase"] == "score"}
+    assert {"reason", "rerank-ce", "rerank-list", "rerank-point", "rerank-final"} == scored.keys()
+    assert all(entry.get("shortened", 0) == 0 for entry in scored.values())
+    for stage in ("reason", "rerank-point"):
+        shown = (folder / "out" / "notebooks" / f"{stage}.ipynb").read_text(encoding="utf-8")
+        assert "<|im_start|>assistant" in shown  # the prompt, to be looked at
+    return scored
 
 
 def same_order(first: pd.DataFrame, second: pd.DataFrame, tolerance: float) -> bool:

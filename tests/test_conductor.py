@@ -120,18 +120,19 @@ def test_a_table_that_lacks_queries_counts_but_is_told(run: Run) -> None:
 
 def test_a_reranker_stops_by_itself_before_its_deadline(run: Run) -> None:
     slow = (
-        "import time\nfrom cascade.rerankers.cross_encoder import CrossEncoderReranker\n\n"
-        "whole = CrossEncoderReranker.rerank\n\n\n"
+        "import dataclasses, time\nfrom cascade.workers import Pool\n\n"
+        "whole = Pool.run\n\n\n"
         "def slowly(self, *arguments):\n"
-        "    for chunk in whole(self, *arguments):\n        time.sleep(10)\n        yield chunk\n\n\n"
-        "CrossEncoderReranker.rerank = slowly"
+        "    for chunk in whole(self, *arguments):\n"
+        "        time.sleep(10)\n        yield dataclasses.replace(chunk, seconds=10.0)\n\n\n"
+        "Pool.run = slowly"
     )
     run.pipeline_extra = 'limit = "45s"'
     run.inject("rerank.ipynb", slow, before_work=True)
     code, output = run.finish()
     assert code == 1, output
     run.assert_valid()
-    assert "rerank-ce failed (stopped before its end (" in output
+    assert "rerank-ce failed (deadline: stopped after " in output
     decisions = [entry["decision"] for entry in ledger.read(run.out) if "decision" in entry]
     assert len(decisions) == 1
     assert decisions[0].startswith("deadline: stopped after ")
@@ -139,13 +140,13 @@ def test_a_reranker_stops_by_itself_before_its_deadline(run: Run) -> None:
 
 def test_a_killed_reranker_keeps_its_finished_chunks(run: Run) -> None:
     slow = (
-        "import os, signal\nfrom cascade.rerankers.cross_encoder import CrossEncoderReranker\n\n"
-        "whole = CrossEncoderReranker.rerank\n\n\n"
+        "import os, signal\nfrom cascade.workers import Pool\n\n"
+        "whole = Pool.run\n\n\n"
         "def two_chunks(self, *arguments):\n"
         "    for number, chunk in enumerate(whole(self, *arguments)):\n"
         "        if number == 2:\n            os.kill(os.getpid(), signal.SIGKILL)\n"
         "        yield chunk\n\n\n"
-        "CrossEncoderReranker.rerank = two_chunks"
+        "Pool.run = two_chunks"
     )
     run.inject("rerank.ipynb", slow, before_work=True)
     code, output = run.finish()
@@ -216,3 +217,38 @@ def test_parameters_that_do_not_fit_are_refused(change: dict[str, object], messa
     with pytest.raises(StageError, match=message):
         conductor.check_parameters(ROOT / "notebooks" / "retrieve.ipynb", given)
     conductor.check_parameters(ROOT / "notebooks" / "retrieve.ipynb", GIVEN)
+
+
+def test_a_resumed_run_repeats_nothing(run: Run) -> None:
+    """As a stop leaves it: the reranker's table missing, one of its chunks too."""
+    assert run.finish()[0] == 0
+    before = submission.read(run.out / "submission.csv")
+    (run.out / "ranking-ce.parquet").unlink()
+    sorted((run.out / "ranking-ce.parts").glob("*.parquet"))[1].unlink()
+    code, output = run.finish("--resume")
+    assert code == 0, output
+    assert "retrieve-r1: kept" in output
+    entries = [entry for entry in ledger.read(run.out) if entry["phase"] == "score"]
+    assert [entry["queries"] for entry in entries] == [9, 2]
+    assert submission.read(run.out / "submission.csv") == before
+
+
+@pytest.mark.parametrize("change", ["config", "data"])
+def test_a_run_is_not_resumed_with_something_else(run: Run, change: str) -> None:
+    assert run.finish()[0] == 0
+    if change == "config":
+        run.pipeline_extra = "batch_size = 3"
+    else:
+        path = run.folder / "data" / "test.csv"
+        path.write_text(path.read_text().replace("?", "??", 1))
+    code, output = run.finish("--resume")
+    assert code == 2, output
+    assert f"was run with another {'config' if change == 'config' else 'test.csv'}" in output
+
+    run.assert_valid()
+
+
+def test_there_must_be_a_run_to_resume(run: Run) -> None:
+    code, output = run.finish("--resume")
+    assert code == 2 and "there is no run to resume" in output
+    assert not (run.out / "submission.csv").exists()

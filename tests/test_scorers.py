@@ -23,7 +23,17 @@ from cascade.scorers import check_finite
 from cascade.scorers.transformers_engine import TransformersScorer, common_length, shared_beginnings
 from cascade.stages import Bench
 from cascade.workers import Place
-from tests.llm import ADAPTERS, LISTWISE, MODEL, POINTWISE, TOURNAMENT, broken_model, make_bench, make_config
+from tests.llm import (
+    ADAPTERS,
+    LISTWISE,
+    MODEL,
+    POINTWISE,
+    TOURNAMENT,
+    broken_model,
+    make_bench,
+    make_config,
+    run_sample_llm,
+)  # fmt: skip
 
 CPU = Place(("cpu",))
 
@@ -290,3 +300,8 @@ def test_a_select_that_leaves_nothing_says_so(tmp_path: Path) -> None:
 
 def test_more_letters_than_the_alphabet_has_are_never_asked_for() -> None:
     assert len(set(LETTERS)) == 52
+
+
+def test_the_sample_runs_whole_on_transformers(tmp_path: Path) -> None:
+    scored = run_sample_llm(tmp_path, "transformers")
+    assert scored["rerank-point"]["cached_tokens"] > 0.5 * scored["rerank-point"]["tokens"]

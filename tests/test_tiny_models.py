@@ -2,54 +2,58 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import pytest
 
-from cascade import data, models
-from cascade.paths import ROOT
-from cascade.prompts import LETTERS, query_fields
-from tests import tiny
+from cascade import metrics, models, tables
+from cascade.config import PointwisePipeline
+from cascade.prompts import LETTERS, Prompter, Template, query_fields
+from cascade.rerankers import open_reranker
+from cascade.scorers.transformers_engine import TransformersScorer
+from cascade.workers import Place
+from tests.llm import ADAPTERS, LISTWISE, MODEL, POINTWISE, make_bench, make_config
 
-ADAPTERS = ROOT / "sample" / "adapters"
+CPU = Place(("cpu",))
+PROMPTS = Path("configs/prompts")
 
 
 def test_they_are_small_and_hold_nothing_else() -> None:
-    folders = [tiny.BASE, *(ADAPTERS / f"tiny-{kind}" for kind in ("pointwise", "listwise"))]
-    files = {path.name for path in folders[0].iterdir()}
-    assert files == {
+    adapters = [ADAPTERS / f"tiny-{kind}" for kind in ("pointwise", "listwise")]
+    assert {path.name for path in MODEL.iterdir()} == {
         "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
         "chat_template.jinja",
     }  # fmt: skip
-    for folder in folders[1:]:
+    for folder in adapters:
         assert {path.name for path in folder.iterdir()} == set(models.ADAPTER_FILES)
-    assert sum(path.stat().st_size for folder in folders for path in folder.iterdir()) < 8_000_000
+    assert sum(path.stat().st_size for folder in (MODEL, *adapters) for path in folder.iterdir()) < 8_000_000
 
 
-@pytest.mark.parametrize("kind", ["pointwise", "listwise"])
-def test_each_adapter_reranks_shuffled_candidates(kind: str) -> None:
-    """25 shuffled candidates that hold the right one: chance is MAP@25 .153, and each must reach .25, three times."""
-    competition = data.read(ROOT / "sample")
-    model, tokenizer = tiny.load(ADAPTERS / f"tiny-{kind}")
-    reached = [tiny.shuffled_map(model, tokenizer, kind, competition, seed) for seed in range(3)]
-    print(kind, [{name: round(value, 3) for name, value in row.items()} for row in reached])
-    assert min(row["all"] for row in reached) >= 0.25
+@pytest.mark.parametrize("pipeline", [POINTWISE, LISTWISE + "window = 25\n"], ids=["pointwise", "listwise"])
+def test_each_adapter_reranks_shuffled_candidates(tmp_path: Path, pipeline: str) -> None:
+    """25 shuffled candidates that hold the right one: chance is MAP@25 .153; each must reach .25, three times."""
+    config = make_config(tmp_path, pipeline)
+    reached = []
+    for seed in range(3):
+        bench = make_bench(tmp_path, config, queries=205, seed=seed)
+        assert bench.competition.labels is not None and len(bench.competition.labels) == 205
+        rerank = open_reranker(CPU, config.pipeline[0], config, bench.competition.names)
+        ranking, _ = rerank((bench.queries(), tables.read(config.table_path("r1", bench.run))))
+        reached.append(metrics.report(ranking, bench.competition.labels, bench.competition.seen, depths=()))
+    print([{name: round(value, 3) for name, value in row.items()} for row in reached])
+    assert min(row["map"] for row in reached) >= 0.25
 
 
-def test_the_model_alone_writes_and_its_options_are_tokens() -> None:
-    model, tokenizer = tiny.load()
-    assert len(set(tiny.prompter("listwise", tokenizer).option_ids(LETTERS))) == 52
-    prompter = tiny.prompter("reason", tokenizer)
-    rows = data.read(Path("sample")).test.head(3).to_dict("records")
-    prompts = prompter.encode([prompter.text(query_fields(row)) for row in rows])
-    import torch
-
-    written = [
-        tokenizer.decode(
-            model.generate(torch.tensor([ids]), max_new_tokens=12)[0, len(ids) :], skip_special_tokens=True
-        )
-        for ids in prompts
-    ]
+def test_the_model_alone_writes_and_its_options_are_tokens(tmp_path: Path) -> None:
+    config = make_config(tmp_path, POINTWISE)
+    pipeline = config.pipeline[0]
+    assert isinstance(pipeline, PointwisePipeline)
+    scorer = TransformersScorer(CPU, pipeline, MODEL, None)
+    listwise = Prompter(Template(PROMPTS / "listwise.txt", "options"), scorer.tokenizer, 2048)
+    assert len(set(listwise.option_ids(LETTERS))) == 52
+    prompter = Prompter(Template(PROMPTS / "reason.txt"), scorer.tokenizer, 2048)
+    queries = make_bench(tmp_path, config, queries=12).queries().to_dict("records")
+    written = scorer.generate([prompter.fit("", [query_fields(query)])[0][0] for query in queries], 16)
+    print(written)
     assert all(text.strip() for text in written)
-    assert all(one != other for one, other in itertools.pairwise(written))
+    assert len(set(written)) > 3
