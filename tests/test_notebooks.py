@@ -21,7 +21,13 @@ NOTEBOOKS = ROOT / "notebooks"
 
 
 def test_the_tracked_notebooks_are_clean() -> None:
-    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == {"submission", "reason", "retrieve", "rerank", "ensemble"}
+    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == {
+        "submission",
+        "reason",
+        "retrieve",
+        "rerank",
+        "ensemble",
+    }
     assert problems(NOTEBOOKS) == []
 
 
