@@ -5,12 +5,12 @@ Retrievers and prompts read it as the field `reason`; a query without one is rea
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
+from cascade import tables
 from cascade.config import REASON, Config, Reason
 from cascade.errors import TableError
 from cascade.workers import Place
@@ -37,12 +37,7 @@ def validate(table: pd.DataFrame, what: str) -> pd.DataFrame:
 def write(table: pd.DataFrame, path: Path) -> None:
     """Validates, then writes so that a reader sees the old table or the new one, never a part."""
     validate(table, path.name)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        table.to_parquet(partial, index=False)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    tables.replace(table, path)
 
 
 def read(path: Path) -> pd.DataFrame:

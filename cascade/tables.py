@@ -84,6 +84,11 @@ def validate(table: pd.DataFrame, what: str) -> pd.DataFrame:
 def write(table: pd.DataFrame, path: Path) -> None:
     """Validates, then writes so that a reader sees the old table or the new one, never a part."""
     validate(table, path.name)
+    replace(table, path)
+
+
+def replace(table: pd.DataFrame, path: Path) -> None:
+    """Writes any table as parquet, whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         table.to_parquet(partial, index=False)
