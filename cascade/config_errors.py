@@ -44,7 +44,7 @@ def explain(error: ValidationError, tables: Models, kinds: Models) -> str:
         return f"{where}{key} is one table, not a list of them; write its heading in double brackets"
     if type_ in ("model_type", "model_attributes_type", "dict_type"):
         mend = "it should be a table of keys and values"
-    elif type_ == "string_pattern_mismatch":  # only names have a pattern
+    elif type_ == "string_pattern_mismatch" and key == "name":
         mend = "a name is made of a-z, 0-9 and hyphens"
     else:
         mend = first["msg"].replace("Input should", "it should").replace(" after validation", "")

@@ -198,10 +198,10 @@ def work(queries: int) -> tuple[pd.DataFrame, pd.DataFrame, dict[int, str]]:
 def data_parallel(folder: Path) -> Figures:
     """Two workers on a core each against one on one core, load time left out; then with one of them killed half way."""
     config = make(folder, "vllm")
-    queries, given, names = work(32)
+    queries, given, names = work(36)
     tasks = [
         (queries[queries["query_id"] == query], given[given["query_id"] == query]) for query in queries["query_id"]
-    ]
+    ]  # the first four warm up
     one, alone = pooled(config, folder, names, [Place(("cpu",), CORES[:1])], tasks)
     two, together = pooled(config, folder, names, workers.places(["cpu", "cpu"]), tasks)
     _, survived = pooled(config, folder, names, workers.places(["cpu", "cpu"]), tasks, kill=True)
@@ -219,12 +219,13 @@ def pooled(
     done: list[pd.DataFrame] = []
     with Pool("bench", places, folder, open_reranker, arguments, config.environment) as pool:
         while not all(worker.ready for worker in pool.workers):
-            list(pool.run(tasks[: len(places)]))
-        list(pool.run(tasks[: 2 * len(places)]))
+            list(pool.run(tasks[:2]))
+        list(pool.run(tasks[:4]))
+        timed = tasks[4:]
         start = time.perf_counter()
-        for each in pool.run(tasks):
+        for each in pool.run(timed):
             done.append(each.value[0])
-            if kill and len(done) == len(tasks) // 2:
+            if kill and len(done) == len(timed) // 2:
                 busy = next(worker for worker in pool.workers if worker.task is not None)
                 os.kill(busy.process.pid, signal.SIGKILL)
         seconds = time.perf_counter() - start
