@@ -1,7 +1,7 @@
 import pytest
 
 from packer.session import KaggleError, Session
-from tests.kaggle_server import OWNER, Cut, KaggleServer, Refusal
+from tests.kaggle_server import OWNER, CutError, KaggleServer, RefusalError
 
 STATUS = "datasets.DatasetApiService/GetDatasetStatus"
 
@@ -50,7 +50,9 @@ def test_a_login_refused_later_says_so(server):
     assert error.value.status == 401
 
 
-@pytest.mark.parametrize("fault", [Refusal(429, "slow down", {"Retry-After": "0"}), Refusal(503), Refusal(500), Cut()])
+@pytest.mark.parametrize(
+    "fault", [RefusalError(429, "slow down", {"Retry-After": "0"}), RefusalError(503), RefusalError(500), CutError()]
+)
 def test_a_busy_server_is_asked_again(server, fault):
     server.faults[STATUS] = [fault, fault]
     session = Session(pause=0.01)
@@ -59,14 +61,14 @@ def test_a_busy_server_is_asked_again(server, fault):
 
 
 def test_patience_ends(server):
-    server.faults[STATUS] = [Refusal(503)] * 100
+    server.faults[STATUS] = [RefusalError(503)] * 100
     session = Session(patience=0.2, pause=0.05)
     with pytest.raises(KaggleError, match="answers 503"):
         status(session)
     assert server.methods().count(STATUS) < 10
 
 
-@pytest.mark.parametrize("fault", [Refusal(500), Cut()])
+@pytest.mark.parametrize("fault", [RefusalError(500), CutError()])
 def test_what_makes_something_is_not_sent_twice_when_the_answer_is_lost(server, fault):
     server.faults[STATUS] = [fault]
     with pytest.raises(KaggleError):
@@ -75,7 +77,7 @@ def test_what_makes_something_is_not_sent_twice_when_the_answer_is_lost(server, 
 
 
 def test_what_was_refused_is_said(server):
-    server.faults[STATUS] = [Refusal(403, "Permission 'datasets.get' was denied")]
+    server.faults[STATUS] = [RefusalError(403, "Permission 'datasets.get' was denied")]
     with pytest.raises(KaggleError, match=r"answers 403.*denied") as error:
         status(Session())
     assert error.value.status == 403

@@ -21,7 +21,7 @@ import pytest
 OWNER, TOKEN = "ada", "KGAT_0123456789abcdef0123456789abcdef"
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """An answer that is an error. `headers`: beside it, such as Retry-After."""
 
     def __init__(self, status: int, message: str = "", headers: dict[str, str] | None = None) -> None:
@@ -29,7 +29,7 @@ class Refusal(Exception):
         self.status, self.message, self.headers = status, message, headers or {}
 
 
-class Cut(Exception):
+class CutError(Exception):
     """The connection is closed with no answer."""
 
 
@@ -121,7 +121,7 @@ class Request(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None: ...
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class's name
+    def do_GET(self) -> None:
         self._answer()
 
     do_PUT = do_POST = do_GET  # noqa: N815
@@ -140,7 +140,7 @@ class Request(BaseHTTPRequestHandler):
                     self._check_login()
                 handler = self.kaggle.handlers.get(method)
                 if handler is None:
-                    raise Refusal(404, f"no method {method}")
+                    raise RefusalError(404, f"no method {method}")
                 self.reply(200, handler(call))
                 return
             name = path.strip("/").split("/")[0]
@@ -149,12 +149,12 @@ class Request(BaseHTTPRequestHandler):
             self._take_fault(f"{self.command} /{name}")
             raw = self.kaggle.raw.get(name)
             if raw is None:
-                raise Refusal(404, f"nothing at {path}")
+                raise RefusalError(404, f"nothing at {path}")
             raw(self, path)
-        except Refusal as refusal:
+        except RefusalError as refusal:
             body = {"code": refusal.status, "message": refusal.message}
             self.reply(refusal.status, body, refusal.headers)
-        except (Cut, ConnectionError):
+        except (CutError, ConnectionError):
             self.close_connection = True
             self.connection.close()
 
@@ -167,7 +167,7 @@ class Request(BaseHTTPRequestHandler):
 
     def _check_login(self) -> None:
         if self.headers.get("Authorization") != f"Bearer {TOKEN}" or not self.kaggle.token_is_active:
-            raise Refusal(401, "Unauthorized")
+            raise RefusalError(401, "Unauthorized")
 
     def reply(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
         """Answers with JSON, or with `body` as it stands where it is bytes."""
