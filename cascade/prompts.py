@@ -19,11 +19,13 @@ from typing import Any
 import jinja2
 import jinja2.meta
 
-from cascade.errors import ModelError, PromptError
+from cascade.errors import ModelError, PromptError, nearest
 
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
 QUERY_FIELDS = ("construct", "subject", "question", "correct", "wrong", "reason")
-HEADING = re.compile(r"^=== (system|user|assistant)[ \t]*(?:\n|\Z)", re.MULTILINE)
+ROLES = ("system", "user", "assistant")
+HEADING = re.compile(rf"^=== ({'|'.join(ROLES)})[ \t]*(?:\n|\Z)", re.MULTILINE)
+ANY_HEADING = re.compile(r"^=== *(\w*)[ \t]*$", re.MULTILINE)
 
 Fields = Mapping[str, Any]
 JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -46,7 +48,14 @@ class Template:
         self.path = path
         if not path.is_file():
             raise PromptError(f"{path}: no such prompt template; correct the config's `prompt`")
-        source = path.read_text(encoding="utf-8")
+        source = path.read_text(encoding="utf-8-sig")
+        for heading in ANY_HEADING.finditer(source):
+            if not HEADING.match(source, heading.start()):
+                number = source.count("\n", 0, heading.start()) + 1
+                raise PromptError(
+                    f"{path}: line {number}: '{heading[0]}' begins no message{nearest(heading[1], ROLES)}; "
+                    f"write '=== ' and one of {', '.join(ROLES)}"
+                )
         pieces = HEADING.split(source)
         if len(pieces) > 1 and pieces[0].strip():
             raise PromptError(f"{path}: text stands before the first '=== ' heading; give it a heading of its own")

@@ -165,6 +165,8 @@ def test_options_are_lettered_up_to_52(path: Path) -> None:
         ("=== user\n{{ question }}\n", ["candidate"], "does not use the field 'candidate'; the model would not see it"),
         ("{{ question }} {# candidate #}", ["candidate"], "does not use the field 'candidate'"),
         ("Hello\n=== user\n{{ question }}\n", [], "text stands before the first '=== ' heading"),
+        ("=== user\nx\n=== asistant\nyes", [], "line 3: '=== asistant' begins no message (did you mean 'assistant'?)"),
+        ("===user\nx", [], "line 1: '===user' begins no message (did you mean 'user'?)"),
         ("=== user\n{{ question }}\n\n{% if reason %%}\nx\n{% endif %}", [], "line 4: "),
         ("=== user\nx\n=== assistant\n{{ question\n", [], "line 4: "),
         ("a\n{{ question | upcase }}", [], "line 2: No filter named 'upcase'"),
@@ -174,6 +176,10 @@ def test_a_template_that_cannot_be_used_is_refused(path: Path, source: str, need
     with pytest.raises(PromptError) as caught:
         template(path, source, *needed)
     assert str(caught.value).startswith(f"{path}: {told}")
+
+
+def test_an_editors_byte_order_mark_is_no_text_of_the_prompt(path: Path) -> None:
+    assert template(path, "\ufeff=== user\nx").chat({}) == [{"role": "user", "content": "x"}]
 
 
 def test_a_slip_that_only_filling_shows_is_refused_as_one_of_the_template(path: Path) -> None:
