@@ -17,6 +17,7 @@ FOLDER = Path("wheels")
 OLDEST_GLIBC = 5  # of manylinux tags: manylinux1 is glibc 2.5 (PEP 513)
 # PEP 600: what the older names stand for, by glibc's minor version.
 LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+Date = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 
 
 class ImageError(CascadeError):
@@ -43,7 +44,14 @@ class Image(Table):
     accelerator: str | None = None
     docker_image: str | None = None
     extras: list[str] = Field(description="of this project, whose requirements the kernel needs")
+    exclude_newer: Date | None = Field(default=None, description="only releases before this day")
+    newer: dict[str, Date] = Field(default={}, description="packages whose day is another")
     seen: str = Field(description="when and where these facts were seen")
+
+    @property
+    def project(self) -> Path:
+        """The pyproject.toml above the images' folder, whose requirements the kernel needs."""
+        return self.path.parent.parent / "pyproject.toml"
 
     @property
     def requirements(self) -> Path:

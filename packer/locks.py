@@ -52,11 +52,26 @@ def read(path: Path) -> dict[str, Pin]:
         while number < len(lines) and lines[number].startswith("    #"):
             comments.append(lines[number].strip(" #").removeprefix("via").strip())
             number += 1
-        pin = _pin(text, tuple(filter(None, comments)), f"{path}: line {first + 1}")
+        # A constraint asks for nothing.
+        asked_by = tuple(each for each in comments if each and not each.startswith("-c "))
+        pin = _pin(text, asked_by, f"{path}: line {first + 1}")
         if pin.name in pins:
             raise LockError(f"{path}: line {first + 1}: {pin.name} stands twice; lock again: make wheels")
         pins[pin.name] = pin
     return pins
+
+
+def add_hash(path: Path, pin: Pin, sha256: str) -> None:
+    """Adds to the pin the hash of a wheel that was built of its source: who installs checks it like any other."""
+    if sha256 in pin.hashes:
+        return
+    text = path.read_text(encoding="utf-8")
+    first = re.search(rf"^{re.escape(pin.name)}==\S+ \\\n", text, re.MULTILINE)
+    if first is None:
+        raise LockError(f"{path}: {pin} does not stand there as uv writes it; lock again: make wheels UPGRADE=1")
+    part = path.with_suffix(".lock.part")
+    part.write_text(f"{text[: first.end()]}    --hash=sha256:{sha256} \\\n{text[first.end() :]}", encoding="utf-8")
+    part.replace(path)
 
 
 def _pin(text: str, asked_by: tuple[str, ...], where: str) -> Pin:
@@ -64,7 +79,8 @@ def _pin(text: str, asked_by: tuple[str, ...], where: str) -> Pin:
     try:
         requirement = Requirement(text.partition(" --hash")[0].strip())
     except InvalidRequirement as error:
-        raise LockError(f"{where}: '{text.strip()[:60]}' is no pinned package ({error}); lock again") from error
+        why = str(error).splitlines()[0]
+        raise LockError(f"{where}: '{text.strip()[:60]}' is no pinned package ({why}); lock again") from error
     pinned = [each for each in requirement.specifier if each.operator == "=="]
     if len(pinned) != 1 or "*" in pinned[0].version:
         raise LockError(f"{where}: {requirement.name} is not pinned to one version; lock again")
