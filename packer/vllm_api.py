@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import hashlib
 import json
 import zipfile
 import zlib
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cascade.errors import CascadeError
+from cascade.manifest import sha256
 
 Package = Path | zipfile.Path
 
@@ -42,15 +42,17 @@ class WheelError(CascadeError):
 
 def read_wheel(wheel: Path) -> dict[str, Any]:
     """The extract of a vLLM wheel, with the file's name and hash: which build of a version it was."""
+    return {**read_names(wheel), "wheel": {"file": wheel.name, "sha256": sha256(wheel)}}
+
+
+def read_names(wheel: Path) -> dict[str, Any]:
+    """The extract of a vLLM wheel alone."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            extract = read_package(zipfile.Path(archive, "vllm/"))
-        with wheel.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            return read_package(zipfile.Path(archive, "vllm/"))
     except (OSError, zipfile.BadZipFile, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise WheelError(f"{wheel}: cannot be read as a wheel ({reason}); pass vLLM's .whl file") from None
-    return {**extract, "wheel": {"file": wheel.name, "sha256": digest}}
 
 
 def read_package(package: Package) -> dict[str, Any]:

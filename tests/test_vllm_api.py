@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from cascade import config as configs
 from cascade.paths import ROOT
+from packer import vllm_names
 from packer.vllm_api import WheelError, as_json, read_package, read_wheel
-from tests import vllm_names
 
 KEPT = ROOT / "wheels" / "vllm-0.19.1.json"
+CONFIGS = [configs.load(path) for path in sorted((ROOT / "configs").glob("*.toml"))]
 
 FILES = {
     "_version.py": "__version__: str\n__version__ = version = '9.8.7'\n",
@@ -187,9 +189,11 @@ def test_the_kernels_vllm_has_what_it_is_known_to_have(kept: dict[str, Any]) -> 
 
 def test_the_kernels_vllm_has_every_name_that_is_used() -> None:
     """And the looking finds what is used at all, in each of its ways."""
-    assert vllm_names.problems(json.loads(KEPT.read_text())) == []
-    assert {"max_model_len", "max_lora_rank", "block_size"} <= {name for name, _ in vllm_names.engine_arguments()}
-    assert ("VLLM_ENABLE_V1_MULTIPROCESSING", "vllm_engine.py") in set(vllm_names.environment())
+    assert vllm_names.problems(json.loads(KEPT.read_text()), CONFIGS) == []
+    arguments = {name for name, _ in vllm_names.engine_arguments(CONFIGS)}
+    assert {"max_model_len", "max_lora_rank", "block_size"} <= arguments
+    assert ("VLLM_ENABLE_V1_MULTIPROCESSING", "vllm_engine.py") in set(vllm_names.environment(CONFIGS))
+    assert ("awq_marlin", "t4x2.toml") in set(vllm_names.quantizations(CONFIGS))
     used = [(called, name) for called, names in vllm_names.calls() for name in names]
     assert {
         ("SamplingParams", "allowed_token_ids"),
@@ -207,9 +211,10 @@ def test_the_kernels_vllm_has_every_name_that_is_used() -> None:
     [
         (("engine_arguments",), "block_size", "engine argument block_size (sample-llm.toml)"),
         (("environment",), "VLLM_HOST_IP", "environment variable VLLM_HOST_IP (vllm_engine.py)"),
-        (("classes", "SamplingParams"), "allowed_token_ids", "SamplingParams(allowed_token_ids=…)"),
-        (("classes", "RequestOutput"), "num_cached_tokens", "RequestOutput.num_cached_tokens"),
-        (("methods", "generate"), "lora_request", "generate(lora_request=…)"),
+        (("classes", "SamplingParams"), "allowed_token_ids", "SamplingParams(allowed_token_ids=…) (vllm_engine.py)"),
+        (("classes", "RequestOutput"), "num_cached_tokens", "RequestOutput.num_cached_tokens (vllm_engine.py)"),
+        (("choices", "QuantizationMethods"), "awq_marlin", "quantization = awq_marlin (t4x2.toml)"),
+        (("methods", "generate"), "lora_request", "generate(lora_request=…) (vllm_engine.py)"),
     ],
 )
 def test_a_name_that_is_gone_is_told(place: tuple[str, ...], name: str, told: str) -> None:
@@ -218,4 +223,4 @@ def test_a_name_that_is_gone_is_told(place: tuple[str, ...], name: str, told: st
     for key in place:
         names = names[key]
     names.remove(name)
-    assert told in vllm_names.problems(extract)
+    assert told in vllm_names.problems(extract, CONFIGS)

@@ -17,7 +17,7 @@ from cascade.config import LanguageModel, PointwisePipeline
 from cascade.errors import ModelError
 from cascade.prompts import LETTERS, Prompter, Template, lettered, query_fields
 from cascade.rerankers import open_reranker
-from cascade.scorers.transformers_engine import common_length
+from cascade.scorers.beginnings import common_length
 from cascade.stages import Bench
 from tests.llm import LISTWISE, MODEL, POINTWISE, broken_model, make_bench, make_config, open_for_test, same_order
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from packer import vllm_api
-from tests import vllm_names
+from cascade import config as configs
+from cascade.paths import ROOT
+from packer import vllm_api, vllm_names
 from tests.llm import run_sample_llm
 
 
 def test_the_installed_vllm_has_every_name_that_is_used() -> None:
     spec = importlib.util.find_spec("vllm")
     assert spec is not None and spec.origin is not None
-    assert vllm_names.problems(vllm_api.read_package(Path(spec.origin).parent)) == []
+    every = [configs.load(path) for path in sorted((ROOT / "configs").glob("*.toml"))]
+    assert vllm_names.problems(vllm_api.read_package(Path(spec.origin).parent), every) == []
 
 
 def test_the_sample_runs_whole_on_vllm(tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
-"""Every vLLM name that the project uses, read from its own source and configs, for both versions to be held to."""
+"""Every vLLM name that the project uses, read from its own source and configs, for a version to be held to."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from cascade import config as configs
+from cascade.config import Config
 from cascade.paths import ROOT
 
 SOURCE = ROOT / "cascade" / "scorers" / "vllm_engine.py"
@@ -14,25 +14,31 @@ SOURCE = ROOT / "cascade" / "scorers" / "vllm_engine.py"
 HOLDERS = {"output": "RequestOutput", "outputs": "CompletionOutput", "first": "Logprob"}
 
 
-def problems(extract: dict[str, Any]) -> list[str]:
-    """What is used and not in the extract, a line each; empty if all is there."""
+def problems(extract: dict[str, Any], configs: Iterable[Config]) -> list[str]:
+    """What is used and not in the extract of packer.vllm_api, a line each with the file that uses it; else empty."""
+    configs = list(configs)
     known_arguments = {*extract["engine_arguments"], *extract["llm_arguments"]}
-    found = [f"engine argument {name} ({where})" for name, where in engine_arguments() if name not in known_arguments]
-    for name, where in environment():
+    found = [
+        f"engine argument {name} ({where})" for name, where in engine_arguments(configs) if name not in known_arguments
+    ]
+    for name, where in environment(configs):
         if name.startswith("VLLM_") and name not in extract["environment"]:
             found.append(f"environment variable {name} ({where})")
+    for value, where in quantizations(configs):
+        if value not in extract["choices"]["QuantizationMethods"]:
+            found.append(f"quantization = {value} ({where})")
     for called, keywords in calls():
         known = {
             "SamplingParams": extract["classes"]["SamplingParams"],
             "LoRARequest": extract["classes"]["LoRARequest"],
             "generate": extract["methods"]["generate"],
         }[called]
-        found += [f"{called}({name}=…)" for name in keywords if name not in known]
+        found += [f"{called}({name}=…) ({SOURCE.name})" for name in keywords if name not in known]
     for holder, name in fields():
         if name not in extract["classes"][HOLDERS[holder]]:
-            found.append(f"{HOLDERS[holder]}.{name}")
+            found.append(f"{HOLDERS[holder]}.{name} ({SOURCE.name})")
     if "processed_logprobs" not in extract["choices"]["LogprobsMode"]:
-        found.append("logprobs_mode = processed_logprobs")
+        found.append(f"logprobs_mode = processed_logprobs ({SOURCE.name})")
     return found
 
 
@@ -40,20 +46,32 @@ def tree() -> ast.Module:
     return ast.parse(SOURCE.read_text(encoding="utf-8"))
 
 
-def engine_arguments() -> Iterator[tuple[str, str]]:
+def engine_arguments(configs: Iterable[Config]) -> Iterator[tuple[str, str]]:
     """Names of engine arguments: keys written in `engine_arguments`, and those of every config's vllm tables."""
     function = next(n for n in ast.walk(tree()) if isinstance(n, ast.FunctionDef) and n.name == "engine_arguments")
     for node in ast.walk(function):
         if isinstance(node, ast.Dict):
-            yield from ((key.value, SOURCE.name) for key in node.keys if isinstance(key, ast.Constant))
-    for path in sorted((ROOT / "configs").glob("*.toml")):
-        config = configs.load(path)
-        models = [config.reason, *config.pipeline]
-        for arguments in (config.vllm, *(getattr(model, "vllm", {}) for model in models if model is not None)):
-            yield from ((name, path.name) for name in arguments)
+            yield from ((str(key.value), SOURCE.name) for key in node.keys if isinstance(key, ast.Constant))
+    for arguments, where in _given(configs):
+        yield from ((name, where) for name in arguments)
 
 
-def environment() -> Iterator[tuple[str, str]]:
+def quantizations(configs: Iterable[Config]) -> Iterator[tuple[str, str]]:
+    """Quantisation methods that the configs name."""
+    for arguments, where in _given(configs):
+        if arguments.get("quantization") is not None:
+            yield str(arguments["quantization"]), where
+
+
+def _given(configs: Iterable[Config]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Each vllm table of the configs, of stages that are switched off too."""
+    for config in configs:
+        stages = [config.reason, *config.pipeline]
+        for arguments in (config.vllm, *(getattr(stage, "vllm", {}) for stage in stages)):
+            yield arguments, config.path.name
+
+
+def environment(configs: Iterable[Config]) -> Iterator[tuple[str, str]]:
     """Names of environment variables that the engine and the configs set."""
     for node in ast.walk(tree()):
         if (
@@ -63,9 +81,9 @@ def environment() -> Iterator[tuple[str, str]]:
         ):
             yield from ((name, SOURCE.name) for name in ast.literal_eval(node.value))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "os.environ.setdefault":
-            yield from ((each.value, SOURCE.name) for each in node.args[:1] if isinstance(each, ast.Constant))
-    for path in sorted((ROOT / "configs").glob("*.toml")):
-        yield from ((name, path.name) for name in configs.load(path).environment)
+            yield from ((str(each.value), SOURCE.name) for each in node.args[:1] if isinstance(each, ast.Constant))
+    for config in configs:
+        yield from ((name, config.path.name) for name in config.environment)
 
 
 def calls() -> Iterator[tuple[str, list[str]]]:

@@ -1,0 +1,137 @@
+"""What is proved: an image's lock, the wheels on disk, the requirements, and the configs that are to run on it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from cascade.config import Config
+from cascade.errors import CascadeError
+from packer.facts import Facts
+from packer.images import Image
+from packer.locks import Pin
+
+
+class BundleError(CascadeError):
+    """Requirements that cannot be read; names the file and the mend."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`package` lacks what it `wants`, or is what it should not be. `asked_by`: chains, the project first."""
+
+    package: str
+    wants: str
+    mend: str
+    asked_by: tuple[str, ...] = ()
+    status: Literal["failed", "not proved"] = "failed"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A requirement that holds for the image, and the chain of who asks: the project, then packages."""
+
+    requirement: Requirement
+    chain: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return canonicalize_name(self.requirement.name)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """`others`: what in the wheels' folder is none. `memory`: the folder of what was read before."""
+
+    image: Image
+    pins: dict[str, Pin]
+    facts: list[Facts]
+    others: list[Path]
+    configs: list[Config]
+    memory: Path
+
+    @property
+    def project(self) -> Path:
+        """The folder of pyproject.toml, cascade/ and notebooks/."""
+        return self.image.project.parent
+
+    @cached_property
+    def wheels(self) -> dict[str, Facts]:
+        """The usable wheel of each package; of several the one that the lock names."""
+        found: dict[str, Facts] = {}
+        for facts in self.facts:
+            pin = self.pins.get(facts.name)
+            if not facts.broken and (facts.name not in found or (pin is not None and facts.sha256 in pin.hashes)):
+                found[facts.name] = facts
+        return found
+
+    @cached_property
+    def asked(self) -> dict[str, list[Asked]]:
+        """Every requirement that the project leads to, by package; each package's shortest chain first."""
+        found: dict[str, list[Asked]] = {}
+        seen: set[tuple[str, str]] = set()
+        waiting = deque(self.roots())
+        while waiting:
+            each = waiting.popleft()
+            found.setdefault(each.name, []).append(each)
+            wheel = self.wheels.get(each.name)
+            for extra in ("", *sorted(each.requirement.extras)):
+                if wheel is not None and (each.name, extra) not in seen:
+                    seen.add((each.name, extra))
+                    who = f"{wheel.name}[{extra}] {wheel.version}" if extra else str(wheel)
+                    waiting.extend(self._holding(wheel.requires, extra, (*each.chain, who), wheel.file))
+        return found
+
+    def roots(self) -> Iterator[Asked]:
+        """What the project itself asks for on this image."""
+        path = self.image.project
+        try:
+            project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+            name = str(project["name"])
+            groups = {"": project.get("dependencies", []), **project.get("optional-dependencies", {})}
+            for group in ("", *self.image.extras):
+                who = f"{name}[{group}]" if group else name
+                yield from self._holding(groups[group], "", (who,), str(path))
+        except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+            mend = f"correct it, or the extras of {self.image.path}"
+            raise BundleError(f"{path}: no requirements in it ({type(error).__name__}: {error}); {mend}") from error
+        path = self.image.requirements
+        if not path.is_file():
+            raise BundleError(f"{path}: no such file; make it, empty if the project's own requirements are enough")
+        lines = [line.partition(" #")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        wanted = [line for line in lines if line and not line.startswith(("#", "-"))]
+        yield from self._holding(wanted, "", (path.name,), str(path))
+
+    def _holding(
+        self, lines: tuple[str, ...] | list[str], extra: str, chain: tuple[str, ...], where: str
+    ) -> list[Asked]:
+        """Those of the requirements that hold on the image. Those of an extra are what it adds."""
+        markers, found = self.image.markers(), []
+        for line in lines:
+            try:
+                requirement = Requirement(line)
+            except InvalidRequirement as error:
+                raise BundleError(f"{where}: '{line}' is no requirement ({error}); correct it") from error
+            marker = requirement.marker
+            plain = marker is None or marker.evaluate({**markers, "extra": ""})
+            if (
+                plain
+                if not extra
+                else (not plain and marker is not None and marker.evaluate({**markers, "extra": extra}))
+            ):
+                found.append(Asked(requirement, chain))
+        return found
+
+    def chains(self, package: str) -> tuple[str, ...]:
+        """Who asks for a package: what its wheels' METADATA say, else what the lock says."""
+        asked = [" → ".join([*each.chain, package]) for each in self.asked.get(package, [])]
+        pin = self.pins.get(package)
+        return tuple(dict.fromkeys(asked)) or (pin.asked_by if pin is not None else ())

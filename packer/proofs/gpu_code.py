@@ -1,0 +1,39 @@
+"""The libraries that do the work on the GPU hold code for the image's cards."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+
+from packer.bundle import Bundle, Finding
+from packer.elf import runs_on
+
+# The others of these wheels are for newer cards by design (FlashAttention 2 wants 8.0, 3 and FlashMLA 9.0), and are
+# passed over at run time.
+WORKING = {
+    "bitsandbytes": ("bitsandbytes/libbitsandbytes_cuda{cuda}.so",),
+    "torch": ("torch/lib/libtorch_cuda.so",),
+    "vllm": ("vllm/_C.*so", "vllm/_moe_C.*so"),
+}
+
+
+def prove(bundle: Bundle) -> list[Finding]:
+    image = bundle.image
+    if image.capability is None or image.cuda is None:
+        return []
+    found = []
+    for name, patterns in WORKING.items():
+        facts = bundle.wheels.get(name)
+        for pattern in patterns if facts is not None else ():
+            assert facts is not None
+            pattern = pattern.format(cuda=image.cuda.replace(".", ""))
+            code = [library for library in facts.libraries if fnmatch(library.path, pattern) and library.code]
+            wants = None
+            if not code:
+                wants = f"{facts.file} has no {pattern} with GPU code: is it built for the CPU, or for another CUDA?"
+            for library in code:
+                if not runs_on(library.code, image.capability):
+                    wants = f"{library.path} has code for {' '.join(library.code)}, none for {image.capability}"
+            if wants is not None:
+                mend = f"pin a version that still has it in {image.requirements}"
+                found.append(Finding(name, wants, mend, bundle.chains(name)))
+    return found

@@ -1,0 +1,50 @@
+"""The folder holds the lock's own wheels, whole, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from packer.bundle import Bundle, Finding
+
+SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tgz")
+
+
+def prove(bundle: Bundle) -> list[Finding]:
+    return [*_missing(bundle), *_unpinned(bundle), *_others(bundle)]
+
+
+def _missing(bundle: Bundle) -> Iterator[Finding]:
+    fetch = f"fetch it: make wheels IMAGE={bundle.image.name}"
+    for name, pin in bundle.pins.items():
+        found = [facts for facts in bundle.facts if facts.name == name]
+        if any(facts.sha256 in pin.hashes and not facts.broken for facts in found):
+            continue
+        if not found:
+            wants = f"{pin} stands in {bundle.image.lock}, but has no wheel in {bundle.image.wheels}"
+        elif broken := next((facts for facts in found if facts.broken), None):
+            wants = f"{broken.file}: {broken.broken}"
+        else:
+            wants = f"{found[0].file}: its SHA-256 {found[0].sha256[:16]}… is none of the lock's for {pin}"
+        yield Finding(name, wants, fetch, bundle.chains(name))
+
+
+def _unpinned(bundle: Bundle) -> Iterator[Finding]:
+    for facts in bundle.facts:
+        pin = bundle.pins.get(facts.name)
+        asked = bundle.chains(facts.name)
+        if pin is None:
+            mend = f"lock again: make wheels IMAGE={bundle.image.name}" if asked else "remove it"
+            yield Finding(facts.name, f"{facts.file} is not in {bundle.image.lock}", mend, asked)
+        elif facts.sha256 not in pin.hashes and facts.name in bundle.wheels and bundle.wheels[facts.name] != facts:
+            yield Finding(facts.name, f"{facts.file} lies beside the lock's {pin}", "remove it", asked)
+
+
+def _others(bundle: Bundle) -> Iterator[Finding]:
+    for path in bundle.others:
+        if path.name.endswith(SDISTS):
+            mend = (
+                f"the kernel cannot build it: have a wheel made by make wheels IMAGE={bundle.image.name}, or remove it"
+            )
+            yield Finding(path.name, f"{path} is an sdist, not a wheel", mend)
+        else:
+            yield Finding(path.name, f"{path} is no wheel", "remove it")

@@ -1,0 +1,95 @@
+"""Whatever is imported is there: by cascade and the notebooks anywhere, by the wheels' modules unconditionally.
+
+Requirements can be forgotten: a wheel may import what its METADATA never asks for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from packer.bundle import Bundle, Finding
+from packer.imports import everywhere, standard_library
+from packer.modules import Modules
+
+# What the kernel starts by name: stages run under papermill, whose kernels are ipykernel's.
+ENTRIES = ("papermill.__main__", "papermill.engines", "nbclient", "ipykernel_launcher", "jupyter_client.provisioning")
+# vLLM and transformers import these when they are asked for a name, by tables of strings.
+LAZY = {
+    "vllm": (
+        "vllm.entrypoints.llm", "vllm.lora.request", "vllm.outputs", "vllm.sampling_params", "vllm.v1.engine.core",
+        "vllm.v1.engine.llm_engine", "vllm.v1.executor.multiproc_executor", "vllm.v1.executor.uniproc_executor",
+        "vllm.v1.worker.gpu_worker", "vllm.model_executor.models.registry",
+    ),
+    "transformers": ("transformers.modeling_utils", "transformers.models.auto.modeling_auto"),
+}  # fmt: skip
+OWN = "cascade"
+LONGEST = 6  # links of a chain that are shown
+
+
+def prove(bundle: Bundle) -> list[Finding]:
+    standard = standard_library(bundle.image.python)
+    found: dict[str, list[str]] = {}
+    with Modules(bundle.wheels, bundle.memory) as modules:
+        came: dict[str, str] = {}  # from which module, or file of the project, a module is first imported
+        waiting: list[str] = []
+
+        def meet(dotted: str, source: str) -> None:
+            top = dotted.partition(".")[0]
+            if top in modules.known:
+                for name in modules.parents(dotted):
+                    if name not in came:
+                        came[name] = source
+                        waiting.append(name)
+                        for lazy in LAZY.get(name, ()):
+                            meet(lazy, name)
+            elif top not in standard and top != OWN:
+                found.setdefault(top, []).append(_chain(source, came, top))
+
+        for dotted, source in _roots(bundle):
+            meet(dotted, source)
+        while waiting:
+            wave, waiting = waiting, []
+            for name, imported in modules.imports(wave):
+                for dotted in imported:
+                    meet(dotted, name)
+    mend = f"name the package that has it in {bundle.image.requirements}, then: make wheels IMAGE={bundle.image.name}"
+    return [
+        Finding(top, f"module {top} is imported, but no wheel has it", mend, tuple(chains))
+        for top, chains in sorted(found.items())
+    ]
+
+
+def _chain(source: str, came: dict[str, str], module: str) -> str:
+    links = [source, module]
+    while links[0] in came:
+        links.insert(0, came[links[0]])
+    if len(links) > LONGEST:
+        links = [*links[: LONGEST // 2], "…", *links[-LONGEST // 2 :]]
+    return " → ".join(links)
+
+
+def _roots(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    """(dotted name, file of the project) of every import of the project's own, and of what it starts by name."""
+    uses_vllm = any(config.engine == "vllm" and config.language_models() for config in bundle.configs)
+    for path in sorted((bundle.project / OWN).rglob("*.py")):
+        where = path.relative_to(bundle.project)
+        package = path.name == "__init__.py"
+        module = ".".join((where.parent if package else where.with_suffix("")).parts)
+        for dotted in everywhere(path.read_text(encoding="utf-8"), module, package):
+            if uses_vllm or "vllm" in bundle.pins or dotted.partition(".")[0] != "vllm":
+                yield dotted, where.as_posix()
+    for path in sorted((bundle.project / "notebooks").glob("*.ipynb")):
+        for dotted in everywhere(_code(path)):
+            yield dotted, f"notebooks/{path.name}"
+    if (bundle.project / "notebooks").is_dir():
+        yield from ((entry, "the kernel") for entry in ENTRIES)
+
+
+def _code(path: Path) -> str:
+    """The code of a notebook's cells, without IPython's own lines."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return re.sub(r"^(\s*)[%!].*$", r"\1pass", code, flags=re.MULTILINE)

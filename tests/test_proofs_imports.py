@@ -1,0 +1,136 @@
+"""What is imported, and by whom: of the project's own code all, of wheels what their import runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from packer.bundle import Bundle
+from packer.facts import gather
+from packer.images import Image
+from packer.imports import at_import, standard_library
+from packer.locks import read
+from packer.proofs import imports
+from tests.wheelmaker import lock, make_image, make_wheel
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image:
+    return make_image(tmp_path, ["app"], "import app")
+
+
+def missing(image: Image) -> dict[str, tuple[str, ...]]:
+    """Who asks for each module that is not there."""
+    lock(image)
+    memory = image.project.parent / "memory"
+    found = imports.prove(Bundle(image, read(image.lock), gather(image.wheels, memory), [], [], memory))
+    return {each.package: each.asked_by for each in found}
+
+
+def test_an_import_that_metadata_forgets_is_named_with_the_chain(image: Image) -> None:
+    """As the kaggle client forgets six."""
+    files = {"app/__init__.py": "from . import api", "app/api/__init__.py": "from .rest import call",
+             "app/api/rest.py": "import os.path\nimport six.moves\ndef call(): pass"}  # fmt: skip
+    make_wheel(image.wheels, "app", files=files)
+    assert missing(image) == {"six": ("cascade/__init__.py → app → app.api → app.api.rest → six",)}
+    make_wheel(image.wheels, "six", files={"six.py": ""})
+    assert missing(image) == {}
+
+
+def test_the_projects_own_imports_are_asked_for_wherever_they_stand(image: Image) -> None:
+    source = "def f():\n  try:\n    import app, hidden\n  except ImportError: pass\n"
+    (image.project.parent / "cascade" / "__init__.py").write_text(source)
+    cell = {"cell_type": "code", "source": ["%matplotlib inline\n", "!pip list\n", "if x:\n", "    import pictures"]}
+    folder = image.project.parent / "notebooks"
+    folder.mkdir()
+    (folder / "a.ipynb").write_text(json.dumps({"cells": [cell, {"cell_type": "markdown", "source": "import no"}]}))
+    entries = ["papermill.__main__", "papermill/engines", "nbclient", "ipykernel_launcher", "jupyter_client"]
+    files = {f"{entry.partition('.')[0].partition('/')[0]}.py": "" for entry in entries}
+    make_wheel(image.wheels, "app", files={"app.py": "", **files})
+    assert missing(image) == {
+        "hidden": ("cascade/__init__.py → hidden",),
+        "pictures": ("notebooks/a.ipynb → pictures",),
+    }
+
+
+def test_what_the_kernel_starts_by_name_is_asked_for(image: Image) -> None:
+    make_wheel(image.wheels, "app")
+    (image.project.parent / "notebooks").mkdir()
+    assert missing(image)["papermill"][0] == "the kernel → papermill"
+    assert "ipykernel_launcher" in missing(image)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import x.y\nfrom a import b, c\nfrom d import *", ["a.b", "a.c", "d", "x.y"]),
+        ("def f():\n  import x", []),
+        ("if TYPE_CHECKING:\n  import x\nelse:\n  import y", []),
+        ("try:\n  import x\nexcept ImportError:\n  x = None", []),
+        ("try:\n  import x\nexcept (OSError, ModuleNotFoundError):\n  import y", []),
+        ("try:\n  import x\nexcept Exception:\n  pass\nfinally:\n  import z", ["z"]),
+        ("try:\n  import x\nexcept:\n  pass", []),
+        ("try:\n  import x\nexcept ImportError as e:\n  raise ImportError('install x') from e", ["x"]),
+        ("try:\n  import x\nexcept OSError:\n  pass", ["x"]),
+        ("class A:\n  import x", ["x"]),
+        ("with warnings.catch_warnings():\n  import x", ["x"]),
+        ("with contextlib.suppress(ImportError):\n  import x", []),
+        ("print 'Python 2'", []),
+    ],
+)
+def test_what_an_import_runs(source: str, found: list[str]) -> None:
+    assert at_import(source, "p.m", package=False) == found
+
+
+def test_relative_imports_are_made_absolute() -> None:
+    source = "from . import b\nfrom .c import d\nfrom ..q import e"
+    assert at_import(source, "p.m.n", package=False) == ["p.m.b", "p.m.c.d", "p.q.e"]
+    assert at_import(source, "p.m.n", package=True) == ["p.m.n.b", "p.m.n.c.d", "p.m.q.e"]
+
+
+def test_compiled_modules_namespaces_and_the_other_roots_of_a_wheel_count(image: Image) -> None:
+    source = "import fast, fast2.inner, space.part, placed, plat.deep"
+    make_wheel(image.wheels, "app", files={
+        "app.py": source,
+        "fast.cpython-312-x86_64-linux-gnu.so": b"",
+        "fast2/inner.abi3.so": b"",
+        "space/part/module.py": "import beyond",
+        "app-1.0.data/purelib/placed.py": "import beyond2",
+        "app-1.0.data/platlib/plat/deep.py": "import beyond3",
+        "app-1.0.data/scripts/never.py": "",
+        "stubs/only.pyi": "",
+    })  # fmt: skip
+    assert set(missing(image)) == {"beyond2", "beyond3"}  # space.part.module itself is not imported
+    make_wheel(image.wheels, "app", files={"app.py": "import never, stubs"})
+    assert set(missing(image)) == {"never", "stubs"}
+
+
+def test_setuptools_brings_distutils_and_what_it_vendors(image: Image) -> None:
+    make_wheel(image.wheels, "app", files={"app.py": "import distutils.core, setuptools"})
+    assert set(missing(image)) == {"distutils", "setuptools"}
+    make_wheel(image.wheels, "setuptools", files={
+        "setuptools/__init__.py": "import more_itertools",
+        "setuptools/_distutils/core.py": "import absent",
+        "setuptools/_vendor/more_itertools/__init__.py": "",
+    })  # fmt: skip
+    assert missing(image) == {"absent": ("cascade/__init__.py → app → distutils.core → absent",)}
+
+
+def test_a_long_chain_is_cut_in_its_middle(image: Image) -> None:
+    make_wheel(image.wheels, "app", files={f"{a}.py": f"import {b}" for a, b in zip(["app", *"abcdef"], "abcdefg")})  # noqa: B905
+    assert missing(image) == {"g": ("cascade/__init__.py → app → a → … → e → f → g",)}
+
+
+@pytest.mark.parametrize(
+    ("python", "has", "lacks"),
+    [
+        ("3.11", {"distutils", "imp", "cgi", "tomllib", "__future__"}, {"six"}),
+        ("3.12.13", {"cgi", "telnetlib", "zoneinfo"}, {"distutils", "asyncore"}),
+        ("3.13", {"json"}, {"cgi", "distutils", "lib2to3"}),
+    ],
+)
+def test_the_targets_standard_library_is_not_this_pythons(python: str, has: set[str], lacks: set[str]) -> None:
+    assert has <= standard_library(python)
+    assert not lacks & standard_library(python)

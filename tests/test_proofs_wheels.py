@@ -1,0 +1,183 @@
+"""Hashes, closure, uv's resolution and tags, on sets in which one thing is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from packer.bundle import Bundle, BundleError, Finding
+from packer.facts import gather
+from packer.images import Image
+from packer.locks import read
+from packer.proofs import closure, hashes, resolution, tags
+from tests.wheelmaker import lock, make_image, make_wheel, unlock
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image:
+    """torchy is the platform wheel; the project asks for app with its extra, which asks for torchy."""
+    image = make_image(tmp_path, ["app[fast]"])
+    make_wheel(image.wheels, "app", requires=["leaf", "torchy>=2; extra == 'fast'", "gone; python_version < '3.12'"])
+    make_wheel(image.wheels, "leaf", python=">=3.8")
+    make_wheel(image.wheels, "torchy", "2.1+cu128", tag="cp312-abi3-manylinux_2_28_x86_64")
+    lock(image)
+    return image
+
+
+def bundle(image: Image) -> Bundle:
+    memory = image.project.parent / "memory"
+    others = [path for path in image.wheels.iterdir() if path.suffix != ".whl"]
+    return Bundle(image, read(image.lock), gather(image.wheels, memory), others, [], memory)
+
+
+Proof = Callable[[Bundle], list[Finding]]
+
+
+def findings(image: Image, prove: Proof) -> list[Finding]:
+    return prove(bundle(image))
+
+
+PROOFS = (hashes.prove, closure.prove, resolution.prove, tags.prove)
+
+
+def test_a_sound_set_has_no_findings(image: Image) -> None:
+    assert [found for prove in PROOFS for found in findings(image, prove)] == []
+
+
+def wheel(image: Image, name: str) -> Path:
+    return next(image.wheels.glob(f"{name}-*.whl"))
+
+
+def test_a_requirement_of_an_extra_that_is_missing_is_named_with_who_asked(image: Image) -> None:
+    wheel(image, "torchy").unlink()
+    unlock(image, "torchy")
+    [found] = findings(image, closure.prove)
+    assert found.package == "torchy" and "torchy>=2 has no wheel" in found.wants
+    assert found.asked_by == ("toy → app[fast] 1.0 → torchy",)
+    [second] = findings(image, resolution.prove)
+    assert "torchy was not found in the provided package locations" in second.wants
+
+
+def test_a_lock_line_without_its_wheel_is_named_with_who_asked(image: Image) -> None:
+    wheel(image, "leaf").unlink()
+    [found] = findings(image, hashes.prove)
+    assert found.package == "leaf" and found.wants.startswith("leaf==1.0 stands in")
+    assert found.asked_by == ("toy → app 1.0 → leaf",)
+
+
+def test_a_wheel_without_its_lock_line_is_named_with_who_asked(image: Image) -> None:
+    unlock(image, "leaf")
+    [found] = findings(image, hashes.prove)
+    assert found.package == "leaf" and "is not in" in found.wants and found.mend.startswith("lock again")
+    assert found.asked_by == ("toy → app 1.0 → leaf",)
+    assert [found.package for found in findings(image, closure.prove)] == ["leaf"]
+
+
+def test_a_truncated_wheel_is_named_with_who_asked(image: Image) -> None:
+    path = wheel(image, "leaf")
+    path.write_bytes(path.read_bytes()[:-30])
+    [found] = findings(image, hashes.prove)
+    assert found.package == "leaf" and f"{path.name}: cannot be read as a wheel" in found.wants
+    assert found.asked_by == ("toy → app 1.0 → leaf",) and found.mend.startswith("fetch it")
+
+
+def test_a_wheel_of_another_hash_is_named(image: Image) -> None:
+    make_wheel(image.wheels, "leaf", files={"leaf.py": "changed = 1"})
+    [found] = findings(image, hashes.prove)
+    assert found.package == "leaf" and "is none of the lock's for leaf==1.0" in found.wants
+
+
+def test_a_file_of_record_that_is_missing_breaks_a_wheel(image: Image) -> None:
+    import zipfile
+
+    path = wheel(image, "leaf")
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist() if name != "leaf.py"}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, each in content.items():
+            archive.writestr(name, each)
+    lock(image)
+    [found] = findings(image, hashes.prove)
+    assert "leaf.py is in its RECORD, but not in it" in found.wants
+
+
+def test_an_older_version_beside_the_locks_is_to_be_removed(image: Image) -> None:
+    make_wheel(image.wheels, "leaf", "0.9")
+    [found] = findings(image, hashes.prove)
+    assert found.mend == "remove it" and "leaf-0.9-py3-none-any.whl lies beside" in found.wants
+    assert findings(image, closure.prove) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("leaf-1.0.tar.gz", "is an sdist"), ("leaf-1.0.zip", "is an sdist"), ("notes.txt", "no wheel")]
+)
+def test_what_is_no_wheel_is_refused(image: Image, name: str, told: str) -> None:
+    (image.wheels / name).touch()
+    [found] = findings(image, hashes.prove)
+    assert told in found.wants and "remove it" in found.mend
+
+
+def test_a_version_that_nobody_wants_is_named_with_who_does_not(image: Image) -> None:
+    wheel(image, "torchy").unlink()
+    make_wheel(image.wheels, "torchy", "1.9")
+    lock(image)
+    [found] = findings(image, closure.prove)
+    assert found.wants == "torchy>=2 is wanted, but 1.9 is there"
+    assert found.asked_by == ("toy → app[fast] 1.0 → torchy",)
+    assert len(findings(image, resolution.prove)) == 1
+
+
+def test_uv_that_resolves_something_else_than_the_lock_is_a_finding(image: Image) -> None:
+    make_wheel(image.wheels, "leaf", "2.0")
+    [found] = findings(image, resolution.prove)
+    assert found.wants == "uv resolves leaf==2.0, but the lock has leaf==1.0"
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "cp311-cp311-manylinux_2_28_x86_64",
+        "cp313-abi3-manylinux_2_28_x86_64",
+        "cp312-cp312-manylinux_2_39_x86_64",
+        "cp312-cp312-manylinux_2_28_aarch64",
+        "cp312-cp312-musllinux_1_2_x86_64",
+    ],
+)
+def test_a_wheel_for_another_machine_is_named_with_who_asked(image: Image, tag: str) -> None:
+    wheel(image, "torchy").unlink()
+    make_wheel(image.wheels, "torchy", "2.1", tag=tag)
+    lock(image)
+    [found] = findings(image, tags.prove)
+    assert found.wants == f"torchy-2.1-{tag}.whl does not fit cp312 on x86_64 with glibc 2.35"
+    assert found.asked_by == ("toy → app[fast] 1.0 → torchy",)
+    assert len(findings(image, resolution.prove)) == 1
+
+
+def test_a_wheel_for_another_python_is_named(image: Image) -> None:
+    make_wheel(image.wheels, "leaf", python="<3.12")
+    lock(image)
+    [found] = findings(image, tags.prove)
+    assert found.wants == "leaf-1.0-py3-none-any.whl wants Python <3.12, but the image has 3.12.13"
+
+
+def test_a_wheel_that_says_it_is_another_is_broken(image: Image) -> None:
+    wheel(image, "leaf").rename(image.wheels / "leaf-1.1-py3-none-any.whl")
+    lock(image)
+    [found] = findings(image, hashes.prove)
+    assert "its METADATA is that of leaf 1.0" in found.wants
+
+
+def test_a_line_of_the_requirements_that_is_none_is_an_error(image: Image) -> None:
+    image.requirements.write_text("leaf >>> 2\n")
+    with pytest.raises(BundleError, match=r"tiny.in: 'leaf >>> 2' is no requirement"):
+        findings(image, closure.prove)
+
+
+def test_an_extra_that_the_project_lacks_is_an_error(image: Image) -> None:
+    image.path.write_text(image.path.read_text().replace("models", "modles"))
+    from packer import images
+
+    with pytest.raises(BundleError, match=r"no requirements in it.*modles.*correct it, or the extras of"):
+        findings(images.load("tiny", image.path.parent), closure.prove)

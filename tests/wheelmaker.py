@@ -1,0 +1,117 @@
+"""Tiny valid wheels, and a project whose image they are for: to break one thing at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from packer import images
+from packer.images import Image
+
+FACTS = """
+python = "3.12.13"
+abi = "cp312"
+machine = "x86_64"
+glibc = "2.35"
+extras = ["models"]
+seen = "never: for tests"
+"""
+CARDS = 'gpus = 2\ncapability = "7.5"\ncuda = "12.8"\ndriver = "580.159.04"\n'
+
+
+def make_wheel(
+    folder: Path,
+    name: str,
+    version: str = "1.0",
+    requires: Iterable[str] = (),
+    files: Mapping[str, str | bytes] | None = None,
+    tag: str = "py3-none-any",
+    python: str = "",
+) -> Path:
+    """A wheel with one module of its own name, unless `files` says otherwise."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}", *(f"Requires-Dist: {r}" for r in requires)]
+    metadata += [f"Requires-Python: {python}"] if python else []
+    extras = {r.partition("extra ==")[2].strip(" '\"") for r in requires if "extra ==" in r}
+    metadata += [f"Provides-Extra: {extra}" for extra in sorted(extras)]
+    held = {name.replace("-", "_") + ".py": ""} if files is None else files
+    content = {file: each.encode() if isinstance(each, str) else each for file, each in held.items()}
+    content[f"{stem}.dist-info/METADATA"] = ("\n".join(metadata) + "\n").encode()
+    content[f"{stem}.dist-info/WHEEL"] = f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n".encode()
+    record = [f"{file},,{len(each)}" for file, each in content.items()] + [f"{stem}.dist-info/RECORD,,"]
+    content[f"{stem}.dist-info/RECORD"] = ("\n".join(record) + "\n").encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{stem}-{tag}.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, each in content.items():
+            archive.writestr(file, each)
+    return path
+
+
+def make_image(root: Path, requires: Iterable[str], source: str = "", facts: str = "") -> Image:
+    """The image `tiny` of a project in `root`, whose cascade is `source`; no wheels, no lock."""
+    quoted = ", ".join(f'"{each}"' for each in requires)
+    files = {
+        "pyproject.toml": f'[project]\nname = "toy"\nversion = "1"\ndependencies = [{quoted}]\n'
+        "[project.optional-dependencies]\nmodels = []\n",
+        "cascade/__init__.py": source,
+        "wheels/tiny.toml": FACTS + facts,
+        "wheels/tiny.in": "# nothing else\n",
+    }
+    for file, text in files.items():
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_text(text)
+    return images.load("tiny", root / "wheels")
+
+
+def lock(image: Image) -> None:
+    """Locks what lies in the image's folder."""
+    lines = []
+    for path in sorted(image.wheels.glob("*.whl")):
+        name, version = path.name.split("-")[:2]
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        lines.append(f"{name.replace('_', '-')}=={version} \\\n    --hash=sha256:{digest}\n")
+    image.lock.write_text("".join(lines))
+
+
+def unlock(image: Image, name: str) -> None:
+    """Takes a package's two lines out of the lock."""
+    lines = image.lock.read_text().splitlines(keepends=True)
+    kept = [pair for pair in zip(lines[::2], lines[1::2], strict=True) if not pair[0].startswith(f"{name}==")]
+    image.lock.write_text("".join(line for pair in kept for line in pair))
+
+
+def fat_binary(*entries: tuple[int, int]) -> bytes:
+    """A container of (kind, architecture) entries: kind 1 is PTX, 2 machine code. As packer.elf describes it."""
+    body = b"".join(
+        struct.pack("<HHIQ12xI", kind, 0x101, 64, 16, architecture).ljust(64, b"\0") + b"\xff" * 16
+        for kind, architecture in entries
+    )
+    return struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(body)) + body
+
+
+def shared_library(needed: Iterable[str] = (), fatbin: bytes = b"") -> bytes:
+    """A 64-bit ELF file with no more than its dynamic section and GPU code."""
+    strings, dynamic = b"\0", b""
+    for name in needed:
+        dynamic += struct.pack("<QQ", 1, len(strings))  # DT_NEEDED
+        strings += name.encode() + b"\0"
+    dynamic += struct.pack("<QQ", 0, 0)
+    names = b"\0.dynstr\0.dynamic\0.nv_fatbin\0.shstrtab\0"
+    sections = [(".dynstr", 3, strings, 0), (".dynamic", 6, dynamic, 1), (".nv_fatbin", 1, fatbin, 0)]
+    sections.append((".shstrtab", 3, names, 0))
+    body, headers = b"", struct.pack("<IIQQQQIIQQ", *[0] * 10)
+    for name, kind, content, link in sections:
+        place = names.index(name.encode() + b"\0")
+        size = 16 if kind == 6 else 0
+        headers += struct.pack("<IIQQQQIIQQ", place, kind, 0, 0, 64 + len(body), len(content), link, 0, 1, size)
+        body += content
+    identity = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    return (
+        struct.pack("<16sHHIQQQIHHHHHH", identity, 3, 62, 1, 0, 0, 64 + len(body), 0, 64, 56, 0, 64, 5, 4)
+        + body
+        + headers
+    )
