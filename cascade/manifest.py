@@ -56,6 +56,11 @@ class Manifest:
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
 
 
+def same(one: Manifest, other: Manifest) -> bool:
+    """Whether both tell of the same content, whatever commit each was made from."""
+    return (one.kind, one.files, one.about) == (other.kind, other.files, other.about)
+
+
 def parse(text: str, where: str) -> Manifest:
     """A manifest from its JSON; `where` names it in ManifestError."""
     try:
@@ -72,7 +77,7 @@ def read(folder: Path) -> Manifest:
     path = folder / FILE
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:  # any dataset may have a file of this name
         raise ManifestError(f"{path}: cannot be read ({error}); pack again") from error
     return parse(text, str(path))
 

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cascade import handles, processes
+from cascade import handles, manifest, processes
 from cascade.config import Config, CrossEncoderPipeline, EmbeddingModel, Encoder, LanguageModel
 from cascade.errors import ModelError, nearest
 
@@ -66,7 +66,7 @@ def adapter_path(model: Encoder | LanguageModel, config: Config) -> Path | None:
     """The adapter's folder, checked to be one for `model.model`; None where none is named."""
     if model.adapter is None:
         return None
-    folder = config.path.parent / config.adapters / model.adapter
+    folder = _adapter_folder(model.adapter, config)
     for file in ADAPTER_FILES:
         if not (folder / file).is_file():
             raise ModelError(f"adapter '{model.adapter}': {folder / file} is missing; train it or correct the name")
@@ -77,6 +77,15 @@ def adapter_path(model: Encoder | LanguageModel, config: Config) -> Path | None:
             f"name its own base model or another adapter"
         )
     return folder
+
+
+def _adapter_folder(name: str, config: Config) -> Path:
+    """Beside the config, else in an adapters dataset of the kernel's input, which its manifest tells."""
+    beside = config.path.parent / config.adapters / name
+    if beside.is_dir():
+        return beside
+    mounted = (dataset / name for dataset in manifest.find(handles.INPUT, "adapters"))
+    return next((folder for folder in mounted if folder.is_dir()), beside)
 
 
 def base_name(model: str) -> str:

@@ -1,0 +1,165 @@
+"""What each dataset holds: code (our wheel, notebooks, configs, models of the project's own), wheels, adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cascade import handles, models
+from cascade.config import REASON, Config, Encoder, LanguageModel
+from cascade.errors import CascadeError
+from cascade.manifest import Entry
+from packer import locks, project_wheel, secrets
+from packer.images import Image
+
+Model = Encoder | LanguageModel
+PLACEHOLDER = "your-name"
+LEFT_OUT = ("__pycache__", ".ipynb_checkpoints")
+FACTS = {"python", "abi", "machine", "glibc", "gpus", "cuda", "driver", "capability"}
+
+
+class ContentsError(CascadeError):
+    """What a dataset should hold is missing, or lies where the kernel would not find it."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Source files by their names in the dataset, with `/`. `about`: what its manifest tells beside them.
+
+    `edited`: those that people change in place, so that no hard link may lead to them.
+    """
+
+    files: dict[str, Path]
+    about: dict[str, Any]
+    edited: frozenset[str] = field(default=frozenset())
+
+
+def parts(config: Config) -> Iterator[tuple[str, Model, bool]]:
+    """Every model that the config names: its stage's name, the model, whether it is enabled."""
+    if config.reason is not None:
+        yield REASON, config.reason, config.reason.enabled
+    for retrieval in config.retrieval:
+        for part in retrieval.retriever:
+            if isinstance(part, Encoder):
+                yield f"{retrieval.name} ({part.kind})", part, True
+    for pipeline in config.pipeline:
+        yield pipeline.name, pipeline, pipeline.enabled
+
+
+def enabled(config: Config) -> list[tuple[str, Model]]:
+    return [(stage, model) for stage, model, runs in parts(config) if runs]
+
+
+def kinds(config: Config) -> list[str]:
+    """The datasets that a run of this config needs."""
+    named = any(model.adapter for _, model in enabled(config))
+    return ["code", "wheels", *(["adapters"] if named else [])]
+
+
+def code(config: Config, root: Path, scratch: Path) -> Contents:
+    """Everything keeps its place in the project, so that relative paths of a config lead to the same files."""
+    where = _inside(config.path, root, "the config")
+    if where.parts[0] != "configs":
+        raise ContentsError(f"{config.path}: lies outside configs/, where the kernel looks for it; move it there")
+    _check_placeholders(config)
+    edited = {path.relative_to(root).as_posix(): path for path in _texts(root)}
+    for stage, text in _templates(config):
+        path = config.path.parent / text
+        if not path.is_file():
+            raise ContentsError(f"{config.path}: stage '{stage}' names {text}, which is no file; correct it")
+        edited[_inside(path, root, f"stage '{stage}': {text}").as_posix()] = path
+    linked = {}
+    for stage, model in enabled(config):
+        if model.model.partition(":")[0] in (*handles.SCHEMES, "package"):
+            continue
+        folder = models.model_path(model.model, config.path.parent)
+        place = _inside(folder, root, f"stage '{stage}': model '{model.model}'")
+        linked.update({f"{place.as_posix()}/{name}": path for name, path in _files(folder).items()})
+    secrets.check(project_wheel.sources(root))  # nobody looks into the wheel later
+    wheel = project_wheel.build(root, scratch)
+    about = {"config": where.as_posix(), "wheel": wheel.name}
+    return Contents({**edited, **linked, wheel.name: wheel}, about, frozenset(edited))
+
+
+def wheels(image: Image) -> Contents:
+    """All wheels of the image in one folder, its lock beside it."""
+    found = sorted(image.wheels.glob("*.whl"))
+    if not found or not image.lock.is_file():
+        what = f"{image.wheels} has no wheels" if image.lock.is_file() else f"{image.lock} is missing"
+        raise ContentsError(f"{what}; fetch them: make wheels IMAGE={image.name}")
+    strange = [path.name for path in sorted(image.wheels.iterdir()) if path.suffix != ".whl"]
+    if strange:
+        raise ContentsError(f"{image.wheels / strange[0]}: is no wheel; remove it, or fetch again: make wheels")
+    files = {image.lock.name: image.lock, **{f"wheels/{path.name}": path for path in found}}
+    about = {"image": image.name, **image.model_dump(mode="json", include=FACTS)}
+    return Contents(files, about, frozenset({image.lock.name}))
+
+
+def check_lock(image: Image, files: Mapping[str, Entry]) -> None:
+    """ContentsError where the staged wheels are not those of the lock, one for one."""
+    pins = locks.read(image.lock)
+    known = {digest: name for name, pin in pins.items() for digest in pin.hashes}
+    found = {name: known.get(entry.sha256) for name, entry in files.items() if name.endswith(".whl")}
+    mend = f"fetch again: make wheels IMAGE={image.name}"
+    for name, package in found.items():
+        if package is None:
+            raise ContentsError(f"{image.wheels / Path(name).name}: its SHA-256 is none of {image.lock}'s; {mend}")
+    missing = sorted(set(pins) - {package for package in found.values() if package})
+    if missing:
+        raise ContentsError(f"{image.wheels}: has no wheel of {pins[missing[0]]}, which its lock names; {mend}")
+
+
+def adapters(config: Config) -> Contents:
+    """A folder each, with what is read of it and nothing else: trainers leave pickled files beside the weights."""
+    files = {}
+    for _, model in enabled(config):
+        folder = models.adapter_path(model, config)
+        if folder is not None:
+            files.update({f"{model.adapter}/{name}": folder / name for name in models.ADAPTER_FILES})
+    if not files:
+        raise ContentsError(f"{config.path}: names no adapter; there is nothing to stage")
+    return Contents(files, {"adapters": sorted({str(model.adapter) for _, model in enabled(config) if model.adapter})})
+
+
+def _texts(root: Path) -> Iterator[Path]:
+    yield from sorted((root / "notebooks").glob("*.ipynb"))
+    for pattern in ("*.toml", "*.txt"):
+        yield from sorted((root / "configs").rglob(pattern))
+
+
+def _templates(config: Config) -> Iterator[tuple[str, str]]:
+    for stage, model in config.language_models().items():
+        yield stage, model.prompt
+    for retrieval in config.retrieval:
+        if retrieval.query_text is not None:
+            yield retrieval.name, retrieval.query_text
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not set(LEFT_OUT) & set(path.parts)
+    }
+
+
+def _inside(path: Path, root: Path, what: str) -> Path:
+    """`path` relative to the project; ContentsError where it lies outside, as it would not be in the kernel."""
+    resolved = path.resolve()
+    if not resolved.is_relative_to(root.resolve()):
+        raise ContentsError(
+            f"{what}: {resolved} lies outside the project, so the kernel would not have it; move it inside, or upload "
+            f"it and name it dataset:owner/slug"
+        )
+    return resolved.relative_to(root.resolve())
+
+
+def _check_placeholders(config: Config) -> None:
+    for stage, model in enabled(config):
+        if PLACEHOLDER in model.model:
+            raise ContentsError(
+                f"{config.path}: stage '{stage}': model '{model.model}' has the placeholder {PLACEHOLDER}; put the "
+                f"dataset's owner there, or set enabled = false"
+            )

@@ -1,0 +1,85 @@
+"""Our own wheel: the same bytes for the same source. The kernel installs it; its first cell imports out of the file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import parse_wheel_filename
+
+from cascade.errors import CascadeError
+
+# 1 January 1980, the earliest that a zip file can tell: every file of the wheel gets it.
+DATE = "315532800"
+PACKAGE = "cascade"  # of the project's, the one that runs in the kernel
+
+
+class ProjectWheelError(CascadeError):
+    """Our own wheel cannot be built; names why."""
+
+
+def build(root: Path, out: Path) -> Path:
+    """The wheel of the project at `root`, built into the new folder `out` without network or isolation."""
+    project = _project(root)
+    _check_backend(project)
+    copy = out / "source"  # building in the checkout would leave files there, and find old ones
+    metadata = project["project"]
+    extra = ["pyproject.toml", metadata["readme"], *metadata["license-files"]]
+    for name, path in {**sources(root), **{name: root / name for name in extra}}.items():
+        target = copy / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+        target.chmod(0o644)  # it goes into the wheel, so it must not be this machine's
+    _run(copy, out)
+    shutil.rmtree(copy)
+    made = list(out.glob("*.whl"))
+    if len(made) != 1 or str(parse_wheel_filename(made[0].name)[1]) != metadata["version"]:
+        names = ", ".join(path.name for path in made) or "nothing"
+        raise ProjectWheelError(f"{root / 'pyproject.toml'}: version {metadata['version']} was built as {names}")
+    return made[0]
+
+
+def sources(root: Path) -> dict[str, Path]:
+    """The files that the wheel is made of, by their places in the project."""
+    found = (path for path in sorted((root / PACKAGE).rglob("*")) if path.is_file())
+    return {path.relative_to(root).as_posix(): path for path in found if path.parent.name != "__pycache__"}
+
+
+def _project(root: Path) -> dict[str, Any]:
+    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def _check_backend(project: dict[str, Any]) -> None:
+    for text in project["build-system"]["requires"]:
+        requirement = Requirement(text)
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            found = ""
+        if not found or not requirement.specifier.contains(found, prereleases=True):
+            has = f"is {found}" if found else "is not installed"
+            raise ProjectWheelError(
+                f"{requirement.name} {has}, but building our own wheel wants {text}; "
+                f"{sys.executable} -m pip install '{text}'"
+            )
+
+
+def _run(source: Path, out: Path) -> None:
+    from uv import find_uv_bin
+
+    command = [
+        find_uv_bin(), "build", "--wheel", "--no-build-isolation", "--offline", "--no-cache", "--no-config",
+        "--no-create-gitignore", "--python", sys.executable, "--out-dir", str(out), str(source),
+    ]  # fmt: skip
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": DATE}
+    done = subprocess.run(command, env=environment, umask=0o022, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise ProjectWheelError(f"our own wheel cannot be built: {last[0].strip()}; mend the source and pack again")

@@ -1,0 +1,147 @@
+"""Datasets as they will be uploaded: each a folder under build/datasets/, with its manifest.
+
+The same input makes the same bytes. Large files are hard links: staging reads them once, to hash them, and copies none.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cascade import manifest
+from cascade.config import Config
+from cascade.errors import CascadeError
+from cascade.manifest import Entry, Manifest
+from packer import contents, dataset_rules, secrets
+from packer.contents import Contents
+from packer.dataset_rules import DatasetMetadata
+from packer.dataset_rules import metadata as metadata
+from packer.images import Image
+
+OUT = Path("build/datasets")
+READERS = 2  # files hashed side by side: one core hashes slower than an SSD reads
+Say = Callable[[str], None]
+
+__all__ = ["OUT", "DatasetMetadata", "StagingError", "metadata", "pack", "stage", "staged_folder"]
+
+
+class StagingError(CascadeError):
+    """A dataset that cannot be staged; names the file and the mend."""
+
+
+def staged_folder(kind: str, image: Image, out: Path = OUT) -> Path:
+    """Where a dataset lies, or will lie, as it is uploaded."""
+    return out / metadata(kind, image).slug
+
+
+def pack(config: Config, image: Image, out: Path = OUT, say: Say = print) -> list[tuple[Path, Manifest]]:
+    """Stages every dataset that a run of `config` on `image` needs."""
+    origin = git(say)
+    return [_stage(kind, config, image, out, say, origin) for kind in contents.kinds(config)]
+
+
+def stage(kind: str, config: Config, image: Image, out: Path = OUT, say: Say = print) -> Path:
+    """The dataset's folder, made whole beside the old one and put into its place; the project is the current folder.
+
+    `say` is told what the user should know and what is no error.
+    """
+    return _stage(kind, config, image, out, say, git(say))[0]
+
+
+def _stage(
+    kind: str, config: Config, image: Image, out: Path, say: Say, origin: tuple[str, bool]
+) -> tuple[Path, Manifest]:
+    target = staged_folder(kind, image, out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out, prefix=".staging-") as scratch:
+            made = Path(scratch) / "made"
+            found = _contents(kind, config, image, Path(scratch))
+            _check(target.name, found)
+            _fill(made, found, say)
+            told = Manifest(kind, *origin, _hashed(made, found, target.name), found.about)
+            if kind == "wheels":
+                contents.check_lock(image, told.files)
+            (made / manifest.FILE).write_text(told.as_json(), encoding="utf-8")
+            if target.exists():
+                target.rename(Path(scratch) / "old")
+            made.rename(target)
+    except OSError as error:
+        raise StagingError(
+            f"{target}: cannot be staged ({error}); free space or mend access, and pack again"
+        ) from error
+    return target, told
+
+
+def _contents(kind: str, config: Config, image: Image, scratch: Path) -> Contents:
+    if kind == "code":
+        return contents.code(config, Path(), scratch / "build")
+    return contents.wheels(image) if kind == "wheels" else contents.adapters(config)
+
+
+def _check(slug: str, found: Contents) -> None:
+    if manifest.FILE in found.files:
+        raise StagingError(f"{found.files[manifest.FILE]}: the name is the dataset's own; rename the file")
+    sizes = {name: path.stat().st_size for name, path in found.files.items()}
+    dataset_rules.check_files(slug, {**sizes, manifest.FILE: 0})
+    secrets.check(found.files)
+
+
+def _fill(folder: Path, found: Contents, say: Say) -> None:
+    folder.mkdir()
+    copied = 0
+    for name, path in found.files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source = path.resolve()  # what a link leads to, not the link
+        if name not in found.edited:
+            try:
+                target.hardlink_to(source)
+                continue
+            except OSError:  # another file system, or one without hard links
+                copied += source.stat().st_size
+        shutil.copyfile(source, target)
+    if copied:
+        say(f"{copied / 1e9:.1f} GB copied, as hard links cannot lead there; keep build/ on the same file system")
+
+
+def _hashed(folder: Path, found: Contents, slug: str) -> dict[str, Entry]:
+    sizes = {name: (folder / name).stat().st_size for name in sorted(found.files)}
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with bar, ThreadPoolExecutor(READERS) as pool:
+        task = bar.add_task(slug, total=sum(sizes.values()))
+
+        def entry(name: str) -> Entry:
+            hashed = Entry(sizes[name], manifest.sha256(folder / name))
+            bar.advance(task, sizes[name])
+            return hashed
+
+        return dict(zip(sizes, pool.map(entry, sizes), strict=True))
+
+
+def git(say: Say) -> tuple[str, bool]:
+    """The commit, and whether there are changes beside it; an empty commit where there is none."""
+    try:
+        commit = _output("git", "rev-parse", "HEAD")
+        changes = _output("git", "status", "--porcelain", "--", ".")
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", "") or str(error)
+        say(f"warning: no git commit to record ({reason.strip().splitlines()[0]}); the manifest will have none")
+        return "", False
+    if changes:
+        files = len(changes.splitlines())
+        say(f"warning: {files} files are changed since commit {commit[:9]}; the manifest records that")
+    return commit, bool(changes)
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

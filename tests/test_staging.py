@@ -1,0 +1,370 @@
+"""What is uploaded: the same bytes for the same input, whole, within Kaggle's rules, without a secret in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cascade import config as configs
+from cascade import handles, manifest, models
+from cascade.config import Config
+from packer import images, staging
+from packer.__main__ import pack
+from packer.adapters import AdapterError
+from packer.contents import ContentsError
+from packer.dataset_rules import DatasetError
+from packer.images import Image
+from packer.locks import LockError
+from packer.project_wheel import ProjectWheelError
+from packer.secrets import SecretError
+from packer.staging import StagingError
+from tests.packing import IMAGE, WHEELS, make_project, tree
+
+CONFIG = Path("configs/sample-llm.toml")
+TOKEN = "KGAT_" + "0f" * 16  # put together here, so that no scanner takes it for one
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A whole project, under no git, as the current folder."""
+    made = make_project(tmp_path / "project")
+    monkeypatch.chdir(made)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    return made
+
+
+def loaded(config: Path = CONFIG) -> tuple[Config, Image]:
+    models.model_path.cache_clear()
+    return configs.load(config), images.load(IMAGE)
+
+
+def stage(kind: str, config: Path = CONFIG, out: Path = staging.OUT) -> Path:
+    return staging.stage(kind, *loaded(config), out)
+
+
+def git(*words: str) -> str:
+    who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
+    return subprocess.run(["git", *who, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize("kind", manifest.KINDS)
+def test_the_same_input_makes_the_same_bytes(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    first = tree(stage(kind))
+    other = shutil.copytree(project, tmp_path / "elsewhere" / "other")
+    for path in other.rglob("*"):
+        os.utime(path, (0, 0))
+        if path.is_file():
+            path.chmod(0o600)
+    monkeypatch.chdir(other)
+    umask = os.umask(0o077)
+    try:
+        assert tree(stage(kind, out=tmp_path / "out")) == first
+    finally:
+        os.umask(umask)
+
+
+@pytest.mark.usefixtures("project")
+def test_the_kernel_finds_everything_that_a_config_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "input"
+    packed = staging.pack(*loaded(), out)
+    assert [told.kind for _, told in packed] == ["code", "wheels", "adapters"]
+    for folder, told in packed:
+        assert manifest.problems(folder, hashed=True) == []
+        assert set(told.files) | {manifest.FILE} == set(tree(folder))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(handles, "INPUT", out)
+    code = manifest.find(out, "code")[0]
+    told = manifest.read(code)
+    config, _ = configs.load(code / told.about["config"]), models.model_path.cache_clear()
+    models.check(config)
+    for model in config.language_models().values():
+        assert models.model_path(model.model, config.path.parent).is_relative_to(code)
+        assert (config.path.parent / model.prompt).is_file()
+        if model.adapter:
+            assert models.adapter_path(model, config) == manifest.find(out, "adapters")[0] / model.adapter
+
+
+@pytest.mark.usefixtures("project")
+def test_a_config_without_adapters_needs_no_dataset_of_them() -> None:
+    text = Path("configs/sample.toml").read_text()
+    Path("configs/bare.toml").write_text("\n".join(line for line in text.splitlines() if "adapter = " not in line))
+    packed = staging.pack(*loaded(Path("configs/bare.toml")))
+    assert [told.kind for _, told in packed] == ["code", "wheels"]
+
+
+def test_the_wheel_is_imported_as_it_lies_there(project: Path, tmp_path: Path) -> None:
+    """By the image's own Python, for submission zero, before anything is installed."""
+    code = stage("code").resolve()
+    wheel = code / manifest.read(code).about["wheel"]
+    line = f"import sys; sys.path.insert(0, {str(wheel)!r}); from cascade import zero; print(zero.__file__)"
+    done = subprocess.run([sys.executable, "-I", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"{wheel}/cascade/zero.py"
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert inside == {f"cascade/{name}" for name in tree(project / "cascade")}
+
+
+def test_large_files_are_links_and_what_people_edit_is_not(project: Path) -> None:
+    def is_link(kind: str, name: str, source: str) -> bool:
+        return (stage(kind) / name).stat().st_ino == (project / source).stat().st_ino
+
+    assert is_link("wheels", f"wheels/{WHEELS['one']}", f"wheels/{IMAGE}/{WHEELS['one']}")
+    weights = "tiny-listwise/adapter_model.safetensors"
+    assert is_link("adapters", weights, f"sample/adapters/{weights}")
+    assert is_link("code", "sample/models/tiny-qwen2/model.safetensors", "sample/models/tiny-qwen2/model.safetensors")
+    assert not is_link("code", "configs/sample-llm.toml", "configs/sample-llm.toml")
+    assert not is_link("code", "notebooks/rerank.ipynb", "notebooks/rerank.ipynb")
+
+
+@pytest.mark.usefixtures("project")
+def test_where_no_hard_link_can_lead_files_are_copied_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    linked = tree(stage("adapters"))
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    assert tree(stage("adapters")) == linked
+    assert "copied, as hard links cannot lead there; keep build/ on the same file system" in capsys.readouterr().out
+
+
+def test_a_linked_adapter_is_packed_as_the_file_it_leads_to(project: Path, tmp_path: Path) -> None:
+    weights = project / "sample/adapters/tiny-listwise/adapter_model.safetensors"
+    elsewhere = weights.rename(tmp_path / "blob")
+    weights.symlink_to(elsewhere)
+    staged = stage("adapters") / "tiny-listwise" / weights.name
+    assert not staged.is_symlink()
+    assert staged.stat().st_ino == elsewhere.stat().st_ino
+
+
+def test_trainers_leavings_do_not_travel(project: Path) -> None:
+    (project / "sample/adapters/tiny-listwise/optimizer.state").write_bytes(b"1")
+    assert not any("optimizer" in name for name in tree(stage("adapters")))
+
+
+@pytest.mark.usefixtures("project")
+def test_the_wheels_manifest_tells_what_machine_they_are_for() -> None:
+    told = manifest.read(stage("wheels"))
+    assert told.about == {
+        "image": IMAGE, "python": "3.12.13", "abi": "cp312", "machine": "x86_64", "glibc": "2.35", "gpus": 2,
+        "cuda": "12.8", "driver": "580.159.04", "capability": "7.5",
+    }  # fmt: skip
+    assert set(told.files) == {f"{IMAGE}.lock", *(f"wheels/{file}" for file in WHEELS.values())}
+
+
+# Where it came from.
+
+
+def test_the_commit_is_recorded_and_what_is_changed_beside_it(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / ".gitignore").write_text("build/\n*.egg-info/\n")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "first")
+    clean = manifest.read(stage("adapters"))
+    assert (clean.commit, clean.dirty) == (git("rev-parse", "HEAD"), False)
+    assert capsys.readouterr().out == ""
+    (project / "README.md").write_text("changed")
+    dirty = manifest.read(stage("adapters"))
+    assert dirty.dirty
+    assert f"warning: 1 files are changed since commit {clean.commit[:9]}" in capsys.readouterr().out
+    git("commit", "--quiet", "--all", "--message", "second")
+    later = manifest.read(stage("adapters"))
+    assert later.commit != clean.commit
+    assert manifest.same(later, clean)
+
+
+@pytest.mark.usefixtures("project")
+def test_without_git_the_manifest_has_no_commit_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = manifest.read(stage("adapters"))
+    assert (told.commit, told.dirty) == ("", False)
+    assert "warning: no git commit to record" in capsys.readouterr().out
+    monkeypatch.setenv("PATH", "")
+    assert manifest.read(stage("adapters")) == told
+    assert "warning: no git commit to record" in capsys.readouterr().out
+
+
+def test_another_file_is_another_content(project: Path) -> None:
+    before = manifest.read(stage("code"))
+    with (project / "cascade" / "fusion.py").open("a") as file:
+        file.write("# more\n")
+    after = manifest.read(stage("code"))
+    assert not manifest.same(before, after)
+    changed = {name for name in after.files if after.files[name] != before.files[name]}
+    assert changed == {after.about["wheel"]}
+
+
+# Stopped before anything is staged.
+
+
+def test_metadata_that_kaggle_refuses_stops_it(project: Path) -> None:
+    path = project / "dataset-metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"title": "x" * 46}))
+    with pytest.raises(DatasetError, match=r"title makes 'x+ code', which has 51 characters"):
+        stage("code")
+    assert not Path("build").exists()
+
+
+def test_a_wheel_with_a_plus_stops_before_anything_is_staged(project: Path) -> None:
+    (project / "wheels" / IMAGE / "torch-2.9.0+cpu-cp312-cp312-linux_x86_64.whl").touch()
+    with pytest.raises(DatasetError, match=r"has '\+' in its name"):
+        stage("wheels")
+    assert list(Path("build/datasets").iterdir()) == []
+
+
+def test_a_credential_beside_a_model_stops_it(project: Path) -> None:
+    path = project / "sample" / "models" / "tiny-qwen2" / "notes.txt"
+    path.write_text(TOKEN)
+    with pytest.raises(SecretError, match=r"and would be uploaded as sample/models/tiny-qwen2/notes\.txt"):
+        stage("code")
+    assert list(Path("build/datasets").iterdir()) == []
+
+
+def test_a_token_in_the_code_stops_it_before_it_is_in_the_wheel(project: Path) -> None:
+    (project / "cascade" / "more.py").write_text(f"TOKEN = '{TOKEN}'\n")
+    with pytest.raises(SecretError, match=r"cascade/more\.py: line 1 holds what looks like a Kaggle token"):
+        stage("code")
+
+
+# What is not there, or elsewhere.
+
+
+def break_config(old: str, new: str) -> Callable[[Path], Path]:
+    def change(project: Path) -> Path:
+        path = project / "configs" / "broken.toml"
+        path.write_text((project / CONFIG).read_text().replace(old, new))
+        return path.relative_to(project)
+
+    return change
+
+
+def outside(project: Path) -> Path:
+    shutil.copytree(project / "sample" / "models" / "tiny-qwen2", project.parent / "tiny-qwen2")
+    return break_config("../sample/models/tiny-qwen2", "../../tiny-qwen2")(project)
+
+
+def elsewhere(project: Path) -> Path:
+    return Path(shutil.copy(project / CONFIG, project / "my.toml")).relative_to(project)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            break_config("../sample/models/tiny-qwen2", "dataset:your-name/x/y"),
+            "has the placeholder your-name; put the",
+        ),
+        (
+            break_config('"prompts/reason.txt"', '"prompts/none.txt"'),
+            "'reason' names prompts/none.txt, which is no file",
+        ),
+        (outside, r"model '\.\./\.\./tiny-qwen2': .* lies outside the project"),
+        (elsewhere, r"my\.toml: lies outside configs/"),
+    ],
+)
+def test_what_the_kernel_would_not_find_is_refused(project: Path, change: Callable[[Path], Path], message: str) -> None:
+    with pytest.raises(ContentsError, match=message):
+        stage("code", change(project))
+
+
+def test_a_placeholder_in_a_part_that_is_off_is_no_matter(project: Path) -> None:
+    text = (project / CONFIG).read_text()
+    off = text.replace(
+        '[reason]\nmodel = "../sample/models/tiny-qwen2"', '[reason]\nenabled = false\nmodel = "dataset:your-name/x"'
+    )
+    assert off != text
+    (project / "configs" / "off.toml").write_text(off)
+    stage("code", Path("configs/off.toml"))
+
+
+def test_without_wheels_make_wheels_is_the_mend(project: Path) -> None:
+    folder = project / "wheels" / IMAGE
+    (folder / WHEELS["one"]).unlink()
+    with pytest.raises(
+        ContentsError, match=r"has no wheel of one==1\.0, which its lock names; .*make wheels IMAGE=tiny"
+    ):
+        stage("wheels")
+    shutil.rmtree(folder)
+    with pytest.raises(ContentsError, match=r"has no wheels; fetch them: make wheels IMAGE=tiny"):
+        stage("wheels")
+    folder.with_suffix(".lock").unlink()
+    with pytest.raises(ContentsError, match=r"tiny\.lock is missing; fetch them: make wheels IMAGE=tiny"):
+        stage("wheels")
+
+
+def test_wheels_that_the_lock_does_not_know_are_refused(project: Path) -> None:
+    folder = project / "wheels" / IMAGE
+    (folder / WHEELS["two"]).write_bytes(b"torn")
+    with pytest.raises(ContentsError, match=r"two-2\.0-.*whl: its SHA-256 is none of wheels/tiny\.lock's; fetch again"):
+        stage("wheels")
+    folder.with_suffix(".lock").write_text("one==1.0\n")
+    with pytest.raises(LockError, match="has no sha256 hash"):
+        stage("wheels")
+    (folder / "sources.txt").write_text("x")
+    with pytest.raises(ContentsError, match=r"sources\.txt: is no wheel; remove it"):
+        stage("wheels")
+
+
+def test_a_build_tool_too_old_is_named(project: Path) -> None:
+    path = project / "pyproject.toml"
+    path.write_text(path.read_text().replace("setuptools>=77", "setuptools>=9999"))
+    with pytest.raises(ProjectWheelError, match=r"setuptools is \d.*wants setuptools>=9999; .* -m pip install"):
+        stage("code")
+
+
+# Nothing half made.
+
+
+@contextmanager
+def disk_full_at(size: int) -> Iterator[None]:
+    """No file can grow beyond `size` bytes; what a full disk does, without filling one."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+def test_a_full_disk_leaves_what_was_there(project: Path) -> None:
+    before = tree(stage("wheels"))
+    with (project / "wheels" / f"{IMAGE}.lock").open("a") as file:
+        file.write("# more\n" * 1000)
+    with disk_full_at(5000), pytest.raises(StagingError, match=r"wheels-tiny: cannot be staged .*pack again"):
+        stage("wheels")
+    assert tree(Path("build/datasets")) == {f"cascade-kernel-wheels-tiny/{name}": text for name, text in before.items()}
+
+
+# The command.
+
+
+def test_pack_says_what_it_staged_and_checks_the_adapters_first(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack(Path("configs/sample.toml"), IMAGE)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        f"build/datasets/cascade-kernel-{kind}" for kind in ("code", f"wheels-{IMAGE}", "adapters")
+    ]
+    assert "4 files, 1.3 MB" in lines[2]
+    (project / "sample/adapters/retriever-minilm/training_args.bin").write_bytes(b"pickled")
+    shutil.rmtree(project / "build")
+    with pytest.raises(AdapterError, match=r"training_args\.bin is pickled"):
+        pack(Path("configs/sample.toml"), IMAGE)
+    assert not (project / "build").exists()
