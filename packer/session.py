@@ -15,7 +15,8 @@ from cascade.errors import CascadeError
 
 T = TypeVar("T")
 LOGIN = "make a token at kaggle.com/settings/api and put it into ~/.kaggle/access_token or KAGGLE_API_TOKEN"
-BUSY = (429, 500, 502, 503, 504)
+BUSY = (408, 429, 500, 502, 503, 504)
+ABSENT = (403, 404)  # Kaggle answers either for what is not there: it does not tell which private slugs exist
 LONGEST_PAUSE = 60.0  # seconds between two attempts
 
 

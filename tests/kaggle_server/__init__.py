@@ -114,6 +114,7 @@ class Request(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = 30
+    disable_nagle_algorithm = True  # else an answer's body waits 40 ms for its headers' acknowledgement
 
     @property
     def kaggle(self) -> KaggleServer:
@@ -146,7 +147,11 @@ class Request(BaseHTTPRequestHandler):
             name = path.strip("/").split("/")[0]
             with self.kaggle.lock:
                 self.kaggle.requests.append(Call(f"{self.command} /{name}", path, dict(self.headers)))
-            self._take_fault(f"{self.command} /{name}")
+            try:
+                self._take_fault(f"{self.command} /{name}")
+            except RefusalError:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))  # the next request comes after it
+                raise
             raw = self.kaggle.raw.get(name)
             if raw is None:
                 raise RefusalError(404, f"nothing at {path}")

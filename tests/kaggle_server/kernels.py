@@ -1,0 +1,129 @@
+"""Kernels of Kaggle's API on loopback: pushes, runs and their output, models and quota: see `Kernels`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.kaggle_server import OWNER, Call, CutError, KaggleServer, RefusalError, Request
+
+SERVICE = "kernels.KernelsApiService"
+SAVE, GET = f"{SERVICE}/SaveKernel", f"{SERVICE}/GetKernel"
+STATUS, OUTPUT = f"{SERVICE}/GetKernelSessionStatus", f"{SERVICE}/ListKernelSessionOutput"
+QUOTA = f"{SERVICE}/GetAcceleratorQuotaStatistics"
+MODEL = "models.ModelApiService/ListModelInstanceVersionFiles"
+DOWNLOAD = "GET /output"
+
+
+@dataclass
+class Version:
+    """One version and its run. `states`: what each look at it sees, the last for ever; `pages` of file names."""
+
+    body: dict[str, Any] = field(default_factory=dict)
+    states: list[str] = field(default_factory=lambda: ["COMPLETE"])
+    failure: str = ""
+    pages: list[list[str]] = field(default_factory=list)
+    log: str = ""
+
+
+class Kernels:
+    """Adds its routes to a server. `kept` are versions by `owner/slug`, the first one's number is 1.
+
+    `answer` is added to what a push is answered. `lost`: pushes are done and not answered; `dropped`: a list that
+    they lack. `files` by name. `cuts`: bytes of a body after which the connection is closed, one a download;
+    `ranges`: whether a Range is honoured.
+    """
+
+    def __init__(self, server: KaggleServer) -> None:
+        self.server = server
+        self.kept: dict[str, list[Version]] = {}
+        self.answer: dict[str, Any] = {}
+        self.lost, self.dropped = False, ""
+        self.files: dict[str, bytes] = {}
+        self.cuts: list[int] = []
+        self.ranges = True
+        self.models: set[str] = set()
+        self.quota: dict[str, Any] | None = {"totalTimeAllowed": "108000s", "timeUsed": "30600s"}
+        server.handlers |= {
+            SAVE: self.save, GET: self.get, STATUS: self.status, OUTPUT: self.output, QUOTA: self.hours,
+            MODEL: self.model,
+        }  # fmt: skip
+        server.raw["output"] = self.download
+
+    def save(self, call: Call) -> Any:
+        ref = call.body["slug"]
+        if ref.partition("/")[0] != OWNER:
+            return {"error": "Kernel not found"}
+        if self.answer.get("error"):
+            return self.answer
+        versions = self.kept.setdefault(ref, [])
+        versions.append(Version(call.body, ["QUEUED", "RUNNING", "COMPLETE"]))
+        if self.lost:
+            raise CutError
+        return {"ref": f"/{ref}", "url": f"https://www.kaggle.com/code/{ref}", "versionNumber": len(versions)} | (
+            self.answer
+        )
+
+    def get(self, call: Call) -> Any:
+        versions = self.kept.get(f"{call.body['userName']}/{call.body['kernelSlug']}")
+        if not versions:
+            raise RefusalError(403, "Permission 'kernels.get' was denied")
+        body = versions[-1].body
+        lists = {key: body.get(key, []) for key in body if key.endswith("DataSources") and key != self.dropped}
+        return {"metadata": {"currentVersionNumber": len(versions), **lists}, "blob": {"source": body["text"]}}
+
+    def status(self, call: Call) -> Any:
+        version = self._version(call)
+        state = version.states.pop(0) if len(version.states) > 1 else version.states[0]
+        return {"status": state, **({"failureMessage": version.failure} if version.failure else {})}
+
+    def output(self, call: Call) -> Any:
+        version = self._version(call)
+        number = int(call.body.get("pageToken", 0))
+        names = version.pages[number] if version.pages else []
+        files = [{"fileName": name, "url": f"{self.server.address}/output/{name}"} for name in names]
+        more = {"nextPageToken": str(number + 1)} if number + 1 < len(version.pages) else {}
+        return {"files": files, "log": version.log, **more}
+
+    def _version(self, call: Call) -> Version:
+        """As Kaggle: a label that is no `v` and number is not found."""
+        versions = self.kept.get(f"{call.body['userName']}/{call.body['kernelSlug']}", [])
+        label = call.body.get("versionLabel", f"v{len(versions)}")
+        if not label.startswith("v") or not 1 <= int(label[1:]) <= len(versions):
+            raise RefusalError(404, "Not found")
+        return versions[int(label[1:]) - 1]
+
+    def download(self, request: Request, path: str) -> None:
+        body = self.files[path.removeprefix("/output/")]
+        wanted = request.headers.get("Range", "")
+        first = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.ranges else 0
+        if first >= len(body) > 0:
+            raise RefusalError(416)
+        request.send_response(206 if first else 200)
+        request.send_header("Content-Length", str(len(body) - first))
+        if first:
+            request.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
+        request.end_headers()
+        if self.cuts:
+            request.wfile.write(body[first : first + self.cuts.pop(0)])
+            request.wfile.flush()
+            raise CutError
+        request.wfile.write(body[first:])
+
+    def model(self, call: Call) -> Any:
+        names = (call.body[key] for key in ("ownerSlug", "modelSlug", "framework", "instanceSlug"))
+        if "/".join([*names, str(call.body["versionNumber"])]) not in self.models:
+            raise RefusalError(404, "Not found")
+        return {"files": [{"name": "config.json"}]}
+
+    def hours(self, call: Call) -> Any:
+        if self.quota is None:
+            raise RefusalError(404)
+        return {"gpuQuota": self.quota}
+
+
+def entries(*lines: tuple[str, float, str]) -> str:
+    """A log as Kaggle keeps it: stream, seconds and text of each entry."""
+    told = (json.dumps({"stream_name": stream, "time": at, "data": data}) for stream, at, data in lines)
+    return "[" + "\n,".join(told) + "\n]"

@@ -1,0 +1,286 @@
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from cascade import manifest
+from cascade.manifest import Entry, Manifest
+from cascade.paths import ROOT
+from packer.dataset_rules import DatasetError, DatasetMetadata
+from packer.datasets import push
+from packer.session import KaggleError, Session
+from tests.kaggle_server import CutError, KaggleServer, RefusalError
+from tests.kaggle_server.datasets import CREATE, DOWNLOAD, PUT, START, STATUS, UPDATE, Datasets
+
+ABOUT = DatasetMetadata("some-wheels", "Some wheels", "Wheels for a kernel that is offline", "other")
+REF = "ada/some-wheels"
+FILES = {"t4x2.lock": b"a==1\n", "wheels/a-1+cpu-py3-none-any.whl": b"a" * 1000, "wheels/deep/er/b.whl": b""}
+WRITES = {START, PUT, CREATE, UPDATE}
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with KaggleServer() as server, server.login(monkeypatch):
+        yield server
+
+
+@pytest.fixture
+def store(server):
+    return Datasets(server)
+
+
+@pytest.fixture
+def session(server):
+    return Session(pause=0.001)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return stage(tmp_path / "some-wheels", FILES)
+
+
+def stage(folder, files, kind="wheels", commit="c0ffee", dirty=False, **about):
+    """As `make pack` leaves it: the manifest is written last."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    listed = {name: Entry(len(content), manifest.sha256(folder / name)) for name, content in files.items()}
+    (folder / manifest.FILE).write_text(Manifest(kind, commit, dirty, listed, about).as_json())
+    return folder
+
+
+def held(store):
+    return store.held[REF].versions
+
+
+def written(server):
+    return [method for method in server.methods() if method in WRITES]
+
+
+def test_an_unknown_dataset_is_made_private_with_its_folders(server, store, session, folder):
+    pushed = push(session, folder, ABOUT)
+    assert (pushed.ref, pushed.state, pushed.version) == (REF, "created", 1)
+    assert store.held[REF].about == {
+        "title": "Some wheels", "subtitle": "Wheels for a kernel that is offline", "licenseName": "other",
+        "isPrivate": True,
+    }  # fmt: skip
+    text = (folder / manifest.FILE).read_bytes()
+    assert held(store)[0].files == {**FILES, manifest.FILE: text}
+    assert pushed.sent == sum(map(len, FILES.values())) + len(text)
+    assert list(folder.parent.glob("*.upload*")) == []
+
+
+@pytest.mark.parametrize("commit", ["c0ffee", "another"])
+def test_the_same_files_are_not_uploaded_again_whatever_the_commit(server, store, session, folder, commit):
+    push(session, folder, ABOUT)
+    server.requests.clear()
+    pushed = push(session, stage(folder, FILES, commit=commit), ABOUT)
+    assert (pushed.state, pushed.version, pushed.sent) == ("unchanged", 1, 0)
+    assert written(server) == [] and len(server.requests) < 6
+
+
+@pytest.mark.parametrize(
+    ("files", "about"),
+    [({**FILES, "t4x2.lock": b"a==2\n"}, {}), (FILES, {"image": "t4x2"})],
+    ids=["a file", "what the manifest tells"],
+)
+def test_what_differs_becomes_a_version_that_names_its_commit(store, session, folder, files, about):
+    push(session, folder, ABOUT)
+    pushed = push(session, stage(folder, files, commit="beef", dirty=True, **about), ABOUT)
+    assert (pushed.state, pushed.version) == ("updated", 2)
+    assert held(store)[1].notes == "beef and changes not committed"
+    assert held(store)[1].files["t4x2.lock"] == files["t4x2.lock"]
+    assert len(held(store)) == 2  # the former one stays
+
+
+def test_a_version_in_processing_is_waited_for_before_anything_is_compared(server, store, session, folder):
+    push(session, folder, ABOUT)
+    store.put_version(REF, {**FILES, manifest.FILE: b"{}"}).polls = 5
+    held(store)[1].files[manifest.FILE] = (folder / manifest.FILE).read_bytes()
+    server.requests.clear()
+    assert push(session, folder, ABOUT).state == "unchanged"
+    assert server.methods().count(STATUS) == 6
+    assert server.methods().index(DOWNLOAD) > 5
+
+
+def test_a_version_refused_while_another_is_processed_is_made_afterwards(server, store, session, folder):
+    push(session, folder, ABOUT)
+    server.faults[UPDATE] = [RefusalError(403, "Permission 'datasets.update' was denied")]
+    assert push(session, stage(folder, {}), ABOUT).state == "updated"
+    assert server.methods().count(UPDATE) == 2
+
+
+def test_a_version_refused_although_nothing_is_processed_is_an_error(server, store, session, folder):
+    push(session, folder, ABOUT)
+    server.faults[UPDATE] = [RefusalError(403, "Permission 'datasets.update' was denied")] * 2
+    with pytest.raises(KaggleError, match=r"a new version of ada/some-wheels.*403.*denied"):
+        push(session, stage(folder, {}), ABOUT)
+
+
+def test_the_former_versions_readiness_is_not_taken_for_the_new_ones(server, store, session, folder):
+    push(session, folder, ABOUT)
+    server.handlers[STATUS] = lambda call: {**store.status(call), "status": "READY"}
+    store.polls = 4
+    assert push(session, stage(folder, {}), ABOUT).version == 2
+    assert held(store)[1].polls == 0
+
+
+def test_a_version_that_is_absent_at_first_is_waited_for(server, store, session, folder):
+    answers = iter([None, RefusalError(404)])
+
+    def status(call):
+        if (answer := next(answers, None)) and store.held:
+            raise answer
+        return store.status(call)
+
+    server.handlers[STATUS] = status
+    assert push(session, folder, ABOUT).state == "created"
+
+
+def test_a_failed_version_is_an_error_with_kaggles_reason_and_pushed_anew(store, session, folder):
+    store.fails = "no space left"
+    with pytest.raises(DatasetError, match=r"ada/some-wheels: Kaggle could not process the files \(no space left\)"):
+        push(session, folder, ABOUT)
+    store.fails = ""
+    assert push(session, folder, ABOUT).state == "updated"
+
+
+def test_waiting_has_a_limit(store, session, folder):
+    store.polls = 1000
+    with pytest.raises(DatasetError, match=r"still processes it after 0 minutes \(BLOBS_RECEIVED\).*push again later"):
+        push(session, folder, ABOUT, limit=0.05)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"error": "The requested slug is already in use"}, "slug is already in use; choose another slug"),
+        ({"status": "error"}, "an error without a reason"),
+        ({"ref": REF, "invalidTags": ["gpu"]}, "tag 'gpu' is not valid"),
+        ({"ref": "/datasets/ada/some-wheels-2"}, "Kaggle made ada/some-wheels-2 instead"),
+    ],
+)
+@pytest.mark.parametrize("method", [CREATE, UPDATE])
+def test_an_answer_that_is_no_success_is_an_error(server, store, session, folder, method, answer, said):
+    if method == UPDATE:
+        push(session, folder, ABOUT)
+        stage(folder, {"a": b""})
+    server.handlers[method] = lambda call: answer
+    with pytest.raises(DatasetError, match=said):
+        push(session, folder, ABOUT)
+
+
+def test_what_was_uploaded_outlives_a_refusal(server, store, session, folder):
+    store.put_version("ada/other", {}, title="Some wheels")
+    with pytest.raises(DatasetError, match=r'title "Some wheels" is already in use'):
+        push(session, folder, ABOUT)
+    server.requests.clear()
+    pushed = push(session, folder, replace(ABOUT, title="Another title"))
+    assert (pushed.state, pushed.sent) == ("created", 0)
+    assert START not in server.methods()
+
+
+def test_an_upload_that_kaggle_no_longer_knows_names_the_mend(server, store, session, folder):
+    server.faults[CREATE] = [RefusalError(400, "unknown token")]
+    with pytest.raises(DatasetError, match=r"unknown token.*remove .*some-wheels\.upload\.jsonl"):
+        push(session, folder, ABOUT)
+
+
+def test_a_lost_answer_is_no_second_dataset(server, store, session, folder):
+    def make(call):
+        store.create(call)
+        raise CutError
+
+    server.handlers[CREATE] = make
+    with pytest.raises(KaggleError, match="look whether it was done"):
+        push(session, folder, ABOUT)
+    assert push(session, folder, ABOUT).state == "unchanged"
+    assert server.methods().count(CREATE) == 1
+
+
+def test_a_login_that_may_not_make_it_is_told_so(store, session, folder):
+    session.owner = "eve"
+    with pytest.raises(DatasetError, match=r"making eve/some-wheels: .*not allowed to create a dataset as this owner"):
+        push(session, folder, ABOUT)
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"mine.csv": b"a"}, "has no manifest.json"),
+        ({manifest.FILE: b'{"kind": 1}'}, "no manifest of this project"),
+        ({manifest.FILE: Manifest("code", "", False, {}).as_json().encode()}, "holds code, not wheels"),
+    ],
+)
+def test_another_dataset_under_that_slug_is_left_alone(server, store, session, folder, files, why):
+    store.put_version(REF, files)
+    with pytest.raises(DatasetError, match=rf"ada/some-wheels: is a dataset of another making \(.*{why}.*another slug"):
+        push(session, folder, ABOUT)
+    assert written(server) == []
+
+
+def test_nothing_staged_names_the_command_that_stages(server, session, folder):
+    shutil.rmtree(folder)
+    with pytest.raises(DatasetError, match="nothing is staged there; run: make pack"):
+        push(session, folder, ABOUT)
+
+
+@pytest.mark.parametrize("content", [b"a==22\n", b"a==2\n", None], ids=["size", "bytes", "gone"])
+def test_a_staged_file_that_is_not_the_manifests_stops_the_push(server, session, folder, content):
+    (folder / "t4x2.lock").unlink()
+    if content is not None:
+        (folder / "t4x2.lock").write_bytes(content)
+        later = (folder / manifest.FILE).stat().st_mtime_ns + 10**9
+        os.utime(folder / "t4x2.lock", ns=(later, later))
+    with pytest.raises(DatasetError, match=r"is not what its manifest says \(t4x2\.lock: .*run: make pack"):
+        push(session, folder, ABOUT)
+    assert written(server) == []
+
+
+def test_the_command_pushes_what_pack_left_in_order_and_prints_a_table(server, store, tmp_path):
+    project(tmp_path, "configs/sample.toml")
+    store.polls = 0
+    for state in ("created", "unchanged"):
+        done = push_datasets(server, tmp_path)
+        assert done.returncode == 0, done.stderr
+        rows = [line for line in done.stdout.splitlines() if state in line]
+        assert ["wheels" in row for row in rows] == [True, False, False]
+        assert ["code" in row for row in rows] == [False, False, True]
+    assert sorted(store.held) == [f"ada/cascade-kernel-{kind}" for kind in ("adapters", "code", "wheels-kaggle-t4x2")]
+
+
+def test_the_command_refuses_what_was_packed_for_another_config(server, store, tmp_path):
+    project(tmp_path, "configs/other.toml")
+    done = push_datasets(server, tmp_path)
+    assert done.returncode == 2
+    assert "is staged for configs/other.toml; run: make pack CONFIG=configs/sample.toml" in " ".join(
+        done.stderr.split()
+    )
+    assert written(server) == []
+
+
+def project(folder, config):
+    """A project's folder as `make pack` leaves it."""
+    for name in ("configs", "wheels"):
+        (folder / name).mkdir()
+    shutil.copy(ROOT / "dataset-metadata.json", folder)
+    shutil.copy(ROOT / "wheels" / "kaggle-t4x2.toml", folder / "wheels")
+    shutil.copytree(ROOT / "configs", folder / "configs", dirs_exist_ok=True)
+    out = folder / "build" / "datasets"
+    stage(out / "cascade-kernel-wheels-kaggle-t4x2", FILES)
+    stage(out / "cascade-kernel-adapters", {"x/adapter_config.json": b"{}"}, "adapters")
+    stage(out / "cascade-kernel-code", {"a.whl": b"a"}, "code", config=config)
+
+
+def push_datasets(server, folder):
+    variables = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+    environment = {**variables, **server.variables(), "HOME": str(folder), "PYTHONPATH": str(ROOT), "COLUMNS": "150"}
+    return subprocess.run(
+        [sys.executable, "-m", "packer", "push-datasets"], cwd=folder, env=environment, capture_output=True, text=True
+    )
