@@ -7,6 +7,8 @@ OUT ?= build/run
 SEED ?= 1
 # A run on vLLM wants the environment that has it.
 ENGINE ?=
+# The target image: its facts, requirements and lock lie in wheels/.
+IMAGE ?= kaggle-t4x2
 RUN := $(if $(filter vllm,$(ENGINE)),.venv-vllm,.venv)
 # The sample's adapters are trained on its train part, folds of which would flatter them.
 FOLDS ?= $(if $(filter sample,$(DATA)),0,3)
@@ -77,6 +79,54 @@ train: .venv/ready ## both MiniLM adapters on the sample's train part; prints th
 .PHONY: tiny-models
 tiny-models: .venv/ready ## the sample's tiny LLM and its two adapters, anew from the sample's train part
 	$(BIN)/python -m training tiny-models
+
+.PHONY: plan
+plan: .venv/ready ## how long each stage of CONFIG=file takes for QUERIES=n, and what to turn; PROFILE=file; CALIBRATE="ledger …" makes one
+	$(BIN)/python -m cascade plan --config $(CONFIG) --data $(DATA) $(if $(QUERIES),--queries $(QUERIES)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(ENGINE),--engine $(ENGINE)) $(CALIBRATE:%=--calibrate %)
+
+.PHONY: wheels
+wheels: .venv/ready ## locks what IMAGE=name (default: kaggle-t4x2) needs and fetches the wheels; UPGRADE=1 takes newer versions
+	$(BIN)/python -m packer wheels --image $(IMAGE) $(if $(UPGRADE),--upgrade)
+
+.PHONY: verify
+verify: .venv/ready ## proves with no network that IMAGE=name installs and starts, for CONFIG=file (default: t4x2.toml); FULL=1 reads all anew
+	$(BIN)/python -m packer verify --image $(IMAGE) $(if $(filter command%,$(origin CONFIG)),--config $(CONFIG)) $(if $(FULL),--full)
+
+.PHONY: adapters
+adapters: .venv/ready ## checks the LoRA weights that CONFIG=file names
+	$(BIN)/python -m packer adapters --config $(CONFIG) --image $(IMAGE)
+
+.PHONY: pack
+pack: .venv/ready ## stages the datasets that CONFIG=file IMAGE=name needs -> build/datasets/
+	$(BIN)/python -m packer pack --config $(CONFIG) --image $(IMAGE)
+
+.PHONY: push-datasets
+push-datasets: .venv/ready ## uploads what `make pack` staged for CONFIG=file IMAGE=name, and waits until Kaggle has it ready
+	$(BIN)/python -m packer push-datasets --config $(CONFIG) --image $(IMAGE)
+
+.PHONY: push-kernel
+push-kernel: .venv/ready ## checks the kernel for CONFIG=file IMAGE=name and its sources, and pushes it: a commit run starts
+	$(BIN)/python -m packer push-kernel --config $(CONFIG) --image $(IMAGE)
+
+.PHONY: status
+status: .venv/ready ## how far the kernel's run is: VERSION=n (default: the last pushed); WAIT=1 waits for its end
+	$(BIN)/python -m packer status $(VERSION) $(if $(WAIT),--wait)
+
+.PHONY: logs
+logs: .venv/ready ## the run's log: VERSION=n, TAIL=n lines
+	$(BIN)/python -m packer logs $(VERSION) $(if $(TAIL),--tail $(TAIL))
+
+.PHONY: output
+output: .venv/ready ## what the run left, ledger and notebooks among it -> build/output/VERSION
+	$(BIN)/python -m packer output $(VERSION)
+
+.PHONY: submit
+submit: .venv/ready ## submits a version whose run is complete: VERSION=n; AGAIN=1 a second time
+	$(BIN)/python -m packer submit $(VERSION) $(if $(AGAIN),--again)
+
+.PHONY: watch
+watch: .venv/ready ## times the last submission, or REF=n, until it has ended; EVERY=seconds
+	$(BIN)/python -m packer watch $(if $(REF),--ref $(REF)) $(if $(EVERY),--every $(EVERY))
 
 .PHONY: clean
 clean: ## removes build/, not the environment

@@ -1,11 +1,15 @@
 """`python -m packer`: the commands that run where there is an internet."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cascade.errors import run_command_line
+
+if TYPE_CHECKING:
+    from packer.runs import Run
+    from packer.state import Pushed
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -39,6 +43,237 @@ def vllm_api(
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(as_json(extract), encoding="utf-8")
     typer.echo(f"{out}: vLLM {extract['version']}, {len(extract['engine_arguments'])} engine arguments")
+
+
+@app.command()
+def wheels(
+    image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
+    upgrade: Annotated[bool, typer.Option("--upgrade", help="lock the newest versions that the image allows")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="wheels fetched at the same time")] = 8,
+) -> None:
+    """Locks what a target image needs, with its whole closure, and fetches the wheels."""
+    from rich.filesize import decimal
+
+    from packer import images, locks
+    from packer.resolve import lock
+    from packer.wheels import fetch
+
+    target = images.load(image)
+    made = lock(target, upgrade)
+    packages = len(locks.read(target.lock))
+    typer.echo(f"{target.lock}: {packages} packages, {'locked anew' if made else 'still what is asked for'}")
+    done = fetch(target, jobs)
+    for action, names in (("removed", done.removed), ("built", done.built)):
+        for name in names:
+            typer.echo(f"  {action} {name}")
+    new = len(done.fetched) + len(done.built)
+    typer.echo(f"{target.wheels}: {packages} wheels, {decimal(done.size)}; {new} new, {len(done.kept)} were there")
+
+
+@app.command()
+def verify(
+    image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
+    config: Annotated[
+        list[Path] | None,
+        typer.Option(help="the run's TOML file, or several (default: t4x2.toml; without GPUs sample's)"),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="forget what was read before")] = False,
+    fetch_models: Annotated[
+        bool, typer.Option("--fetch-models", help="first fetch the models' config.json and tokenizers from Kaggle")
+    ] = False,
+) -> None:
+    """Proves, with no network, that an image's wheels will install and start. Exit code 1 where a proof failed."""
+    from rich.console import Console
+
+    from cascade import config as configs
+    from packer import images
+    from packer.fetch_models import fetch
+    from packer.verify import show
+    from packer.verify import verify as prove
+
+    target = images.load(image)
+    default = Path("configs") / ("t4x2.toml" if target.gpus else "sample.toml")
+    runs = [configs.load(path) for path in config or [default]]
+    if fetch_models:
+        for model in fetch(runs):
+            typer.echo(f"fetched what describes {model}")
+    report = prove(target, runs, full)
+    show(report, Console())
+    raise typer.Exit(1 if report.failed else 0)
+
+
+@app.command()
+def adapters(
+    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
+    image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
+) -> None:
+    """Checks the LoRA weights that a config names. Exit code 2 where one in use must not be packed."""
+    from cascade import config as configs
+    from packer import images
+    from packer.adapters import check, lines, require
+
+    checked = check(configs.load(config), images.load(image))
+    for line in lines(checked):
+        typer.echo(line)
+    require(checked)
+
+
+@app.command()
+def pack(
+    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
+    image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
+) -> None:
+    """Checks the LoRA weights and stages every dataset that a run needs, under build/datasets/."""
+    from rich.filesize import decimal
+
+    from cascade import config as configs
+    from packer import images, staging
+    from packer.adapters import check, require
+
+    run, target = configs.load(config), images.load(image)
+    require(check(run, target))
+    for folder, told in staging.pack(run, target, say=lambda line: typer.echo(line, err=True)):
+        typer.echo(f"{folder}: {len(told.files)} files, {decimal(told.size)}")
+
+
+Version = Annotated[int | None, typer.Argument(help="of the kernel (default: the one that was pushed last)")]
+
+
+def _run(version: int | None) -> "tuple[Pushed, Run]":
+    from packer.runs import Run
+    from packer.state import last_pushed
+
+    pushed = last_pushed()
+    return pushed, Run(pushed.owner, pushed.slug, version or pushed.version)
+
+
+@app.command()
+def push_datasets(
+    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
+    image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
+) -> None:
+    """Uploads what `pack` staged, as private datasets of your login; what Kaggle has already is left as it is."""
+    from rich.console import Console
+
+    from cascade import config as configs
+    from packer import images
+    from packer.datasets import push, staged, table
+    from packer.session import Session
+
+    folders = staged(configs.load(config), images.load(image))
+    session = Session()
+    Console().print(table([push(session, folder, about) for folder, about in folders]))
+
+
+@app.command("push-kernel")
+def push_kernel(
+    config: Annotated[Path, typer.Option(help="the run's TOML file")],
+    image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
+) -> None:
+    """Fills in the kernel's metadata, checks it and every source, and pushes it, which starts a commit run."""
+    from cascade.config import load
+    from packer import images, push
+    from packer.kernel import KernelError
+    from packer.session import Session
+
+    settings, target = load(config), images.load(image)
+    try:
+        pushed = push.push_kernel(Session(), settings, target, say=lambda text: typer.echo(text, err=True))
+    except KernelError as error:
+        for problem in error.problems:
+            typer.echo(problem, err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"version {pushed.version} of {pushed.owner}/{pushed.slug}: {pushed.url}")
+
+
+@app.command()
+def status(
+    version: Version = None,
+    wait: Annotated[bool, typer.Option("--wait", help="until the run has ended")] = False,
+) -> None:
+    """How far the kernel's run is; where it failed, why, with the end of its log."""
+    from packer import runs
+    from packer.polling import waiting
+    from packer.session import Session
+
+    _, run = _run(version)
+    session = Session()
+    if wait:
+        with waiting(str(run)) as said:
+            seen = runs.wait(session, run, said)
+    else:
+        seen = runs.status(session, run)
+    typer.echo(f"{run}: {seen}")
+    if seen.failed:
+        for line in runs.tail(session, run):
+            typer.echo(line)
+        raise typer.Exit(1)
+
+
+@app.command()
+def logs(
+    version: Version = None, tail: Annotated[int, typer.Option(min=0, help="only the last so many lines")] = 0
+) -> None:
+    """The log of the kernel's run: seconds from its start, `!` where it came from stderr, the text."""
+    from packer import runs
+    from packer.session import Session
+
+    _, run = _run(version)
+    for line in runs.tail(Session(), run, tail):
+        typer.echo(line)
+
+
+@app.command()
+def output(
+    version: Version = None,
+    out: Annotated[Path | None, typer.Option(help="folder (default: build/output/VERSION)")] = None,
+) -> None:
+    """Fetches what the run left: ledger, notebooks, tables, log. What is there already is not asked for again."""
+    from packer.output import downloading, fetch
+    from packer.session import Session
+
+    _, run = _run(version)
+    folder = out or Path("build/output") / str(run.version)
+    with downloading() as said:
+        came = fetch(Session(), run, folder, said)
+    typer.echo(f"{folder}: {len(came)} files came, {sum(path.is_file() for path in folder.rglob('*'))} are there")
+
+
+@app.command()
+def submit(
+    version: Version = None,
+    again: Annotated[bool, typer.Option("--again", help="though that version was submitted before")] = False,
+) -> None:
+    """Submits a version whose run is complete."""
+    from packer import submissions
+    from packer.session import Session
+
+    pushed, run = _run(version)
+    session = Session()
+    ref = submissions.submit(session, pushed, run, again)
+    typer.echo(f"{run} is submission {ref}; time it: make watch")
+    typer.echo(submissions.what_is_left(session, pushed.competition))
+
+
+@app.command()
+def watch(
+    ref: Annotated[int | None, typer.Option(help="the submission's number (default: the last one)")] = None,
+    every: Annotated[float, typer.Option(min=1, help="seconds between two looks, fewer at first")] = 60.0,
+) -> None:
+    """Times a submission until it has ended; begun again, it goes on from what it has seen."""
+    from packer import submissions
+    from packer import watch as watching
+    from packer.polling import waiting
+    from packer.session import Session
+
+    pushed, _ = _run(None)
+    session = Session()
+    ref = ref or submissions.last(session, pushed.competition)
+    with waiting(f"submission {ref}") as said:
+        seen = watching.watch(session, ref, every, said)
+    typer.echo(str(seen))
+    typer.echo(submissions.what_is_left(session, pushed.competition))
+    raise typer.Exit(0 if seen.status == "COMPLETE" else 1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,98 @@
+"""What a run left behind, fetched: page by page, each file whole or as `.part`, from where it was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from packer import runs
+from packer.runs import Run, RunError
+from packer.session import Session
+from packer.state import write_whole
+
+CHUNK = 1 << 14  # bytes; what has come of one is lost with its connection
+TIMEOUT = (10.0, 60.0)  # seconds, to connect and between two pieces
+
+
+def names(session: Session, run: Run) -> Iterator[str]:
+    """Of every file of the run's output, as Kaggle gives them."""
+    for page in _pages(session, run):
+        yield from (file.file_name for file in page.files)
+
+
+def fetch(session: Session, run: Run, folder: Path, said: Callable[[str, int, int], None]) -> list[Path]:
+    """The run's output and log in `folder`, each file that is not there yet; returns those that came.
+
+    What a run left never changes, so a whole file is not asked for again. `said` is told a file's name, the bytes of it
+    that are here and its size. RunError for a run that has not ended and for a file name that leads out of `folder`.
+    """
+    state = runs.status(session, run)
+    if not state.ended:
+        raise RunError(f"{run}: is {state.name}, and has no output before it ends; wait for it: make status WAIT=1")
+    folder.mkdir(parents=True, exist_ok=True)
+    came = []
+    for page in _pages(session, run):
+        for file in page.files:  # at once: the addresses are good for minutes only
+            path = folder / _safe(file.file_name, run)
+            if not path.exists():
+                session.call(f"{file.file_name} of {run}", partial(_download, file.url, path, said))
+                came.append(path)
+    write_whole(folder / f"{run.slug}.log", "".join(f"{line}\n" for line in runs.readable(runs.log(session, run))))
+    return came
+
+
+def _pages(session: Session, run: Run) -> Iterator[Any]:
+    token = ""
+    while True:
+        page = runs.page(session, run, token)
+        yield page
+        token = page.next_page_token
+        if not token:
+            return
+
+
+def _safe(name: str, run: Run) -> PurePosixPath:
+    path = PurePosixPath(name or "..")
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise RunError(f"{run}: its output has a file called '{name}', which leads elsewhere; fetch it by hand")
+    return path
+
+
+def _download(url: str, path: Path, said: Callable[[str, int, int], None]) -> None:
+    """One file, from the end of its `.part` where the server takes a Range. Signed addresses want no login."""
+    import requests
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    have = part.stat().st_size if part.exists() else 0
+    # Compressed, a range would count other bytes than the file's.
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+        if answer.status_code == 416:  # the part is the whole, or no beginning of it
+            part.unlink()
+            raise requests.ConnectionError(f"{path.name}: its part does not fit; from its beginning")
+        answer.raise_for_status()
+        goes_on = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        have = have if answer.status_code == 206 and goes_on else 0
+        size = have + int(answer.headers.get("Content-Length", 0))
+        with part.open("r+b" if have else "wb") as file:
+            file.seek(have)
+            for piece in answer.iter_content(CHUNK):
+                file.write(piece)
+                have += len(piece)
+                said(path.name, have, size)
+    part.replace(path)
+
+
+@contextmanager
+def downloading() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar of the file that is coming."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, transient=True) as progress:
+        task = progress.add_task("output")
+        yield lambda name, have, size: progress.update(task, description=name, completed=have, total=size)

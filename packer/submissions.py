@@ -1,0 +1,146 @@
+"""Submitting a version of the kernel, once; and how many submissions are left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from cascade.errors import CascadeError
+from packer import output, runs, state
+from packer.runs import Run
+from packer.session import KaggleError, Session
+from packer.state import Pushed
+
+FILE = "submission.csv"
+LOOKS = 5  # for a submission whose answer was lost, before it is given up
+
+
+class SubmissionError(CascadeError):
+    """A submission that cannot be made, or that is not there."""
+
+
+def submit(
+    session: Session, pushed: Pushed, run: Run, again: bool = False, sleep: Callable[[float], None] = time.sleep
+) -> int:
+    """Submits that version and returns the submission's reference; SubmissionError says why it cannot be.
+
+    A version that was submitted already is so only with `again`: each one costs a part of the day's allowance.
+    """
+    seen = runs.status(session, run)
+    if seen.name != "COMPLETE":
+        raise SubmissionError(f"{run}: is {seen}; only a run that is COMPLETE can be submitted")
+    if FILE not in output.names(session, run):
+        raise SubmissionError(f"{run}: its output has no {FILE}; read its log: make logs VERSION={run.version}")
+    description = f"{run.slug} version {run.version}"
+    before = newest(session, pushed.competition)
+    same = [each.ref for each in before if each.description == description]
+    if same and not again:
+        raise SubmissionError(f"{run}: was submitted already, as {same[0]}; make watch, or submit it anew with AGAIN=1")
+    left = allowed(session, pushed.competition)
+    if left == 0:
+        raise SubmissionError(f"{pushed.competition}: no submission is left today; the day ends at midnight UTC")
+    try:
+        ref = _create(session, pushed.competition, run, description)
+    except KaggleError as error:
+        if error.status is not None and error.status < 500:
+            raise SubmissionError(f"{error}; {by_hand(pushed, run)}") from error
+        ref = _lost(session, pushed, {each.ref for each in before}, description, error, sleep)
+    state.remember("submission", {"ref": ref, "version": run.version, "at": state.now()})
+    return ref
+
+
+def by_hand(pushed: Pushed, run: Run) -> str:
+    """How to do the same on Kaggle's pages."""
+    return (
+        f"by hand: open {pushed.page}, choose version {run.version} at the top right, then in its Output "
+        f"'Submit to competition', file {FILE}"
+    )
+
+
+def _create(session: Session, competition: str, run: Run, description: str) -> int:
+    from kagglesdk.competitions.types.competition_api_service import ApiCreateCodeSubmissionRequest
+
+    request = ApiCreateCodeSubmissionRequest()
+    request.competition_name, request.file_name, request.submission_description = competition, FILE, description
+    request.kernel_owner, request.kernel_slug, request.kernel_version = run.owner, run.slug, run.version
+    call = session.client.competitions.competition_api_client.create_code_submission
+    answer = session.call(f"submission of {run}", lambda: call(request), repeatable=False)
+    if not answer.ref:
+        raise KaggleError(f"submission of {run}: Kaggle made none: {answer.message or 'it does not say why'}", 400)
+    return int(answer.ref)
+
+
+def _lost(session: Session, pushed: Pushed, before: set[int], description: str, error: KaggleError, sleep: Any) -> int:
+    """The answer was lost: the submission is looked for, and never made a second time."""
+    for look in range(LOOKS):
+        for each in newest(session, pushed.competition):
+            if each.ref not in before and each.description == description:
+                return int(each.ref)
+        sleep(2.0**look)
+    raise SubmissionError(
+        f"{error}; Kaggle lists no new submission: look at kaggle.com/competitions/{pushed.competition}/submissions, "
+        f"and only then submit again"
+    ) from error
+
+
+def last(session: Session, competition: str) -> int:
+    """The submission that was made last: from here, else any that Kaggle lists; SubmissionError where there is none."""
+    known = state.recall("submission")
+    found = [known["ref"]] if known else [each.ref for each in newest(session, competition)]
+    if not found:
+        raise SubmissionError(f"{competition}: nothing was submitted yet; submit a version: make submit")
+    return int(found[0])
+
+
+def newest(session: Session, competition: str) -> list[Any]:
+    """The last submissions, the newest first: `ref`, `date` (UTC, naive), `status`, `description`, scores, …"""
+    from kagglesdk.competitions.types.competition_api_service import ApiListSubmissionsRequest
+
+    request = ApiListSubmissionsRequest()
+    request.competition_name, request.page_size = competition, 50
+    call = session.client.competitions.competition_api_client.list_submissions
+    found = session.call(f"submissions to {competition}", lambda: call(request)).submissions
+    return sorted(found, key=lambda each: each.date or datetime.min, reverse=True)
+
+
+def what_is_left(session: Session, competition: str) -> str:
+    """A line on today's submissions and this week's GPU quota."""
+    today, hours = allowed(session, competition), gpu_hours_left(session)
+    return (
+        f"left: submissions today {'unknown' if today is None else today}, "
+        f"GPU hours this week {'unknown' if hours is None else f'{hours:.1f}'}"
+    )
+
+
+def allowed(session: Session, competition: str) -> int | None:
+    """Submissions left until midnight UTC; None where Kaggle does not say."""
+    from kagglesdk.competitions.types.competition_api_service import ApiGetSubmissionLimitsRequest
+
+    request = ApiGetSubmissionLimitsRequest()
+    request.competition_name = competition
+    call = session.client.competitions.competition_api_client.get_submission_limits
+    try:
+        return int(session.call("submissions left", lambda: call(request)).num_allowed_now)
+    except KaggleError as error:
+        if error.status == 401:
+            raise
+        return None
+
+
+def gpu_hours_left(session: Session) -> float | None:
+    """Of this week's GPU quota, what is neither used nor reserved; None where Kaggle does not say."""
+    from kagglesdk.kernels.types.kernels_api_service import ApiGetAcceleratorQuotaStatisticsRequest
+
+    call = session.client.kernels.kernels_api_client.get_accelerator_quota_statistics
+    try:
+        quota = session.call("GPU quota", lambda: call(ApiGetAcceleratorQuotaStatisticsRequest())).gpu_quota
+    except KaggleError as error:
+        if error.status == 401:
+            raise
+        return None
+    if quota is None or quota.total_time_allowed is None:
+        return None
+    spent = [each.total_seconds() for each in (quota.time_used, quota.time_reserved) if each is not None]
+    return max(0.0, float(quota.total_time_allowed.total_seconds() - sum(spent)) / 3600)

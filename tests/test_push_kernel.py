@@ -1,0 +1,333 @@
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+from typer.testing import CliRunner
+
+from cascade.conductor import declared_parameters
+from cascade.config import load
+from cascade.manifest import Manifest
+from packer import images, kernel, push, staging, state
+from packer.__main__ import app
+from packer.kernel import KernelError
+from packer.session import KaggleError, Session
+from tests.kaggle_server import CutError, KaggleServer, RefusalError
+from tests.kaggle_server.competitions import Competitions
+from tests.kaggle_server.datasets import STATUS, Datasets
+from tests.kaggle_server.kernels import SAVE, Kernels
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPETITION = "eedi-mining-misconceptions-in-mathematics"
+MODEL = "qwen-lm/qwen2.5/transformers/14b-instruct-awq/1"
+CONFIG = f"""
+[[retrieval]]
+name = "r1"
+[[retrieval.retriever]]
+kind = "dense"
+model = "dataset:grace/e5/e5-folder"
+
+[[pipeline]]
+name = "p1"
+kind = "pointwise"
+candidates = "r1"
+model = "kaggle:{MODEL}"
+adapter = "yes-no"
+prompt = "prompts/pointwise.txt"
+
+[[pipeline]]
+name = "p2"
+enabled = false
+kind = "pointwise"
+candidates = "r1"
+model = "kaggle:nobody/none/transformers/none/1"
+prompt = "prompts/pointwise.txt"
+
+[ensemble]
+weights = {{ p1 = 1.0 }}
+"""
+IMAGE = """
+python = "3.12.13"
+abi = "cp312"
+machine = "x86_64"
+glibc = "2.35"
+gpus = 2
+accelerator = "NvidiaTeslaT4"
+docker_image = "gcr.io/kaggle-gpu-images/python@sha256:0123"
+extras = []
+seen = "in a test"
+"""
+KINDS = ("code", "wheels", "adapters")
+
+
+@pytest.fixture
+def project(monkeypatch, tmp_path):
+    """A project as far as a push reads it, its datasets packed; the current folder."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("kernel-metadata.json", "dataset-metadata.json"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    for path, text in {"configs/t.toml": CONFIG, "wheels/t4.toml": IMAGE}.items():
+        Path(path).parent.mkdir()
+        Path(path).write_text(text)
+    image = images.load("t4")
+    for kind in KINDS:
+        folder = staging.staged_folder(kind, image)
+        folder.mkdir(parents=True)
+        about = {"config": "configs/t.toml"} if kind == "code" else {}
+        (folder / "manifest.json").write_text(Manifest(kind, "", False, {}, about).as_json())
+    return tmp_path
+
+
+@pytest.fixture
+def kaggle(monkeypatch, project):
+    """Kaggle with every source there and ready."""
+    with KaggleServer() as server, server.login(monkeypatch):
+        server.kernels, server.datasets = Kernels(server), Datasets(server)
+        server.competitions = Competitions(server, **{COMPETITION: True})
+        server.kernels.models = {MODEL.replace("transformers", "MODEL_FRAMEWORK_TRANSFORMERS")}
+        for kind in KINDS:
+            folder = staging.staged_folder(kind, images.load("t4"))
+            text = (folder / "manifest.json").read_bytes()
+            server.datasets.put_version(f"ada/{folder.name}", {"manifest.json": text})
+        server.datasets.put_version("grace/e5", {})
+        yield server
+
+
+def push_it(said=None):
+    session = Session(patience=2.0, pause=0.01)
+    say = (said if said is not None else []).append
+    return push.push_kernel(session, load(Path("configs/t.toml")), images.load("t4"), say=say)
+
+
+def edit(**changes):
+    """Changes kernel-metadata.json; None removes a key."""
+    table = json.loads(Path("kernel-metadata.json").read_text()) | changes
+    Path("kernel-metadata.json").write_text(json.dumps({k: v for k, v in table.items() if v is not None}))
+
+
+def problems():
+    config, path = load(Path("configs/t.toml")), Path("kernel-metadata.json")
+    return kernel.problems(kernel.read(path), path, config, images.load("t4"), "ada")
+
+
+def test_what_is_pushed_has_the_login_the_images_facts_and_the_configs_sources(kaggle):
+    pushed = push_it()
+    body = dict(next(call.body for call in kaggle.requests if call.method == SAVE))
+    own = [f"ada/{staging.metadata(kind, images.load('t4')).slug}" for kind in KINDS]
+    assert body.pop("text")
+    assert body == {
+        "slug": "ada/eedi-cascade",
+        "newTitle": "Eedi cascade",
+        "language": "python",
+        "kernelType": "notebook",
+        "isPrivate": True,
+        "enableGpu": True,
+        "enableInternet": False,
+        "machineShape": "NvidiaTeslaT4",
+        "dockerImage": "gcr.io/kaggle-gpu-images/python@sha256:0123",
+        "dockerImagePinningType": "original",
+        "datasetDataSources": [*own, "grace/e5"],
+        "modelDataSources": [MODEL],
+        "competitionDataSources": [COMPETITION],
+    }
+    assert (pushed.version, pushed.url) == (1, "https://www.kaggle.com/code/ada/eedi-cascade")
+    assert state.last_pushed() == pushed
+    assert push_it().version == 2
+
+
+def test_the_pushed_notebook_runs_the_config_and_is_otherwise_the_tracked_one(kaggle):
+    push_it()
+    body = next(call.body for call in kaggle.requests if call.method == SAVE)
+    sent = json.loads(body["text"])
+    assert all(isinstance(cell["source"], str) for cell in sent["cells"])
+    ours = nbformat.read(ROOT / "notebooks" / "submission.ipynb", as_version=4)
+    differing = [
+        (mine.source, cell["source"]) for mine, cell in zip(ours.cells, sent["cells"], strict=True) if
+        mine.source != cell["source"]
+    ]  # fmt: skip
+    assert len(differing) == 1
+    assert 'config: str = "configs/t.toml"' in differing[0][1].splitlines()
+    copy = Path("build/kernel/submission.ipynb")
+    assert declared_parameters(copy) == declared_parameters(ROOT / "notebooks" / "submission.ipynb")
+
+
+def test_the_kaggle_client_would_push_the_same_from_that_folder(kaggle):
+    from kaggle.api.kaggle_api_extended import KaggleApi
+
+    push_it()
+    client = KaggleApi()
+    client.authenticate()
+    client.kernels_push("build/kernel")
+    ours, clients = (dict(call.body) for call in kaggle.requests if call.method == SAVE)
+    assert json.loads(ours.pop("text")) == json.loads(clients.pop("text"))
+    assert clients.pop("enableTpu") is False
+    assert ours == clients
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"title": "Another name"}, "title: Kaggle makes 'another-name' of it, not the id's 'eedi-cascade'"),
+        ({"title": "Ee", "id": "ee"}, "title: has 2 characters; Kaggle wants 5 to 50"),
+        ({"id": "your-name/eedi-cascade"}, "id: has the placeholder 'your-name'"),
+        ({"id": "grace/eedi-cascade"}, "id: belongs to 'grace' and the login to 'ada'"),
+        ({"enable_internet": None}, "enable_internet: is missing"),
+        ({"enable_internet": "false"}, 'enable_internet: is "false"; write false'),
+        ({"is_private": False}, "is_private: is false; write true"),
+        ({"enable_gpu": False}, "enable_gpu: the image t4 has 2 GPUs; write true"),
+        ({"code_file": "notebooks/none.ipynb"}, "code_file: notebooks/none.ipynb is no file"),
+        ({"docker_image_pinning_type": "latest"}, 'docker_image_pinning_type: is "latest"; write "original"'),
+        ({"machine_shape": "NvidiaTeslaT4"}, "machine_shape: comes from the image's file"),
+        ({"dataset_source": []}, r"unknown key 'dataset_source' (did you mean 'dataset_sources'?)"),
+        ({"dataset_sources": ["your-name/e5"]}, "dataset_sources: 'your-name/e5' has a placeholder"),
+        (
+            {"model_sources": ["qwen-lm/qwen2.5"]},
+            "model_sources: 'qwen-lm/qwen2.5' is no such name; write it as owner/",
+        ),
+        ({"competition_sources": []}, "competition_sources: is empty"),
+        ({"competition_sources": ["c/eedi"]}, "competition_sources: 'c/eedi' is no such name"),
+    ],
+)
+def test_a_broken_rule_is_named_with_its_key(project, changes, said):
+    assert problems() == []
+    edit(**changes)
+    found = problems()
+    assert len(found) == 1
+    assert found[0].startswith("kernel-metadata.json: ")
+    assert said in found[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("configs/t.toml", "dataset:grace", "dataset:your-name", "put the owner's name at Kaggle for 'your-name'"),
+        ("configs/t.toml", "awq/1", "awq", "is no handle; write it as kaggle:owner/model/framework/variation/version"),
+        ("configs/t.toml", "awq/1", "awq/latest", "is no handle; write it as kaggle:owner/model/framework"),
+        ("configs/t.toml", "grace/e5/e5-folder", "grace//e5", "is no handle; write it as dataset:owner/slug"),
+        ("wheels/t4.toml", "NvidiaTeslaT4", "NvidiaTeslaT5", "has no 'NvidiaTeslaT5' (did you mean 'NvidiaTeslaT4'?)"),
+        ("notebooks/submission.ipynb", '"kernelspec"', '"gone"', "names no kernel"),
+        ("notebooks/submission.ipynb", '"execution_count": null', '"execution_count": 3', "carries outputs"),
+    ],
+)
+def test_a_broken_rule_elsewhere_is_named_with_its_file(project, file, old, new, said):
+    text = Path(file).read_text()
+    assert old in text
+    Path(file).write_text(text.replace(old, new))
+    found = problems()
+    assert found
+    assert all(file in problem and said in problem for problem in found)
+
+
+def test_every_source_that_is_not_ready_is_named_and_nothing_is_pushed(kaggle):
+    kaggle.kernels.models.clear()
+    kaggle.competitions.entered[COMPETITION] = False
+    kaggle.datasets.held["ada/cascade-kernel-code"].versions[-1].polls = 3
+    kaggle.datasets.held["ada/cascade-kernel-adapters"].versions[-1].fails = "bad file"
+    del kaggle.datasets.held["grace/e5"]
+    with pytest.raises(KernelError) as error:
+        push_it()
+    found = dict(zip(("code", "adapters", "e5", "model", "competition"), error.value.problems, strict=True))
+    assert "'ada/cascade-kernel-code': is not ready yet (BLOBS_RECEIVED)" in found["code"]
+    assert "'ada/cascade-kernel-adapters': is FAILED" in found["adapters"]
+    assert "'grace/e5': nothing of that name" in found["e5"]
+    assert f"model_sources: '{MODEL}': nothing of that name" in found["model"]
+    assert f"not entered; accept its rules at kaggle.com/competitions/{COMPETITION}/rules" in found["competition"]
+    assert SAVE not in kaggle.methods()
+
+
+def test_a_framework_that_kaggle_has_not_is_named(kaggle):
+    path = Path("configs/t.toml")
+    path.write_text(path.read_text().replace("qwen2.5/transformers", "qwen2.5/transformer"))
+    with pytest.raises(KernelError, match=r"no framework is called 'transformer' \(did you mean 'transformers'\?\)"):
+        push_it()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"invalidDatasetSources": ["grace/e5"]}, "no such datasets, or not open to this login: grace/e5"),
+        ({"invalidModelSources": [MODEL]}, f"no such models, or their licence is not accepted: {MODEL}"),
+        ({"invalidCompetitionSources": [COMPETITION]}, f"no such competitions, or not entered: {COMPETITION}"),
+        ({"invalidKernelSources": ["ada/x", "ada/y"]}, "no such kernels: ada/x, ada/y"),
+        ({"invalidTags": ["maths"]}, "no such tags: maths"),
+        ({"error": "Maximum batch GPU session count of 2 reached."}, "Maximum batch GPU session count"),
+    ],
+)
+def test_whatever_kaggle_complains_of_in_its_answer_is_a_failure(kaggle, answer, said):
+    kaggle.kernels.answer = answer
+    with pytest.raises(KernelError, match="ada/eedi-cascade") as error:
+        push_it()
+    assert len(error.value.problems) == 1
+    assert said in error.value.problems[0]
+    assert ("nothing was made" if "error" in answer else "version 1 was made without") in error.value.problems[0]
+    assert state.recall("state") == {}
+
+
+def test_a_push_whose_answer_is_lost_is_found_and_not_sent_again(kaggle):
+    kaggle.kernels.lost = True
+    assert push_it().version == 1
+    assert kaggle.methods().count(SAVE) == 1
+
+
+def test_a_push_whose_answer_is_lost_and_that_lacks_a_source_names_it(kaggle):
+    kaggle.kernels.lost, kaggle.kernels.dropped = True, "modelDataSources"
+    with pytest.raises(KernelError, match=f"version 1 was made, its answer was lost, .* does not name {MODEL} among"):
+        push_it()
+
+
+@pytest.mark.parametrize("fault", [CutError(), RefusalError(500)])
+def test_a_push_that_was_never_made_says_so(kaggle, fault):
+    kaggle.faults[SAVE] = [fault]
+    with pytest.raises(KernelError, match="Kaggle has no new version of ada/eedi-cascade: push again"):
+        push_it()
+    assert kaggle.methods().count(SAVE) == 1
+
+
+def test_a_push_that_is_refused_says_what_kaggle_said(kaggle):
+    kaggle.faults[SAVE] = [RefusalError(409, "The requested title is already in use by a kernel")]
+    with pytest.raises(KaggleError, match="answers 409: The requested title is already in use"):
+        push_it()
+
+
+def test_a_busy_kaggle_is_waited_for(kaggle):
+    kaggle.faults[STATUS] = [RefusalError(503), CutError()]
+    kaggle.faults[SAVE] = [RefusalError(429, "slow down", {"Retry-After": "0"})]
+    assert push_it().version == 1
+
+
+def test_another_config_than_the_packed_one_is_refused(kaggle):
+    shutil.copy("configs/t.toml", "configs/other.toml")
+    with pytest.raises(KernelError, match=r"other\.toml: what is packed is configs/t\.toml"):
+        push.push_kernel(Session(), load(Path("configs/other.toml")), images.load("t4"))
+
+
+def test_datasets_that_are_not_what_is_packed_and_a_dirty_tree_are_warned_of(kaggle):
+    for command in ("init -q", "add configs", "-c user.name=a -c user.email=a@b commit -qm one"):
+        subprocess.run(["git", *command.split()], check=True, capture_output=True)
+    old = Manifest("wheels", "", False, {}, {"image": "an older one"}).as_json().encode()
+    kaggle.datasets.put_version("ada/cascade-kernel-wheels-t4", {"manifest.json": old})
+    said = []
+    pushed = push_it(said)
+    assert pushed.dirty
+    assert len(pushed.commit) == 40
+    assert [text for text in said if "ada/cascade-kernel-wheels-t4 is not what is packed here" in text]
+    assert [text for text in said if "files are changed since commit" in text]
+    assert [text for text in said if "the code was packed at another commit" in text]
+    assert len(said) == 3
+
+
+def test_the_command_names_each_problem_on_a_line_of_its_own(kaggle):
+    command = ["push-kernel", "--config", "configs/t.toml", "--image", "t4"]
+    said = CliRunner().invoke(app, command)
+    assert said.stdout == "version 1 of ada/eedi-cascade: https://www.kaggle.com/code/ada/eedi-cascade\n"
+    edit(is_private=False, enable_internet=True)
+    said = CliRunner().invoke(app, command)
+    assert said.exit_code == 1
+    assert [line.partition(";")[0] for line in said.stderr.splitlines()] == [
+        "kernel-metadata.json: is_private: is false",
+        "kernel-metadata.json: enable_internet: is true",
+    ]

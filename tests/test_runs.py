@@ -1,0 +1,184 @@
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from packer import output, runs, state
+from packer.__main__ import app
+from packer.runs import Run, RunError
+from packer.session import KaggleError, Session
+from packer.state import Pushed, StateError
+from tests.kaggle_server import CutError, KaggleServer, RefusalError
+from tests.kaggle_server.kernels import DOWNLOAD, OUTPUT, STATUS, Kernels, Version, entries
+
+FIRST, SECOND = Run("ada", "eedi-cascade", 1), Run("ada", "eedi-cascade", 2)
+LOG = entries(
+    ("stdout", 0.5, "submission ze"),
+    ("stdout", 0.6, "ro\nstage r1\n"),
+    ("stderr", 12.25, "load:  10%\rload: 100%\n"),
+    ("stdout", 13.0, "the end, without a line's"),
+)
+
+
+@pytest.fixture
+def kaggle(monkeypatch, tmp_path):
+    """Kaggle with two versions of a kernel, the second of which left seven files."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    with KaggleServer() as server, server.login(monkeypatch):
+        kernels = server.kernels = Kernels(server)
+        names = ["ledger.jsonl", "submission.csv", "notebooks/p1.ipynb", "notebooks/p2.ipynb", "a b.png", "empty", "z"]
+        kernels.files = {name: bytes([number]) * 200_000 for number, name in enumerate(names)} | {"empty": b""}
+        kernels.kept["ada/eedi-cascade"] = [
+            Version(states=["ERROR"], failure="Your notebook was stopped"),
+            Version(pages=[names[:3], names[3:6], names[6:]], log=LOG),
+        ]
+        kernels.files["a%20b.png"] = kernels.files["a b.png"]  # as it is asked for
+        yield server
+
+
+def session(**settings):
+    return Session(**({"patience": 5.0, "pause": 0.01} | settings))
+
+
+def test_a_version_is_asked_for_by_its_label(kaggle):
+    assert str(runs.status(session(), FIRST)) == "ERROR: Your notebook was stopped"
+    assert runs.status(session(), SECOND).name == "COMPLETE"
+    with pytest.raises(RunError, match="version 3 of ada/eedi-cascade: Kaggle has none"):
+        runs.status(session(), Run("ada", "eedi-cascade", 3))
+
+
+@pytest.mark.parametrize("end", ["COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED"])
+def test_a_run_is_waited_for_through_faults_to_each_end(kaggle, end):
+    version = kaggle.kernels.kept["ada/eedi-cascade"][1]
+    version.states = ["QUEUED", "QUEUED", "RUNNING", "CANCEL_REQUESTED", end]
+    # More than the session's own patience bears: a night without a network.
+    kaggle.faults[STATUS] = [CutError()] * 3 + [RefusalError(500)] * 3
+    said, slept = [], []
+    seen = runs.wait(session(patience=0.0), SECOND, said.append, sleep=slept.append)
+    assert seen.name == end
+    assert seen.failed == (end != "COMPLETE")
+    assert [text for text in said if "still trying" not in text] == ["QUEUED", "RUNNING", "CANCEL_REQUESTED", end]
+    assert len(said) == 4 + 6
+    assert slept == sorted(slept)
+    assert slept[0] < slept[-1] == runs.LONGEST_PAUSE
+
+
+def test_a_login_that_expires_ends_the_waiting(kaggle):
+    kaggle.kernels.kept["ada/eedi-cascade"][1].states = ["RUNNING"]
+    going = session()
+    with pytest.raises(KaggleError, match="refuses the login"):
+        runs.wait(going, SECOND, print, sleep=lambda _: setattr(kaggle, "token_is_active", False))
+
+
+def test_a_log_is_read_by_lines_and_a_progress_bar_by_its_last_state(kaggle):
+    expected = [
+        "      0.5   submission zero",
+        "      0.6   stage r1",
+        "     12.2 ! load: 100%",
+        "     13.0   the end, without a line's",
+    ]
+    assert runs.tail(session(), SECOND) == expected
+    assert runs.tail(session(), SECOND, 1) == expected[-1:]
+    assert list(runs.readable(LOG.replace("\n,", ","))) == expected  # a list in one line
+    assert list(runs.readable(LOG.replace("\n,", "\n").strip("[]"))) == expected  # JSON lines
+    assert list(runs.readable("Traceback:\n[oops")) == ["Traceback:", "[oops"]
+
+
+def test_no_log_yet_is_said(kaggle):
+    with pytest.raises(RunError, match="version 1 of ada/eedi-cascade: has no log yet"):
+        runs.tail(session(), FIRST)
+
+
+def fetched(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_output_comes_whole_from_all_pages_through_cuts(kaggle, tmp_path):
+    kaggle.kernels.cuts = [70_000, 65_000]
+    kaggle.faults[OUTPUT] = [CutError()]
+    kaggle.faults[DOWNLOAD] = [RefusalError(503)]
+    said = []
+    came = output.fetch(session(), SECOND, tmp_path / "out", lambda *seen: said.append(seen))
+    expected = {name: body for name, body in kaggle.kernels.files.items() if "%" not in name}
+    found = fetched(tmp_path / "out")
+    assert found.pop("eedi-cascade.log").decode().splitlines() == runs.tail(session(), SECOND)
+    assert found == expected
+    assert len(came) == 7
+    asked = [call.headers["Range"] for call in kaggle.requests if call.method == DOWNLOAD and "Range" in call.headers]
+    assert asked == [f"bytes={4 * output.CHUNK}-", f"bytes={7 * output.CHUNK}-"]  # whole chunks of what came
+    assert said[-1] == ("z", 200_000, 200_000)
+
+
+def test_only_what_is_missing_is_fetched_again(kaggle, tmp_path):
+    output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
+    (tmp_path / "out/notebooks/p1.ipynb").unlink()
+    before = kaggle.methods().count(DOWNLOAD)
+    came = output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
+    assert [path.name for path in came] == ["p1.ipynb"]
+    assert kaggle.methods().count(DOWNLOAD) == before + 1
+
+
+def test_a_fetch_that_was_ended_goes_on_where_it_was(kaggle, tmp_path):
+    kaggle.kernels.cuts = [70_000]
+    with pytest.raises(KaggleError, match=r"ledger\.jsonl of version 2.*cannot be reached"):
+        output.fetch(session(patience=0.0), SECOND, tmp_path / "out", lambda *_: None)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["ledger.jsonl.part"]
+    output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
+    assert fetched(tmp_path / "out")["ledger.jsonl"] == kaggle.kernels.files["ledger.jsonl"]
+
+
+@pytest.mark.parametrize(("ranges", "part"), [(False, 70_000), (True, 200_000), (True, 300_000)])
+def test_a_part_that_cannot_be_gone_on_with_is_fetched_from_its_beginning(kaggle, tmp_path, ranges, part):
+    kaggle.kernels.ranges = ranges
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/ledger.jsonl.part").write_bytes(b"?" * part)
+    output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
+    assert fetched(tmp_path / "out")["ledger.jsonl"] == kaggle.kernels.files["ledger.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "a\\..\\x", ""])
+def test_a_file_name_that_leads_elsewhere_is_refused(kaggle, tmp_path, name):
+    kaggle.kernels.kept["ada/eedi-cascade"][1].pages[1].insert(0, name)
+    with pytest.raises(RunError, match="leads elsewhere"):
+        output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_run_that_goes_on_has_no_output_yet(kaggle, tmp_path):
+    kaggle.kernels.kept["ada/eedi-cascade"][1].states = ["RUNNING"]
+    with pytest.raises(RunError, match="is RUNNING, and has no output before it ends"):
+        output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
+
+
+def test_the_commands_tell_of_the_version_pushed_last(kaggle):
+    said = CliRunner().invoke(app, ["status"], standalone_mode=False)
+    assert isinstance(said.exception, StateError)
+    state.remember("state", Pushed("ada", "eedi-cascade", 2, "", "eedi", "", "", "", False, ""))
+    said = CliRunner().invoke(app, ["output"])
+    assert said.stdout.endswith("build/output/2: 7 files came, 8 are there\n")
+    assert len(fetched(Path("build/output/2"))) == 8
+    version = kaggle.kernels.kept["ada/eedi-cascade"][1]
+    version.states, version.failure = ["ERROR"], "out of memory"
+    said = CliRunner().invoke(app, ["status", "--wait"])
+    assert said.exit_code == 1
+    first, *rest = said.stdout.splitlines()
+    assert first == "version 2 of ada/eedi-cascade: ERROR: out of memory"
+    assert rest == runs.tail(session(), SECOND)
+    assert CliRunner().invoke(app, ["logs", "--tail", "1"]).stdout.splitlines() == rest[-1:]
+    assert "version 1 of ada/eedi-cascade: ERROR" in CliRunner().invoke(app, ["status", "1"]).stdout
+
+
+def test_what_was_pushed_last_is_known_and_a_broken_file_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StateError, match="no kernel was pushed from here yet"):
+        state.last_pushed()
+    pushed = Pushed("ada", "x", 3, "https://…", "eedi", "configs/t.toml", "t4", "abc", False, state.now())
+    state.remember("state", pushed)
+    assert state.last_pushed() == pushed
+    Path("build/kernel/state.json").write_text('{"owner": "ada"}')
+    with pytest.raises(StateError, match="not what a push writes"):
+        state.last_pushed()
+    Path("build/kernel/state.json").write_text("{")
+    with pytest.raises(StateError, match="not JSON"):
+        state.last_pushed()

@@ -1,0 +1,238 @@
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from packer import state, submissions, watch
+from packer.__main__ import app
+from packer.runs import Run
+from packer.session import KaggleError, Session
+from packer.state import Pushed
+from packer.submissions import SubmissionError
+from tests.kaggle_server import CutError, KaggleServer, RefusalError
+from tests.kaggle_server.competitions import SUBMISSION, SUBMIT, Competitions
+from tests.kaggle_server.kernels import Kernels, Version
+
+RUN = Run("ada", "eedi-cascade", 1)
+PUSHED = Pushed("ada", "eedi-cascade", 1, "", "eedi", "configs/t.toml", "t4", "", False, "2026-11-20T09:00:00+00:00")
+BEGUN = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def kaggle(monkeypatch, tmp_path):
+    """Kaggle with one version whose run is complete."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    with KaggleServer() as server, server.login(monkeypatch):
+        server.kernels, server.competitions = Kernels(server), Competitions(server, eedi=True)
+        server.kernels.kept["ada/eedi-cascade"] = [Version(pages=[["ledger.jsonl"], ["submission.csv"]])]
+        yield server
+
+
+def session(patience=2.0):
+    return Session(patience=patience, pause=0.01)
+
+
+def submit(**settings):
+    return submissions.submit(session(), PUSHED, RUN, sleep=lambda _: None, **settings)
+
+
+def test_a_complete_version_is_submitted_by_its_number(kaggle):
+    assert submit() == 100
+    body = next(call.body for call in kaggle.requests if call.method == SUBMIT)
+    assert body == {
+        "competitionName": "eedi",
+        "kernelOwner": "ada",
+        "kernelSlug": "eedi-cascade",
+        "kernelVersion": 1,
+        "fileName": "submission.csv",
+        "submissionDescription": "eedi-cascade version 1",
+    }
+    assert submissions.last(session(), "eedi") == 100
+    assert submissions.what_is_left(session(), "eedi") == "left: submissions today 5, GPU hours this week 21.5"
+
+
+def test_the_last_submission_is_kaggles_where_none_was_made_from_here(kaggle):
+    with pytest.raises(SubmissionError, match="eedi: nothing was submitted yet"):
+        submissions.last(session(), "eedi")
+    dates = {7: "2026-11-20T10:00:00Z", 9: "2026-11-21T10:00:00Z", 8: "2026-11-19T10:00:00Z"}
+    kaggle.competitions.made = {ref: {"ref": ref, "date": date} for ref, date in dates.items()}
+    assert submissions.last(session(), "eedi") == 9
+
+
+def test_what_is_left_is_unknown_where_kaggle_does_not_say(kaggle):
+    kaggle.competitions.left = kaggle.kernels.quota = None
+    assert submissions.what_is_left(session(), "eedi") == "left: submissions today unknown, GPU hours this week unknown"
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        (Version(states=["RUNNING"]), "is RUNNING; only a run that is COMPLETE"),
+        (Version(states=["ERROR"], failure="out of memory"), "is ERROR: out of memory; only"),
+        (Version(pages=[["ledger.jsonl"]]), r"its output has no submission\.csv"),
+    ],
+)
+def test_a_version_that_cannot_score_is_not_submitted(kaggle, version, said):
+    kaggle.kernels.kept["ada/eedi-cascade"] = [version]
+    with pytest.raises(SubmissionError, match=said):
+        submit()
+    assert SUBMIT not in kaggle.methods()
+
+
+def test_no_submission_left_today_is_said_before_one_is_made(kaggle):
+    kaggle.competitions.left = 0
+    with pytest.raises(SubmissionError, match="no submission is left today; the day ends at midnight UTC"):
+        submit()
+    assert SUBMIT not in kaggle.methods()
+
+
+def test_a_version_is_submitted_a_second_time_only_where_that_is_asked_for(kaggle):
+    submit()
+    with pytest.raises(SubmissionError, match="was submitted already, as 100"):
+        submit()
+    assert submit(again=True) == 101
+
+
+def test_a_refused_submission_tells_how_to_do_it_by_hand(kaggle):
+    kaggle.competitions.refusal = RefusalError(400, "Submission not allowed: this competition wants a notebook")
+    with pytest.raises(
+        SubmissionError, match=r"answers 400: Submission not allowed.*by hand: open https://www\.kaggle"
+    ):
+        submit()
+
+
+def test_a_submission_whose_answer_is_lost_is_found_and_never_made_twice(kaggle):
+    kaggle.competitions.lost = 2
+    assert submit() == 100
+    assert kaggle.methods().count(SUBMIT) == 1
+
+
+@pytest.mark.parametrize("fault", [CutError(), RefusalError(500)])
+def test_a_submission_that_may_not_have_been_made_is_left_to_the_person(kaggle, fault):
+    kaggle.faults[SUBMIT] = [fault]
+    with pytest.raises(SubmissionError, match=r"look at kaggle\.com/competitions/eedi/submissions, and only then"):
+        submit()
+    assert kaggle.methods().count(SUBMIT) == 1
+
+
+def test_the_commands_submit_and_watch_and_tell_a_failure_by_their_exit_code(kaggle):
+    state.remember("state", PUSHED)
+    said = CliRunner().invoke(app, ["submit"])
+    assert said.stdout.splitlines() == [
+        "version 1 of ada/eedi-cascade is submission 100; time it: make watch",
+        "left: submissions today 5, GPU hours this week 21.5",
+    ]
+    kaggle.competitions.states = [{"status": "COMPLETE", "publicScore": "0.612"}]
+    said = CliRunner().invoke(app, ["watch"])
+    assert said.stdout.startswith("submission 100: COMPLETE, public score 0.612; took between ")
+    assert said.stdout.endswith("left: submissions today 5, GPU hours this week 21.5\n")
+    assert said.exit_code == 0
+    kaggle.competitions.made[7] = {"ref": 7, "date": "2026-11-20T10:00:00Z"}
+    kaggle.competitions.states = [{"status": "ERROR", "errorDescription": "Notebook Timeout"}]
+    said = CliRunner().invoke(app, ["watch", "--ref", "7"])
+    assert (said.exit_code, "submission 7: ERROR, Notebook Timeout;" in said.stdout) == (1, True)
+
+
+class Clock:
+    """Time that goes by only while someone sleeps."""
+
+    def __init__(self, now=BEGUN + timedelta(minutes=2)):
+        self.now, self.pauses = now, []
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.pauses.append(seconds)
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def submitted(kaggle):
+    kaggle.competitions.made[100] = {"ref": 100, "date": "2026-11-20T10:00:00Z"}
+    return kaggle
+
+
+def look(clock, patience=0.0, **settings):
+    return watch.watch(session(patience), 100, 60.0, [].append, clock=clock, sleep=clock.sleep, **settings)
+
+
+def test_a_submission_is_timed_through_faults_to_its_score(submitted):
+    ending = {"status": "COMPLETE", "publicScore": "0.612"}
+    submitted.competitions.states = [*[{}] * 20, ending]
+    submitted.faults[SUBMISSION] = [CutError(), RefusalError(502), RefusalError(500), CutError()]
+    clock = Clock()
+    seen = look(clock)
+    least, most = seen.took()
+    assert (seen.status, seen.score, seen.polls) == ("COMPLETE", "0.612", 21)
+    assert most == (clock.now - BEGUN).total_seconds()
+    assert most - least == clock.pauses[-1] == 60.0
+    assert clock.pauses[:4] == [5.0, 10.0, 20.0, 40.0]
+    assert str(seen).startswith("submission 100: COMPLETE, public score 0.612; took between ")
+
+
+def test_a_submission_that_failed_says_why(submitted):
+    submitted.competitions.states = [{}, {"status": "ERROR", "errorDescription": "Submission CSV Not Found"}]
+    seen = look(Clock())
+    assert seen.status == "ERROR"
+    assert str(seen) == (
+        "submission 100: ERROR, Submission CSV Not Found; took between 2 min 00 s and 2 min 05 s, 2 looks"
+    )
+
+
+def test_a_watch_begun_again_keeps_what_was_seen(submitted):
+    submitted.competitions.states = [{}]
+    clock = Clock()
+
+    def killed(seconds):
+        if len(clock.pauses) == 3:
+            raise KeyboardInterrupt
+        clock.sleep(seconds)
+
+    with pytest.raises(KeyboardInterrupt):
+        watch.watch(session(), 100, 60.0, print, clock=clock, sleep=killed)
+    kept = json.loads(Path("build/kernel/watch-100.json").read_text())
+    # A laptop asleep for a day and more, in which nobody looked.
+    clock.now += timedelta(hours=30)
+    submitted.competitions.states = [{"status": "COMPLETE", "publicScore": "0.6"}]
+    seen = look(clock)
+    assert (seen.first_seen, seen.pending, seen.polls) == (kept["first_seen"], kept["pending"], 5)
+    assert seen.took() == (155.0, 155.0 + 30 * 3600)
+    before = len(submitted.methods())
+    assert look(clock) == seen  # what has ended is not looked at again
+    assert len(submitted.methods()) == before + 1  # the login
+
+
+def test_one_that_had_ended_before_anyone_looked_took_at_most_so_long(submitted):
+    submitted.competitions.states = [{"status": "COMPLETE"}]
+    seen = look(Clock())
+    assert seen.took() == (0.0, 120.0)
+    assert "public score not given; took between 0 s and 2 min 00 s, 1 looks" in str(seen)
+
+
+def test_a_submission_that_is_not_there_is_an_error(submitted):
+    with pytest.raises(KaggleError, match="submission 999: Kaggle answers 404"):
+        watch.watch(session(), 999, 60.0, print)
+
+
+def test_a_watch_that_cannot_be_read_is_an_error(submitted):
+    Path("build/kernel").mkdir(parents=True)
+    Path("build/kernel/watch-100.json").write_text('{"ref": 100, "when": 1}')
+    with pytest.raises(SubmissionError, match=r"watch-100\.json: not what a watch writes"):
+        look(Clock())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (75, "1 min 15 s"), (3600 * 8 + 119.6, "8 h 02 min"), (90000, "25 h 00 min")]
+)
+def test_a_duration_is_read_without_counting(seconds, words):
+    assert watch.duration(seconds) == words
+
+
+def test_clocks_that_disagree_never_make_it_less_than_nothing(submitted):
+    seen = watch.Watch(1, date="2026-11-20T10:00:00+00:00", first_seen="", ended="2026-11-20T09:59:00+00:00")
+    assert replace(seen, pending="2026-11-20T09:58:00+00:00").took() == (0.0, 0.0)
