@@ -5,8 +5,6 @@ Whatever needs labels says so in the picture where the data has none, and shows 
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from textwrap import shorten
@@ -20,8 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
-from cascade import ledger, metrics
+from cascade import ledger, metrics, timeline
 from cascade.data import Competition
+from cascade.markup import as_html
 
 # Okabe and Ito's colours, which the colour-blind can tell apart too.
 BLUE, ORANGE, GREEN, PINK, SKY, GOLD, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#777777"
@@ -29,11 +28,6 @@ COLOURS = [BLUE, ORANGE, GREEN, PINK, SKY, GOLD, GREY]
 SEEN_COLOUR, UNSEEN_COLOUR = BLUE, ORANGE
 DEPTHS = range(1, 101)
 NO_LABELS = "No labels are known for these queries"
-STATUS_OK = "ok"
-
-PICTURE = re.compile(r"!\[(.*?)\]\([^)]*\)", re.DOTALL)
-# A formula of its own stands on its own line, so the line breaks around it are no further ones.
-MATHS = re.compile(r"(\\\(.*?\\\)|\n?\\\[.*?\\\]\n?|\\begin\{(?P<name>\w+\*?)\}.*?\\end\{(?P=name)\})", re.DOTALL)
 
 
 def score_histogram(table: pd.DataFrame, competition: Competition) -> Figure:
@@ -154,24 +148,15 @@ def overlap(tables: Mapping[str, pd.DataFrame], top: int = 25) -> Figure:
 
     Over the queries both tables have; a query's share is of the shorter of its two lists.
     """
-    sets = [table[table["rank"] <= top].groupby("query_id")["misconception_id"].agg(set) for table in tables.values()]
-    firsts = [table[table["rank"] == 1].set_index("query_id")["misconception_id"] for table in tables.values()]
-    common, equal = (np.full((len(sets), len(sets)), np.nan) for _ in range(2))
-    for i in range(len(sets)):
-        for j in range(len(sets)):
-            both = sets[i].index.intersection(sets[j].index)
-            if len(both):
-                pairs = zip(sets[i][both], sets[j][both], strict=True)
-                common[i, j] = np.mean([len(a & b) / min(len(a), len(b)) for a, b in pairs])
-                equal[i, j] = (firsts[i][both] == firsts[j][both]).mean()
-    size = max(3.0, 0.8 * len(sets) + 1.4)
+    common, equal = metrics.agreement(list(tables.values()), top)
+    size = max(3.0, 0.8 * len(tables) + 1.4)
     figure, panels = plt.subplots(1, 2, figsize=(2 * size + 1.2, size), layout="constrained", squeeze=False)
     titles = (f"Of the first {top}, in common (%)", "Same first candidate (% of queries)")
     for axes, title, matrix in zip(panels[0], titles, (common, equal), strict=True):
         axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
         axes.set_title(title, fontsize=11)
-        axes.set_xticks(range(len(sets)), list(tables), rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(sets)), list(tables))
+        axes.set_xticks(range(len(tables)), list(tables), rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(tables)), list(tables))
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
         for (i, j), share in np.ndenumerate(matrix):
@@ -185,21 +170,15 @@ def times(run: Path) -> Figure:
 
     Of a stage that ran several times the last is shown; long pauses between stages are cut out and marked.
     """
-    attempts = _last_attempts(ledger.read(run))
-    figure, axes = _axes("When each stage ran", "", "", (7.2, 1.4 + 0.5 * len(attempts)))
-    if not attempts:
+    line = timeline.read(run)
+    figure, axes = _axes("When each stage ran", "", "", (7.2, 1.4 + 0.5 * len(line.attempts)))
+    if not line.attempts:
         return _empty(figure, f"{run / ledger.FILE} has no entries yet.")
-    spans = [(min(e["start"] for e in entries), max(e["end"] for e in entries)) for entries in attempts.values()]
-    origin, cuts = min(start for start, _ in spans), _pauses(spans)
-
-    def place(moment: float) -> float:
-        return float(moment - origin - sum(length for end, length in cuts if end <= moment))
-
-    longest = max(0.001, *(place(end) for _, end in spans))
+    place, longest = line.place, line.longest
     unit, name = (1, "s") if longest < 180 else (60, "min") if longest < 3 * 3600 else (3600, "h")
-    for y, ((start, end), entries) in enumerate(zip(spans, attempts.values(), strict=True)):
-        status = next((e.get("status", STATUS_OK) for e in entries if e["phase"] == ledger.STAGE), STATUS_OK)
-        colour = BLUE if status == STATUS_OK else ORANGE
+    for y, ((start, end), entries) in enumerate(zip(line.spans, line.attempts.values(), strict=True)):
+        failure = timeline.failure(entries)
+        colour = ORANGE if failure else BLUE
         axes.barh(y, (end - start) / unit, left=place(start) / unit, color=colour, alpha=0.25)
         phases = sorted((e for e in entries if e["phase"] != ledger.STAGE), key=lambda e: e["start"])
         for number, phase in enumerate(phases):
@@ -211,47 +190,20 @@ def times(run: Path) -> Figure:
         facts = [f"{(end - start) / unit:.1f} {name}"]
         memory = [e["peak_memory_mb"] for e in entries if e.get("peak_memory_mb") is not None]
         facts += [f"{max(memory) / 1000:.1f} GB"] if memory else []
-        facts += [f"✗ {shorten(status, 36, placeholder='…')}"] if status != STATUS_OK else []
+        facts += [f"✗ {shorten(failure, 36, placeholder='…')}"] if failure else []
         text = axes.text(place(end) / unit + 0.01 * longest / unit, y, ", ".join(facts), va="center", fontsize=9)
         text.set_bbox({"facecolor": "white", "linewidth": 0, "alpha": 0.8, "pad": 1.0})
-    for end, length in cuts:
+    for end, length in line.cuts:
         axes.axvline(place(end) / unit, color=GREY, linestyle=":")
         axes.text(
             place(end) / unit, -0.4, f"{length / 60:.0f} min pause ", ha="right", va="top", fontsize=8, color=GREY
         )
-    axes.set_yticks(range(len(attempts)), list(attempts))
-    axes.set_ylim(len(attempts) - 0.5, -0.5)
+    axes.set_yticks(range(len(line.attempts)), list(line.attempts))
+    axes.set_ylim(len(line.attempts) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     axes.set(xlabel=f"time since the first stage began ({name})", xlim=(0, 1.02 * longest / unit))
     axes.set_title("When each stage ran, and its peak memory", loc="left")
     return _done(figure)
-
-
-def _last_attempts(entries: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The entries of each stage's last run, by stage, in the order in which they began.
-
-    A run ends with its stage entry or, where a notebook ran alone, when a phase comes again.
-    """
-    attempts: dict[str, list[dict[str, Any]]] = {}
-    for entry in entries:
-        earlier = attempts.get(entry["stage"], [])
-        if any(e["phase"] in (entry["phase"], ledger.STAGE) for e in earlier):
-            earlier = []
-        if entry["phase"] == ledger.STAGE:
-            earlier = [e for e in earlier if e["start"] >= entry["start"]]
-        attempts[entry["stage"]] = [*earlier, entry]
-    return dict(sorted(attempts.items(), key=lambda item: min(e["start"] for e in item[1])))
-
-
-def _pauses(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """(end, seconds to cut) of the times without any stage that are longer than a minute and than half the work."""
-    worked = sum(end - start for start, end in spans)
-    pauses, reached = [], min(start for start, _ in spans)
-    for start, end in sorted(spans):
-        if start - reached > max(60.0, worked / 2):
-            pauses.append((start, start - reached - 0.05 * worked))
-        reached = max(reached, end)
-    return pauses
 
 
 def metrics_table(tables: Mapping[str, pd.DataFrame], competition: Competition) -> pd.DataFrame:
@@ -324,25 +276,6 @@ def _row(rank: str, score: str, name: str, seen: bool, right: bool) -> str:
 def _badge(seen: bool) -> str:
     colour, name = (SEEN_COLOUR, "seen") if seen else (UNSEEN_COLOUR, "unseen")
     return f'<span style="border:1px solid {colour};border-radius:3px;padding:0 4px;font-size:85%">{name}</span>'
-
-
-def as_html(text: object) -> str:
-    """Text as HTML: escaped, line breaks kept, pictures as their descriptions, mathematics left for MathJax."""
-    escaped = PICTURE.sub(_picture, html.escape(str(text)))
-    parts, done = [], 0
-    for match in MATHS.finditer(escaped):
-        parts += [_prose(escaped[done : match.start()]), match[0]]
-        done = match.end()
-    return "".join([*parts, _prose(escaped[done:])])
-
-
-def _picture(match: re.Match[str]) -> str:
-    return f"<i>[picture: {match[1].strip()}]</i>" if match[1].strip() else "<i>[picture]</i>"
-
-
-def _prose(escaped: str) -> str:
-    # A dollar in a tag of its own cannot open mathematics: MathJax in Jupyter would set "$5 and $6" as a formula.
-    return escaped.replace("$", "<span>$</span>").replace("\n", "<br>")
 
 
 def _labels(competition: Competition) -> pd.DataFrame | None:

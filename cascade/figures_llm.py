@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from cascade import metrics, models, stages
 from cascade.config import LLMPipeline, Select, TournamentPipeline
 from cascade.data import Competition
-from cascade.figures import COLOURS, GREY, as_html
+from cascade.figures import COLOURS, GREY
+from cascade.markup import as_html
 from cascade.prompts import Prompter, lettered, query_fields
 from cascade.rerankers.windows import prompt_count
 from cascade.selection import PAIR, skipped_queries

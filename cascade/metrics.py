@@ -41,3 +41,21 @@ def report(
         for depth in depths:
             row[f"recall_{depth}{suffix}"] = recall_at(ranks[part], depth)
     return row
+
+
+def agreement(rankings: Sequence[pd.DataFrame], top: int) -> tuple[np.ndarray, np.ndarray]:
+    """How alike rankings are, two [n, n] matrices: the mean share of the first `top` ids in common, of equal firsts.
+
+    Over the queries both have (NaN where there is none); a query's share is of the shorter of its two lists.
+    """
+    sets = [table[table["rank"] <= top].groupby("query_id")["misconception_id"].agg(set) for table in rankings]
+    firsts = [table[table["rank"] == 1].set_index("query_id")["misconception_id"] for table in rankings]
+    common, equal = (np.full((len(sets), len(sets)), np.nan) for _ in range(2))
+    for i in range(len(sets)):
+        for j in range(len(sets)):
+            both = sets[i].index.intersection(sets[j].index)
+            if len(both):
+                pairs = zip(sets[i][both], sets[j][both], strict=True)
+                common[i, j] = np.mean([len(a & b) / min(len(a), len(b)) for a, b in pairs])
+                equal[i, j] = (firsts[i][both] == firsts[j][both]).mean()
+    return common, equal

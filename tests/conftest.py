@@ -73,7 +73,10 @@ def question(id_: str, right: str) -> list[str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """30 misconceptions, 6 train and 3 test questions, test_labels.csv; a valid folder."""
-    data = tmp_path / "data"
+    return write_folder(tmp_path / "data")
+
+
+def write_folder(data: Path) -> Path:
     data.mkdir()
     names = [[str(id_), f"Adds the fractions' numerators {id_} times"] for id_ in range(MISCONCEPTIONS)]
     write_rows(data / "misconception_mapping.csv", [["MisconceptionId", "MisconceptionName"], *names])

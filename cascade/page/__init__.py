@@ -1,0 +1,34 @@
+"""The page of a run: `report.html`, one file that needs nothing beside it, and no network."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from cascade import environment, processes
+
+FILE = "report.html"
+LIMIT = 60.0  # seconds for making it: 3 for 240 queries, 15 for 2,880
+LEAST = 5.0  # seconds: in less it is not even begun
+
+
+def leave(config: Path, data: Path, run: Path, deadline: float) -> str:
+    """Makes the page in a process of its own, as no formula and no full disk may cost the run; says how that went.
+
+    `deadline`: in Unix seconds.
+    """
+    command = ["page", "--config", str(config), "--data", str(data), "--run", str(run)]
+    by_hand = f"python -m cascade {' '.join(command)}"
+    until = min(time.time() + LIMIT, deadline)
+    if until - time.time() < LEAST:
+        return f"no {FILE}: no time was left; make it by: {by_hand}"
+    log = run / "logs" / "page.log"
+    try:
+        (run / FILE).unlink(missing_ok=True)  # an earlier run's
+        outcome = processes.run(
+            [sys.executable, "-m", "cascade.mortal", "cascade", *command], log, environment.clean(), until
+        )
+    except Exception as error:  # after all the work nothing here may raise
+        return f"no {FILE}: {type(error).__name__}: {error}; make it by: {by_hand}"
+    return f"no {FILE}: see {log}; make it by: {by_hand}" if outcome.code != 0 else f"{run / FILE} shows it all"
