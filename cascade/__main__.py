@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -35,11 +36,30 @@ def run(
     notebooks: Annotated[Path, typer.Option(help="folder of the stage notebooks")] = NOTEBOOKS,
     engine: Annotated[str, typer.Option(help="vllm or transformers; default: the config's")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="keep what an earlier run left in --out")] = False,
+    began: Annotated[float | None, typer.Option(help="Unix seconds from which the limit counts; default: now")] = None,
+    practice: Annotated[int, typer.Option(min=0, help="so many labelled train queries beside the test's")] = 0,
 ) -> None:
     """Runs all stages; exits with 0 only if each succeeded and submission.csv is valid."""
-    from cascade.conductor import conduct
+    from cascade import conductor
+    from cascade import practice as practising
 
-    raise typer.Exit(conduct(config, data, out, notebooks, deadline, engine, resume))
+    conduct = partial(practising.conduct, practice) if practice else conductor.conduct
+    raise typer.Exit(conduct(config, data, out, notebooks, deadline, engine, resume, began))
+
+
+@app.command()
+def page(
+    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
+    data: Annotated[Path, typer.Option(help="the folder it was run on")] = Path("sample"),
+    run: Annotated[Path, typer.Option(help="the run's folder")] = Path("build/run"),
+) -> None:
+    """Makes report.html, the page of a run, anew."""
+    from cascade import config as configs
+    from cascade import data as csvs
+    from cascade.page.build import write
+    from cascade.stages import Bench
+
+    typer.echo(write(Bench(configs.load(config), csvs.read(data), run)))
 
 
 @app.command()
@@ -72,6 +92,25 @@ def evaluate(
     from cascade.evaluate import evaluate as run_evaluation
 
     run_evaluation(config, data, out, folds, questions, unseen, seed)
+
+
+@app.command()
+def plan(
+    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
+    data: Annotated[Path, typer.Option(help="the data folder, whose texts stand for the hidden ones")] = Path("sample"),
+    queries: Annotated[int | None, typer.Option(help="how many to plan for; default: test.csv's")] = None,
+    profile: Annotated[Path | None, typer.Option(help="rates; default: profiles/t4x2.toml or cpu.toml")] = None,
+    engine: Annotated[str, typer.Option(help="vllm or transformers; default: the config's")] = "",
+    calibrate: Annotated[list[Path] | None, typer.Option(help="a ledger of a run of this config on this data")] = None,
+    out: Annotated[Path | None, typer.Option(help="picture, or with --calibrate the profile; default: build/")] = None,
+) -> None:
+    """Predicts each stage's time; exits with 0 if the run fits its limit. --calibrate writes a profile instead."""
+    from cascade.plan import command
+
+    if calibrate:
+        command.calibrate(config, data, calibrate, profile, engine, out)
+    else:
+        raise typer.Exit(command.plan(config, data, queries, profile, engine, out or Path("build/plan.png")))
 
 
 if __name__ == "__main__":

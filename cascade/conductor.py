@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import shutil
 import signal
 import sys
@@ -20,7 +19,7 @@ from typing import Any
 import nbformat
 import pandas as pd
 
-from cascade import chunks, ledger, metrics, models, processes, reasons, stages, submission, zero
+from cascade import chunks, environment, ledger, metrics, models, page, processes, reasons, stages, submission, zero
 from cascade import config as configs
 from cascade import data as csvs
 from cascade import resume as resume_file
@@ -33,8 +32,6 @@ from cascade.stages import Bench
 GRACE = 15.0  # seconds, and at most
 GRACE_SHARE = 0.2  # of the stage's time
 LEAST = 5.0  # seconds: no stage even starts in less
-# The image leaks into an environment of our own through these (Kaggle's PYTHONPATH starts with an empty entry).
-REMOVED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "JUPYTER_PATH", "MPLBACKEND")
 SET = {
     "JUPYTER_PREFER_ENV_PATH": "1",
     "HF_HUB_OFFLINE": "1",
@@ -134,13 +131,14 @@ def conduct(
     deadline: float | None = None,
     engine: str = "",
     resume: bool = False,
+    began: float | None = None,
 ) -> int:
     """Runs everything; returns the exit code: 0 only if each stage succeeded and submission.csv is valid.
 
     Raises CascadeError before anything is written where config, data or notebooks are wrong.
-    `deadline` is in Unix seconds; None or 0 stands for the config's limit less its reserve, from now.
-    `engine` overrides the config's. `resume` keeps what an earlier run of the same config and data
-    finished in `out`, whole stages and chunks.
+    `deadline` is in Unix seconds; None or 0 stands for the config's limit less its reserve, from `began`,
+    the Unix time at which the clock began to run (default: now). `engine` overrides the config's.
+    `resume` keeps what an earlier run of the same config and data finished in `out`, whole stages and chunks.
     """
     start = time.time()
     try:
@@ -149,7 +147,7 @@ def conduct(
         print(f"warning: {error}: a stage that hides a process may keep it")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     bench = Bench(configs.load(config, engine), csvs.read(data), out, resume=resume)
-    end = deadline or start + bench.config.time.available
+    end = deadline or (began or start) + bench.config.time.available
     plan = planned(bench)
     common = {"config": str(config.resolve()), "data": str(data.resolve()), "run": str(out.resolve())}
     for stage in plan:
@@ -168,12 +166,15 @@ def conduct(
         resume_file.write(out, identity)
     except OSError as error:
         raise StageError(f"{out}: cannot be written to: {error}; pass --out with a folder that can") from error
-    ledger.record(out, "zero", ledger.STAGE, start, time.time(), status="ok", queries=len(bench.competition.test))
+    facts = {"status": "ok", "queries": len(bench.competition.test), "deadline": end}
+    ledger.record(out, "zero", ledger.STAGE, start, time.time(), **facts)
     for warning in bench.competition.warnings:
         print(f"warning: {warning}")
     _say("submission zero", time.time() - start, _score(bench))
     results = [_run_stage(bench, stage, notebooks, common, end, baseline) for stage in plan]
-    return _verdict(bench, results, time.time() - start)
+    code = _verdict(bench, results, time.time() - start)
+    print(page.leave(config, data, out, end))
+    return code
 
 
 def _clear(bench: Bench) -> None:
@@ -185,7 +186,8 @@ def _clear(bench: Bench) -> None:
             else:
                 table.unlink()
     shutil.rmtree(chunks.parts_folder(bench.run / reasons.FILE), ignore_errors=True)
-    (bench.run / ledger.FILE).unlink(missing_ok=True)
+    for file in (ledger.FILE, page.FILE):
+        (bench.run / file).unlink(missing_ok=True)
     for folder in ("logs", "notebooks"):
         shutil.rmtree(bench.run / folder, ignore_errors=True)
 
@@ -196,7 +198,7 @@ def _run_stage(
     """Runs one stage and brings submission.csv up to what is there then; whatever goes wrong is its failure."""
     start = time.time()
     until = min(deadline, start + stage.limit) if stage.limit is not None else deadline
-    peak = 0.0
+    peak = gpu_peak = 0.0
     result = Result(stage)
     try:
         if bench.resume and stage.of != ENSEMBLE and _is_whole(bench, stage):
@@ -214,11 +216,11 @@ def _run_stage(
             log = bench.run / "logs" / f"{stage.name}.log"
             gpu_before = processes.gpu_memory_used_mb()
             outcome = processes.run(
-                _command(bench, stage, notebooks, parameters), log, _environment(), until,
+                _command(bench, stage, notebooks, parameters), log, environment.clean() | SET, until,
                 lambda seconds: _show_progress(stage, seconds, log),
             )  # fmt: skip
             processes.wait_for_gpu_memory(gpu_before)
-            peak = outcome.peak_memory_mb
+            peak, gpu_peak = outcome.peak_memory_mb, outcome.peak_gpu_memory_mb
             result.failure = _why_failed(outcome, log, until - start)
             _judge(bench, result, wanted)
     except Exception as error:  # nothing between two stages may cost the later ones
@@ -229,7 +231,8 @@ def _run_stage(
         result.failure = result.failure or f"submission.csv could not be replaced: {error}"
     end = time.time()
     status = result.failure or "ok"
-    ledger.record(bench.run, stage.name, ledger.STAGE, start, end, peak_memory_mb=round(peak, 1), status=status)
+    memory = {"peak_memory_mb": round(peak, 1)} | ({"peak_gpu_memory_mb": gpu_peak} if gpu_peak else {})
+    ledger.record(bench.run, stage.name, ledger.STAGE, start, end, status=status, **memory)
     _say(stage.name, end - start, _score(bench), result.failure, peak)
     return result
 
@@ -240,10 +243,6 @@ def _command(bench: Bench, stage: Stage, notebooks: Path, parameters: Mapping[st
         str(bench.run / "notebooks" / f"{stage.name}.ipynb"),
         "--kernel", "python3", "--no-progress-bar", "--log-output", "--parameters_yaml", json.dumps(parameters),
     ]  # fmt: skip
-
-
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in REMOVED} | SET
 
 
 def _show_progress(stage: Stage, seconds: float, log: Path) -> None:

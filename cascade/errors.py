@@ -37,6 +37,10 @@ class WorkerError(CascadeError):
     """Model processes that died and could not be replaced."""
 
 
+class PlanError(CascadeError):
+    """What cannot be planned or calibrated from: a profile, a ledger, a number of queries."""
+
+
 class StageError(CascadeError):
     """A stage that cannot be started as asked, or that did not leave its table."""
 

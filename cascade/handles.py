@@ -12,7 +12,8 @@ from pathlib import Path
 
 from cascade.errors import ModelError
 
-INPUT = Path("/kaggle/input")
+# Where Kaggle mounts a kernel's inputs; a rehearsal sets the variable to a folder laid out alike.
+INPUT = Path(os.environ.get("CASCADE_INPUT", "/kaggle/input"))
 SCHEMES = {
     "kaggle": "kaggle:owner/model/framework/variation/version",
     "dataset": "dataset:owner/slug, or dataset:owner/slug/folder",

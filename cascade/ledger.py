@@ -18,7 +18,8 @@ STAGE = "stage"  # the phase that stands for a stage as a whole, written by the 
 def record(run: Path, stage: str, phase: str, start: float, end: float, **facts: Any) -> None:
     """Appends one line: `stage`, `phase`, `start` and `end` (Unix seconds) and any of
 
-    queries, prompts, tokens, cached_tokens, peak_memory_mb, status, decision.
+    queries, passages, prompts, tokens, cached_tokens, written_tokens, peak_memory_mb, peak_gpu_memory_mb, status,
+    decision; `chunks` of a reranker, `embedded` of a retrieval: what each part of it took; `selected` of a select.
     """
     line = {"stage": stage, "phase": phase, "start": round(start, 3), "end": round(end, 3), **facts}
     try:

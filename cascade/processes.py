@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import psutil
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 POLL = 0.1  # seconds between two looks at a running stage
 MEMORY_EVERY = 1.0  # seconds between two looks at its memory: walking a tree costs a few ms
+GPU_EVERY = 5  # seconds between two readings of the GPUs' memory
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -35,11 +36,15 @@ def become_subreaper() -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a process ended. `code` is None where the limit was reached; `peak_memory_mb` (10^6 bytes) is its tree's."""
+    """How a process ended. `code` is None where the limit was reached; `peak_memory_mb` (10^6 bytes) is its tree's.
+
+    `peak_gpu_memory_mb`: the most that was in use on any one GPU, in MiB as nvidia-smi says; 0 where it says nothing.
+    """
 
     code: int | None
     seconds: float
     peak_memory_mb: float
+    peak_gpu_memory_mb: float = 0.0
 
 
 def run(
@@ -56,7 +61,7 @@ def run(
     """
     start = time.time()
     peak = 0.0
-    with log.open("wb") as output:
+    with log.open("wb") as output, _watched_gpus(log.with_suffix(".gpu")) as gpu_peak:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -74,7 +79,31 @@ def run(
         finally:
             end_descendants()
             process.wait()
-    return Outcome(code, time.time() - start, peak)
+    return Outcome(code, time.time() - start, peak, max(gpu_peak, default=0.0))
+
+
+@contextlib.contextmanager
+def _watched_gpus(readings: Path) -> Iterator[list[float]]:
+    """Fills the list, at the end, with what nvidia-smi meanwhile read of each GPU's memory, in MiB.
+
+    One process that repeats itself and writes to a file: asked anew each time, it would hold up a limit when it hangs.
+    """
+    found: list[float] = []
+    if shutil.which("nvidia-smi") is None:
+        yield found
+        return
+    command = [
+        "nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--loop", str(GPU_EVERY),
+    ]  # fmt: skip
+    with readings.open("wb") as output:
+        watcher = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.DEVNULL)
+    try:
+        yield found
+    finally:
+        watcher.kill()
+        watcher.wait()
+        found += [float(line) for line in readings.read_text(errors="replace").split() if line.isdigit()]
+        readings.unlink(missing_ok=True)
 
 
 def tree_memory_mb() -> float:
@@ -118,16 +147,16 @@ def gpu_count() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([card for card in visible.split(",") if card.strip() not in ("", "-1")])
-    return len(_nvidia_smi("index"))
+    return len(nvidia_smi("index"))
 
 
 def gpu_memory_used_mb() -> float:
     """Memory in use on all visible GPUs together, in MiB as nvidia-smi says; 0 where it says nothing."""
-    return sum(float(line) for line in _nvidia_smi("memory.used") if line.replace(".", "").isdigit())
+    return sum(float(line) for line in nvidia_smi("memory.used") if line.replace(".", "").isdigit())
 
 
-def _nvidia_smi(field: str) -> list[str]:
-    """One line a GPU; none where there is no GPU, or no answer."""
+def nvidia_smi(field: str) -> list[str]:
+    """One line a GPU of a field of `nvidia-smi --query-gpu`; none where there is no GPU, or no answer."""
     if shutil.which("nvidia-smi") is None:
         return []
     command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"]

@@ -12,7 +12,7 @@ import pandas as pd
 from cascade import chunks, fusion, ledger, models, reasons, selection, submission, tables, workers, zero
 from cascade import config as configs
 from cascade import data as csvs
-from cascade.config import ENSEMBLE, REASON, Config, LanguageModel, Pipeline, TournamentPipeline
+from cascade.config import ENSEMBLE, REASON, Config, LanguageModel, Pipeline, Retrieval, TournamentPipeline
 from cascade.data import Competition
 from cascade.errors import StageError, TableError
 from cascade.paths import resolve, resolve_output
@@ -73,14 +73,23 @@ def retrieve(bench: Bench, retrieval: str) -> pd.DataFrame:
     settings = bench.config.retrieval_named(retrieval)
     queries = bench.queries()
     with (
-        ledger.phase(bench.run, f"retrieve-{retrieval}", "retrieve", queries=len(queries)),
+        ledger.phase(
+            bench.run, f"retrieve-{retrieval}", "retrieve", queries=len(queries), passages=_passages(bench, settings)
+        ) as facts,
         Blend(settings, bench.config, bench.cache) as blend,
     ):
+        facts["embedded"] = blend.embedded
         table = blend.retrieve(queries, bench.competition)
         tables.write(table, bench.config.table_path(retrieval, bench.run))
     if blend.left_out:  # the table counts all the same
         raise StageError(f"retrieval '{retrieval}': {'; '.join(blend.left_out)}")
     return table
+
+
+def _passages(bench: Bench, retrieval: Retrieval) -> int:
+    """How many texts are read beside the queries, whatever the test: misconceptions, and train for neighbours."""
+    reads_train = any(part.kind == "neighbours" for part in retrieval.retriever)
+    return len(bench.competition.misconceptions) + (len(bench.competition.train) if reads_train else 0)
 
 
 def candidates(bench: Bench, name: str) -> pd.DataFrame:
@@ -91,7 +100,7 @@ def candidates(bench: Bench, name: str) -> pd.DataFrame:
     """
     own = read_table(bench, name)
     if any(name == retrieval.name for retrieval in bench.config.retrieval):
-        below = _zero_table(bench)
+        below = zero_table(bench)
     else:
         pipeline = bench.config.pipeline_named(name)
         below = candidates(bench, (pipeline.select and pipeline.select.by) or pipeline.candidates)
@@ -105,7 +114,7 @@ def candidates(bench: Bench, name: str) -> pd.DataFrame:
     return pd.concat([own, below[~below["query_id"].isin(own["query_id"])]], ignore_index=True)
 
 
-def _zero_table(bench: Bench) -> pd.DataFrame | None:
+def zero_table(bench: Bench) -> pd.DataFrame | None:
     """Submission zero as a ranking whose score is 1/rank."""
     rows = [(query, id_, 1 / rank) for query, ids in _zero_rows(bench).items() for rank, id_ in enumerate(ids, start=1)]
     return tables.from_scores(pd.DataFrame(rows, columns=["query_id", "misconception_id", "score"])) if rows else None
@@ -185,7 +194,8 @@ def rerank(bench: Bench, pipeline: str) -> pd.DataFrame:
     if settings.select is not None:
         sentence = saving.sentence(facts.get("tokens", 0), facts.get("prompts", 0))
         print(f"{stage}: {sentence}")
-        ledger.record(bench.run, stage, "select", time.time(), time.time(), decision=sentence)
+        selected = {"queries": saving.queries, "of_queries": saving.all_queries, "candidates": len(rows)}
+        ledger.record(bench.run, stage, "select", time.time(), time.time(), decision=sentence, selected=selected)
     return chunks.gather(table)
 
 
@@ -231,8 +241,15 @@ def _in_chunks(
 
 
 def _places(bench: Bench, settings: Pipeline | configs.Reason) -> list[workers.Place]:
+    devices = models.device_list(bench.config)
     together = isinstance(settings, LanguageModel) and settings.parallel == "tensor"
-    return workers.places(models.device_list(bench.config), together)
+    if together and len(devices) < len(bench.config.devices or []):
+        # It would load for minutes, twice, and run out of memory.
+        raise StageError(
+            f"parallel = 'tensor' over {', '.join(bench.config.devices or [])}, of which only {', '.join(devices)} is "
+            f"here; skipped: run it on as many, or name fewer devices"
+        )
+    return workers.places(devices, together)
 
 
 def _least_sure_first(bench: Bench, pipeline: Pipeline, rows: pd.DataFrame) -> list[str]:

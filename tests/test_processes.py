@@ -32,6 +32,26 @@ def test_an_orphan_in_a_session_of_its_own_is_ended(tmp_path: Path) -> None:
     assert done.stdout.split() == ["0", "0"]
 
 
+# nvidia-smi as it answers with --loop, for two cards: until it is ended.
+LOOPING = "#!/bin/sh\nprintf '3\\n5\\n'; printf '3\\n14000\\n'; printf '9\\n5\\n'; exec sleep 1000\n"
+
+
+def test_the_most_that_any_card_held_is_told(tmp_path: Path) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(LOOPING)
+    program.chmod(0o755)
+    script = (
+        "import os, sys; from pathlib import Path; from cascade import processes;"
+        "print(processes.run(['sleep', '0.5'], Path(sys.argv[1]), os.environ, None).peak_gpu_memory_mb)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "log")], capture_output=True, text=True, timeout=60, check=True,
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.stdout.split() == ["14000.0"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "nvidia-smi"]
+
+
 def test_a_process_is_ended_at_its_limit(tmp_path: Path) -> None:
     script = (
         "import os, sys, time; from pathlib import Path; from cascade import processes;"

@@ -1,0 +1,115 @@
+"""What the kernel looks at before it installs, and how an installation ends that cannot be made."""
+
+from __future__ import annotations
+
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from cascade import checks, environment, handles, stages
+from cascade import config as configs
+from cascade import data as csvs
+from cascade.environment import InstallError
+from cascade.errors import StageError
+from cascade.stages import Bench
+from tests import kernel_inputs
+
+# Answers for the two fields that are asked for.
+NVIDIA_SMI = """#!/bin/sh
+case "$1" in
+  *driver_version*) echo {driver}; echo {driver};;
+  *compute_cap*) for card in {cards}; do echo $card; done;;
+esac
+"""
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An input folder with a wheels dataset for two T4s, and nothing else."""
+    packed = tmp_path / "input" / "cascade-wheels"
+    (packed / "wheels").mkdir(parents=True)
+    (packed / "image.lock").write_text("")
+    kernel_inputs.seal(packed, "wheels", gpus=2, cuda="12.8", driver="580.159.04", capability="7.5")
+    monkeypatch.setattr(handles, "INPUT", tmp_path / "input")
+    return packed
+
+
+def failed(tmp_path: Path) -> dict[str, str]:
+    """The names of what failed, with what is said."""
+    looked_at = checks.check(tmp_path / "config.toml", tmp_path, hashed=True)
+    return {check.name: str(check) for check in looked_at if not check.ok}
+
+
+@pytest.mark.parametrize(
+    ("driver", "cards", "name", "told"),
+    [
+        ("580.159.04", "7.5 7.5", None, ""),
+        ("535.10", "8.9 8.9 8.9", None, ""),
+        ("525.60.12", "7.5 7.5", "driver", "CUDA 12 wants 525.60.13 or later"),
+        ("580.159.04", "7.5", "GPUs", "1 of capability 7.5; wanted: 2 of 7.5"),
+        ("580.159.04", "6.0 6.0", "GPUs", "2 of capability 6.0, 6.0; wanted: 2 of 7.5"),
+    ],
+)
+def test_driver_and_cards_are_held_against_what_the_wheels_are_for(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str, cards: str, name: str, told: str
+) -> None:
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(NVIDIA_SMI.format(driver=driver, cards=cards))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    found = {key: said for key, said in failed(tmp_path).items() if key in ("driver", "GPUs")}
+    assert list(found) == ([name] if name else [])
+    assert told in "".join(found.values())
+
+
+def test_no_card_no_config_and_a_second_dataset_of_a_kind_are_told(inputs: Path, tmp_path: Path) -> None:
+    second = tmp_path / "input" / "other"
+    second.mkdir()
+    kernel_inputs.seal(second, "wheels")
+    found = failed(tmp_path)
+    assert "nvidia-smi names none" in found["GPUs"]
+    assert "2 datasets of this kind" in found["wheels"] and "leave one" in found["wheels"]
+    assert "config.toml" in found["config"]
+
+
+def test_too_little_disk_is_told(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(inputs / "wheels" / "big-1-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr("big.py", " " * 3_000_000)
+    assert checks.unpacked_size(inputs) == 3_000_000
+    assert "disk" not in failed(tmp_path)
+    monkeypatch.setattr(checks, "SPARE", 1e18)
+    assert "free some, or name another folder by TMPDIR" in failed(tmp_path)["disk"]
+
+
+def test_an_installation_that_hangs_is_ended_and_leaves_nothing(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(inputs / "wheels" / "uv-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("uv-1.data/scripts/uv", "#!/bin/sh\nexec sleep 1000\n")
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "ours-1-py3-none-any.whl").write_bytes(b"")
+    monkeypatch.setattr(environment, "LIMIT", 0.5)
+    with pytest.raises(InstallError, match=r"could not make the environment within 0 s; see .*install\.log"):
+        environment.install(inputs, code, tmp_path / "scratch", tmp_path / "install.log", hashed=True)
+    assert not (tmp_path / "scratch").exists()
+    assert subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True).returncode == 1
+
+
+def test_what_needs_two_cards_is_skipped_where_one_is_left(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading it would take minutes, twice, before it ran out of memory."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    path = tmp_path / "config.toml"
+    path.write_text(
+        'devices = ["cuda:0", "cuda:1"]\n[reason]\nmodel = "m"\nprompt = "p"\nparallel = "tensor"\n'
+        + kernel_inputs.CONFIG
+    )
+    run = tmp_path / "run"
+    run.mkdir()
+    with pytest.raises(StageError, match="over cuda:0, cuda:1, of which only cuda:0 is here; skipped"):
+        stages.reason(Bench(configs.load(path), csvs.read(folder), run))
