@@ -22,8 +22,9 @@ from cascade.errors import CascadeError
 GB = 1e9
 SPARE = 1 * GB  # of disk, beside what is installed
 SHOWN = 3  # of a dataset's differing files
-# The oldest driver that runs a CUDA major version's programs: NVIDIA, CUDA Compatibility, minor version compatibility.
-DRIVERS = {11: (450, 80, 2), 12: (525, 60, 13), 13: (580, 65, 6)}
+# The oldest driver that runs any release of a major version of CUDA ("CUDA Toolkit Release Notes", table "CUDA Toolkit
+# and Minimum Required Driver Version for CUDA Minor Version Compatibility", Linux).
+OLDEST_DRIVER = {11: "450.80.02", 12: "525.60.13", 13: "580.65.06"}
 NO_ENVIRONMENT = "there may be no environment, and submission zero stands"
 
 
@@ -115,10 +116,10 @@ def _gpus(about: dict[str, Any]) -> Iterator[Check]:
         yield Check("GPUs", False, "nvidia-smi names none", "every stage that wants a GPU", mend)
         return
     major = int(str(about.get("cuda") or "0").partition(".")[0])
-    oldest = DRIVERS.get(major, (0,))
-    new_enough = _numbers(drivers[0]) >= oldest
+    oldest = OLDEST_DRIVER.get(major, "0")
+    new_enough = _numbers(drivers[0]) >= _numbers(oldest)
     yield Check(
-        "driver", new_enough, f"{drivers[0]}, CUDA {major} wants {'.'.join(map(str, oldest))} or later",
+        "driver", new_enough, f"{drivers[0]}, CUDA {major} wants {oldest} or later",
         "every stage that wants a GPU", "pin an image with a newer driver, or make wheels for an older CUDA",
     )  # fmt: skip
     cards = processes.nvidia_smi("compute_cap")

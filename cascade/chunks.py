@@ -56,14 +56,15 @@ def work_through(
     """Writes a part for every task that `pool` finishes; a task's first item is its rows of the query table.
 
     Stops where another chunk, as long as the longest so far, would end past `deadline` (Unix seconds, 0 for
-    none). A chunk that fails is left out and said. `facts` gathers the ledger's counts; `done` queries
-    were finished before.
+    none). A chunk that fails is left out and said. `facts` gathers the ledger's counts, those of every chunk
+    under `chunks`: from them the plan learns what a prompt and what a token costs. `done` queries were
+    finished before.
     """
     total = done + sum(len(task[0]) for task in tasks)
     number = max((int(path.stem) + 1 for path in parts_folder(table).glob("[0-9]*.parquet")), default=0)
     start, before, taken = time.time(), done, [0.0]
     troubles: list[str] = []
-    facts.update(queries=0)
+    facts.update(queries=0, chunks=[])
     for finished in pool.run(tasks, lambda: not deadline or time.time() + max(taken) < deadline):
         taken.append(finished.seconds)
         size = len(finished.task[0])
@@ -76,6 +77,9 @@ def work_through(
         number += 1
         done += size
         facts["queries"] += size
+        end = time.time()
+        spent = {"start": round(end - finished.seconds, 3), "end": round(end, 3)}
+        facts["chunks"].append({**spent, "queries": size, **used})
         for name, count in used.items():
             facts[name] = facts.get(name, 0) + count
         seconds = max(1e-3, time.time() - start - pool.load_seconds)

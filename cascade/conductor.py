@@ -166,7 +166,7 @@ def conduct(
         resume_file.write(out, identity)
     except OSError as error:
         raise StageError(f"{out}: cannot be written to: {error}; pass --out with a folder that can") from error
-    facts = {"status": "ok", "queries": len(bench.competition.test), "deadline": end}
+    facts = {"status": ledger.OK, "queries": len(bench.competition.test), "deadline": end}
     ledger.record(out, "zero", ledger.STAGE, start, time.time(), **facts)
     for warning in bench.competition.warnings:
         print(f"warning: {warning}")
@@ -230,7 +230,7 @@ def _run_stage(
     except Exception as error:
         result.failure = result.failure or f"submission.csv could not be replaced: {error}"
     end = time.time()
-    status = result.failure or "ok"
+    status = result.failure or ledger.OK
     memory = {"peak_memory_mb": round(peak, 1)} | ({"peak_gpu_memory_mb": gpu_peak} if gpu_peak else {})
     ledger.record(bench.run, stage.name, ledger.STAGE, start, end, status=status, **memory)
     _say(stage.name, end - start, _score(bench), result.failure, peak)

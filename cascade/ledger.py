@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = "ledger.jsonl"
+OK = "ok"  # the status of a stage that succeeded
 STAGE = "stage"  # the phase that stands for a stage as a whole, written by the conductor
 
 

@@ -10,7 +10,6 @@ import pandas as pd
 from cascade import ledger
 
 FULL_TEST = 2055  # queries: about 685 questions of the hidden test with three wrong answers each
-OK = "ok"
 TOTAL = "all stages"
 
 
@@ -47,6 +46,7 @@ def _row(whole: dict[str, Any], work: dict[str, Any], test: int, queries: int) -
     passages = work.get("passages", 0)
     grows = (queries + passages) / (test + passages) if test else float("nan")
     tokens = work.get("tokens", 0) if worked else 0
+    known = whole["status"] == ledger.OK and test
     return {
         "seconds": round(seconds, 1),
         "queries": work.get("queries"),
@@ -55,5 +55,5 @@ def _row(whole: dict[str, Any], work: dict[str, Any], test: int, queries: int) -
         "memory (GB)": round(whole["peak_memory_mb"] / 1000, 1) if "peak_memory_mb" in whole else None,
         "of a GPU (GiB)": round(whole["peak_gpu_memory_mb"] / 1024, 1) if "peak_gpu_memory_mb" in whole else None,
         "fixed (s)": round(seconds - worked, 1),
-        "predicted": round(seconds - worked + worked * grows) if whole["status"] == OK and test else float("nan"),
+        "predicted": round(seconds - worked + worked * grows) if known else float("nan"),
     }

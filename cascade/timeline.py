@@ -9,7 +9,6 @@ from typing import Any
 from cascade import ledger
 
 Entry = dict[str, Any]
-OK = "ok"  # the status of a stage that succeeded
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Timeline:
 
 def failure(entries: list[Entry]) -> str | None:
     """Why the stage of these entries failed; None where it did not, or the conductor did not run it."""
-    status = next((str(e["status"]) for e in entries if e["phase"] == ledger.STAGE and "status" in e), OK)
-    return None if status == OK else status
+    status = next((str(e["status"]) for e in entries if e["phase"] == ledger.STAGE and "status" in e), ledger.OK)
+    return None if status == ledger.OK else status
 
 
 def read(run: Path) -> Timeline:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,8 @@ class Blend:
     """The retriever of one `[[retrieval]]`: `retrieve` ranks, `part_scores` shows what each part says.
 
     `cache` is the folder of embeddings, made when the first is kept. Parts in a row that name the same
-    model and adapter share it; one model is loaded at a time. Use as a context manager, or close it.
+    model and adapter share it; one model is loaded at a time. Use as a context manager, or close it: then
+    `embedded` tells what reading texts took, as `Embedder.spent`.
     """
 
     def __init__(self, retrieval: Retrieval, config: Config, cache: Path) -> None:
@@ -31,6 +32,7 @@ class Blend:
         self.config = config
         self.cache = cache
         self.left_out: list[str] = []
+        self.embedded: list[dict[str, Any]] = []
         self._embedder: tuple[str, Embedder] | None = None
 
     def __enter__(self) -> Blend:
@@ -43,6 +45,7 @@ class Blend:
         """Ends the processes of the model that is loaded."""
         if self._embedder is not None:
             self._embedder[1].close()
+            self.embedded += self._embedder[1].spent
         self._embedder = None
 
     def retrieve(self, queries: pd.DataFrame, competition: Competition) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -75,7 +76,10 @@ def open_encoder(place: workers.Place, part: EmbeddingModel, folder: Path, adapt
 
 
 class Embedder:
-    """One sentence-transformers model with its adapter, in a process per device from the first text on."""
+    """One sentence-transformers model with its adapter, in a process per device from the first text on.
+
+    `spent` has an entry for every time that texts were read: how many, seconds, and seconds to load before.
+    """
 
     def __init__(self, part: EmbeddingModel, config: Config, cache: Path) -> None:
         self.part = part
@@ -85,6 +89,7 @@ class Embedder:
         self.folder = models.model_path(part.model, config.path.parent)
         self.adapter = models.adapter_path(part, config)
         self.precision = models.precision(self.places[0].device)
+        self.spent: list[dict[str, Any]] = []
         self._open = ExitStack()
         self._pool: workers.Pool | None = None
 
@@ -106,6 +111,7 @@ class Embedder:
 
     def encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
         """Unit vectors, float32 [n_texts, n_dimensions]. Long texts first: what is left at the end is short."""
+        start, is_loaded = time.time(), self._pool is not None
         distinct = sorted(set(texts), key=lambda text: (-len(text), text))  # texts of one question repeat
         share = -(-len(distinct) // len(self.places))
         size = max(1, min(share, BATCHES * self.part.batch_size))
@@ -121,6 +127,9 @@ class Embedder:
                 vectors[[place[text] for text in done.task[0]]] = done.value
                 bar.update(len(done.value))
         assert vectors is not None
+        load = 0.0 if is_loaded else self.pool.load_seconds
+        seconds = time.time() - start - load
+        self.spent.append({"texts": len(distinct), "load": round(load, 3), "seconds": round(seconds, 3)})
         check_finite(vectors, distinct)
         return vectors[[place[text] for text in texts]]
 

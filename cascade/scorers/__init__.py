@@ -20,11 +20,15 @@ ANSWER = 1  # token, of an option
 
 @dataclass
 class Usage:
-    """What was computed: prompts, their tokens, those of them that a shared beginning saved, questions cut short."""
+    """What was computed: prompts, their tokens, those of them that a shared beginning saved, tokens written,
+
+    questions cut short.
+    """
 
     prompts: int = 0
     tokens: int = 0
     cached_tokens: int = 0
+    written_tokens: int = 0
     shortened: int = 0
 
     def take(self) -> dict[str, int]:

@@ -17,9 +17,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from cascade import models
 from cascade.config import LanguageModel
 from cascade.scorers import DEFAULT_LENGTH, Usage
+from cascade.scorers.beginnings import shared_beginnings
 from cascade.workers import Place
-
-SHARED = 0.5  # of a prompt, at least: with less in common, reading prompts together saves little
 
 
 class TransformersScorer:
@@ -78,6 +77,7 @@ class TransformersScorer:
             decoded = self.tokenizer.batch_decode(written[:, ids.shape[1] :], skip_special_tokens=True)
             for i, text in zip(batch, decoded, strict=True):
                 texts[i] = text
+            self.usage.written_tokens += int((written[:, ids.shape[1] :] != self._pad).sum())
         self.usage.prompts += len(prompts)
         self.usage.tokens += sum(map(len, prompts))
         return texts
@@ -122,31 +122,6 @@ class TransformersScorer:
         ).logits[:, -1, list(options)]  # fmt: skip
         found: np.ndarray = logits.float().log_softmax(-1).cpu().numpy()
         return found
-
-
-def shared_beginnings(prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, int, int]]:
-    """(start, stop, tokens shared) of runs of prompts that stand together and share at least half of each.
-
-    At least the last token of every prompt is left out of what is shared: it is what is asked about.
-    """
-    start, shared = 0, len(prompts[0]) - 1 if prompts else 0
-    for i in range(1, len(prompts) + 1):
-        if i < len(prompts):
-            common = min(shared, len(prompts[i]) - 1, common_length(prompts[start], prompts[i]))
-            if common >= SHARED * max(len(prompts[i]), len(prompts[start])):
-                shared = common
-                continue
-        if i > start:
-            yield start, i, shared
-        start, shared = i, len(prompts[i]) - 1 if i < len(prompts) else 0
-
-
-def common_length(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many tokens two prompts have in common from their first."""
-    for number, (one, other) in enumerate(zip(a, b, strict=False)):
-        if one != other:
-            return number
-    return min(len(a), len(b))
 
 
 def repeated(cache: DynamicCache, times: int) -> DynamicCache:

@@ -94,6 +94,7 @@ class VllmScorer:
     def generate(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[str]:
         """See `OptionScorer`."""
         outputs = self._run(prompts, max_tokens=max_tokens)
+        self.usage.written_tokens += sum(len(output.outputs[0].token_ids) for output in outputs)
         texts: list[str] = self.tokenizer.batch_decode(
             [output.outputs[0].token_ids for output in outputs], skip_special_tokens=True
         )

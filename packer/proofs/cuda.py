@@ -7,12 +7,10 @@ from collections.abc import Iterator
 
 from packaging.version import Version
 
+from cascade.checks import OLDEST_DRIVER
 from packer.bundle import Bundle, Finding
 from packer.facts import Facts
 
-# The oldest driver that runs any release of a major version of CUDA ("CUDA Toolkit Release Notes", table "CUDA Toolkit
-# and Minimum Required Driver Version for CUDA Minor Version Compatibility", Linux).
-OLDEST_DRIVER = {11: "450.80.02", 12: "525.60.13", 13: "580.65.06"}
 # How a package says for which CUDA it is: in its name, or, since CUDA 13, by its version; else by a local version.
 NAMED = re.compile(r"(?:^nvidia-.+-cu|^cupy-cuda)(\d+)x?$")
 NUMBERED = re.compile(r"^(?:nvidia-cuda-(?:runtime|nvrtc|cupti)|nvidia-cublas|cuda-bindings|cuda-python)$")
