@@ -28,7 +28,7 @@ from cascade.paths import ROOT
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from cascade.workers import places
 from sample.generate.dataset import generate
-from tests import bench_llm, bench_packer_staging, bench_packer_upload, bench_packer_verify
+from tests import bench_llm, bench_packer_staging, bench_packer_upload, bench_packer_verify, bench_plan
 
 BUILD = ROOT / "build" / "bench"
 CONFIG = ROOT / "configs" / "sample.toml"
@@ -89,7 +89,8 @@ def precision() -> Figures:
     yield "cross_encoder_chosen_precision_speedup", seconds["float32"] / seconds[chosen], "ratio"
 
 
-PACKER = {
+FIGURES = {
+    "plan": bench_plan.plan_figures,
     "verify": bench_packer_verify.verify_figures,
     "staging": bench_packer_staging.staging_figures,
     "upload": bench_packer_upload.upload_figures,
@@ -98,7 +99,7 @@ ALL: dict[str, Callable[[], Figures]] = {
     "orchestration": orchestration,
     "quality": quality,
     "precision": precision,
-    **{name: partial(measured, BUILD / name) for name, measured in (bench_llm.ALL | PACKER).items()},
+    **{name: partial(measured, BUILD / name) for name, measured in (bench_llm.ALL | FIGURES).items()},
 }
 
 

@@ -175,7 +175,12 @@ def work_through(
 def test_every_chunk_is_on_disk_and_counted(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chunks.prepare(table, resume=False)
     facts = work_through(table, [["a", "b"], ["c"], ["d"]], places=2)
+    of_each = facts.pop("chunks")
     assert facts == {"queries": 4, "prompts": 12, "tokens": 120}
+    assert sorted((each["queries"], each["prompts"], each["tokens"]) for each in of_each) == [
+        (1, 3, 30), (1, 3, 30), (2, 6, 60),
+    ]  # fmt: skip
+    assert all(each["start"] <= each["end"] for each in of_each)
     assert parts(table) == ["00000.parquet", "00001.parquet", "00002.parquet"]
     assert set(chunks.gather(table)["query_id"]) == {"a", "b", "c", "d"}
     said = capsys.readouterr().out.splitlines()
@@ -207,7 +212,7 @@ def test_no_chunk_is_begun_that_would_end_past_the_deadline(table: Path) -> None
 def test_after_the_deadline_nothing_is_begun(table: Path) -> None:
     chunks.prepare(table, resume=False)
     facts = work_through(table, [["a"], ["b"]], deadline=time.time() - 1)
-    assert facts == {"queries": 0, "decision": "deadline: stopped after 0 of 2 queries"}
+    assert facts == {"queries": 0, "chunks": [], "decision": "deadline: stopped after 0 of 2 queries"}
     assert parts(table) == []
 
 
@@ -223,7 +228,7 @@ def test_a_resumed_stage_adds_to_what_is_there(table: Path, capsys: pytest.Captu
 
 def test_with_nothing_left_to_do_no_process_is_started(table: Path) -> None:
     leave_parts(table, ranking("a", "b"))
-    assert work_through(table, [], done=2) == {"queries": 0}
+    assert work_through(table, [], done=2) == {"queries": 0, "chunks": []}
     assert not (table.parent / "logs").exists()
 
 

@@ -20,7 +20,8 @@ from cascade.rerankers.pointwise import PointwiseReranker
 from cascade.rerankers.tournament import TournamentReranker
 from cascade.rerankers.windows import windows
 from cascade.scorers import check_finite
-from cascade.scorers.transformers_engine import TransformersScorer, common_length, shared_beginnings
+from cascade.scorers.beginnings import common_length, shared_beginnings
+from cascade.scorers.transformers_engine import TransformersScorer
 from cascade.stages import Bench
 from cascade.workers import Place
 from tests.llm import (

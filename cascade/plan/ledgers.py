@@ -1,0 +1,135 @@
+"""Ledgers of earlier runs, checked before a rate is read from them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cascade import ledger, resume
+from cascade.errors import PlanError
+
+TOLERANCE = 1.0  # seconds by which entries may overlap: a clock that is set right now and then
+OUTLIER = 10.0  # times the median seconds a query: no chunk takes so long, but a clock that jumped makes it seem to
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One time that a stage ran: its own entry, None where the ledger was cut before it, and its phases' by name."""
+
+    whole: Entry | None
+    phases: Mapping[str, Entry]
+
+    @property
+    def beside(self) -> float | None:
+        """Seconds of the stage that no phase accounts for: its notebook's start, reading, pictures."""
+        if self.whole is None or self.whole.get("status") != "ok":
+            return None
+        return max(0.0, seconds(self.whole) - sum(map(seconds, self.phases.values())))
+
+
+@dataclass
+class Runs:
+    """All stages of some ledgers, by name; `said`: what was left out, and why."""
+
+    stages: dict[str, list[StageRun]] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+
+def seconds(entry: Entry) -> float:
+    return float(entry["end"]) - float(entry["start"])
+
+
+def read(paths: list[Path], identity: Mapping[str, str]) -> Runs:
+    """The stage runs of several ledgers of the run that `identity` stands for; PlanError for any other's."""
+    runs = Runs()
+    for path in paths:
+        _check(path, identity)
+        entries = _entries(path, runs)
+        wholes = [entry for entry in entries if entry["phase"] == ledger.STAGE]
+        doubtful = _overlapping(wholes)
+        for stage in dict.fromkeys(entry["stage"] for entry in entries):
+            if stage not in doubtful:
+                found = _runs_of(stage, entries)
+                if found is not None:
+                    runs.stages.setdefault(stage, []).extend(found)
+                    continue
+            runs.said.append(f"{path}: {stage} is left out: its times contradict each other, so the clock was set")
+    if not runs.stages:
+        raise PlanError(f"{', '.join(map(str, paths))}: no whole stage is there to calibrate by; run it to its end")
+    return runs
+
+
+def _check(path: Path, identity: Mapping[str, str]) -> None:
+    if path.name != ledger.FILE or not path.is_file():
+        raise PlanError(f"{path}: no such ledger; pass the {ledger.FILE} of a run's folder")
+    beside = path.parent / resume.FILE
+    try:
+        found = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PlanError(
+            f"{beside}: cannot be read ({error}); it tells what the ledger is of, so keep it beside the ledger"
+        ) from error
+    if found.get("config") != identity["config"]:
+        raise PlanError(f"{path}: is of a run with another config; pass that one, with its engine, to calibrate by it")
+    changed = [name for name in {**found, **identity} if found.get(name) != identity.get(name)]
+    if changed:
+        raise PlanError(f"{path}: is of a run on another {changed[0]}; pass that run's data folder to calibrate by it")
+
+
+def _entries(path: Path, runs: Runs) -> list[Entry]:
+    """The whole entries, in the order written; cut lines and entries that end before they start are said."""
+    entries = ledger.read(path.parent)
+    cut = sum(bool(line.strip()) for line in path.read_text(encoding="utf-8").splitlines()) - len(entries)
+    if cut:
+        runs.said.append(f"{path}: {cut} lines are cut off; the whole ones are used")
+    good = [entry for entry in entries if _is_entry(entry)]
+    if len(good) < len(entries):
+        runs.said.append(f"{path}: {len(entries) - len(good)} entries end before they start or are none; left out")
+    return good
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not {"stage", "phase", "start", "end"} <= entry.keys():
+        return False
+    inner = [entry, *entry.get("chunks", [])]
+    return all(isinstance(each.get(key), int | float) for each in inner for key in ("start", "end")) and all(
+        each["end"] >= each["start"] for each in inner
+    )
+
+
+def _overlapping(wholes: list[Entry]) -> set[str]:
+    """Stages that seem to run at the same time as another, which the conductor never does."""
+    found: set[str] = set()
+    for one, next_ in itertools.pairwise(wholes):
+        if next_["start"] < one["end"] - TOLERANCE:
+            found |= {one["stage"], next_["stage"]}
+    return found
+
+
+def _runs_of(stage: str, entries: list[Entry]) -> list[StageRun] | None:
+    """The times that a stage ran; None where a phase, or a chunk of it, lies outside of all of them."""
+    own = [entry for entry in entries if entry["stage"] == stage]
+    wholes = [entry for entry in own if entry["phase"] == ledger.STAGE]
+    phases = [entry for entry in own if entry["phase"] != ledger.STAGE]
+    if not wholes:  # cut off before the stage's end was written
+        return [StageRun(None, {phase["phase"]: phase for phase in phases})]
+    runs = [StageRun(whole, {p["phase"]: p for p in phases if _within(p, whole)}) for whole in wholes]
+    placed = [id(phase) for run in runs for phase in run.phases.values()]
+    chunks_fit = all(_within(chunk, phase) for phase in phases for chunk in phase.get("chunks", []))
+    return runs if chunks_fit and all(id(phase) in placed for phase in phases) else None
+
+
+def _within(inner: Entry, outer: Entry) -> bool:
+    return bool(inner["start"] >= outer["start"] - TOLERANCE and inner["end"] <= outer["end"] + TOLERANCE)
+
+
+def plausible(chunks: list[Entry]) -> list[Entry]:
+    """The chunks without those that took many times what the others did for as many queries."""
+    rates = sorted(seconds(chunk) / max(1, chunk["queries"]) for chunk in chunks)
+    most = OUTLIER * rates[len(rates) // 2] if rates else 0.0
+    return [chunk for chunk in chunks if seconds(chunk) / max(1, chunk["queries"]) <= max(most, TOLERANCE)]

@@ -1,0 +1,106 @@
+"""A profile: how fast a machine is at each kind of work, every figure with its source and its uncertainty."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from cascade.config import Table
+from cascade.config_errors import explain
+from cascade.errors import PlanError
+from cascade.paths import ROOT
+
+# install: the environment, once. zero: submission zero. notebook: what a stage takes beside its work. llm: prompts.
+# embedding: texts. cross-encoder: pairs. blend: a retrieval beside its models, a query. fusion: the ensemble, a query.
+Kind = Literal["install", "zero", "notebook", "llm", "embedding", "cross-encoder", "blend", "fusion"]
+Seconds = Annotated[float, Field(ge=0)]
+PROFILES = ROOT / "profiles"
+
+
+class Rate(Table):
+    """Seconds, of the whole machine with all devices of the run, for one kind of work.
+
+    load: before the first prompt. prompt: each prompt, text, pair or query. token: each prompt token that no shared
+    beginning saves. written: each token written. `spread`: the time is within 1 ± spread of this. `stage`, `model`
+    (`cascade.models.base_name`) and `engine` narrow what it is for.
+    """
+
+    kind: Kind
+    stage: str | None = None
+    model: str | None = None
+    engine: str | None = None
+    load: Seconds = 0.0
+    prompt: Seconds = 0.0
+    token: Seconds = 0.0
+    written: Seconds = 0.0
+    spread: Seconds
+    source: str
+
+
+class Assumed(Table):
+    """What only a run can tell, until one has.
+
+    kept_queries: the share that a `select` by a query's certainty leaves; kept_candidates: by `min_score`; overlap:
+    of two retrievals' candidates, the share of the shorter list that the longer one holds; written: of the
+    reasoning stage's `max_tokens`. Each within 1 ± spread.
+    """
+
+    kept_queries: float = Field(gt=0, le=1)
+    kept_candidates: float = Field(gt=0, le=1)
+    overlap: float = Field(ge=0, le=1)
+    written: float = Field(gt=0, le=1)
+    spread: Seconds
+    source: str
+
+
+class Measured(Table):
+    """What a stage's own run had, as factors on what the plan would have said: 1.0 is a plan that was right."""
+
+    stage: str
+    queries: Seconds = 1.0
+    candidates: Seconds = 1.0
+    tokens: Seconds = 1.0
+    cached: Seconds = 1.0
+    written: Seconds = 1.0
+
+
+class Profile(Table):
+    """`characters_per_token` counts the tokens of a model that is not at hand."""
+
+    characters_per_token: float = Field(gt=0)
+    assumed: Assumed
+    rate: list[Rate] = Field(min_length=1)
+    measured: list[Measured] = Field(default_factory=list)
+
+    def find(self, kind: str, stage: str, model: str, engine: str) -> Rate | None:
+        """The most specific rate: of this stage, else of this model, else of this kind of work; None without any."""
+        fitting = [
+            rate for rate in self.rate
+            if rate.kind == kind and rate.model in (None, model) and rate.engine in (None, engine)
+        ]  # fmt: skip
+        own = [rate for rate in fitting if rate.stage == stage]
+        of_model = [rate for rate in fitting if rate.model is not None]
+        general = [rate for rate in fitting if rate.stage is None]
+        return next(iter([*own, *of_model, *general, *fitting]), None)
+
+    def measured_of(self, stage: str) -> Measured | None:
+        return next((measured for measured in self.measured if measured.stage == stage), None)
+
+
+def load(path: Path) -> Profile:
+    """Reads and checks a profile; PlanError names the file, the key and the mend."""
+    if not path.is_file():
+        known = ", ".join(sorted(each.stem for each in PROFILES.glob("*.toml")))
+        raise PlanError(f"{path}: no such profile; pass one of profiles/ ({known}), or calibrate one from a ledger")
+    try:
+        return Profile.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"{path}: not TOML: {error}; correct it there") from error
+    except ValidationError as error:
+        raise PlanError(f"{path}: {explain(error, TABLES, {})}") from error
+
+
+TABLES: dict[str, type[Table]] = {"": Profile, "rate": Rate, "assumed": Assumed, "measured": Measured}

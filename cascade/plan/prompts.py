@@ -1,0 +1,194 @@
+"""How many tokens the prompts of an LLM stage have, and how many of them its engine reads only once.
+
+Found by making the prompts of a few real queries with random candidates, as the stage itself would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from math import floor
+from typing import Any
+
+import numpy as np
+
+from cascade import data as csvs
+from cascade import models
+from cascade.config import Config, LanguageModel, ListwisePipeline, Pipeline, PointwisePipeline, Reason
+from cascade.config import TournamentPipeline as Tournament
+from cascade.data import Competition
+from cascade.plan.tokenizer import open_tokenizer
+from cascade.prompts import Fields, Prompter, Template, lettered, query_fields
+from cascade.rerankers.windows import rounds, windows
+from cascade.scorers import ANSWER, DEFAULT_LENGTH
+from cascade.scorers.beginnings import shared_beginnings
+
+SAMPLE = 48  # queries, evenly over the lengths of all: their mean is then that of all within a few per cent
+BLOCK, CPU_BLOCK = 16, 128  # tokens that vLLM's cache keeps together by default, on CUDA and on a CPU
+NEEDED = {"pointwise": ["candidate"], "listwise": ["options"], "tournament": ["options"]}
+Call = list[tuple[str, list[Fields]]]  # what the engine is asked at once: query id, fields of each prompt
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Means of one query: its prompts, their tokens, and those of the tokens that a shared beginning saves."""
+
+    prompts: float = 0.0
+    tokens: float = 0.0
+    cached: float = 0.0
+
+    def mixed(self, other: Counts, share: float) -> Counts:
+        """`share` of `other` and the rest of this."""
+        return Counts(
+            self.prompts + share * (other.prompts - self.prompts),
+            self.tokens + share * (other.tokens - self.tokens),
+            self.cached + share * (other.cached - self.cached),
+        )
+
+
+class PromptCounter:
+    """Counts for one config and its data; what has been counted is kept, as re-planning asks for it again."""
+
+    def __init__(self, config: Config, competition: Competition, characters_per_token: float, written: float) -> None:
+        self.config = config
+        self.competition = competition
+        self.characters_per_token = characters_per_token
+        texts = csvs.query_texts(competition.test)
+        order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
+        middles = (np.arange(min(SAMPLE, len(order))) + 0.5) * len(order) / min(SAMPLE, len(order))
+        rows = competition.test.iloc[[order[floor(middle)] for middle in middles]]
+        self.queries = [(str(row["query_id"]), query_fields(row)) for row in rows.to_dict("records")]
+        self.written = written
+        self._kept: dict[tuple[str, int], Counts] = {}
+        self._prompters: dict[str, Prompter] = {}
+        self.unread: set[str] = set()
+
+    def of_pipeline(self, pipeline: Pipeline, candidates: float, with_reason: bool) -> Counts:
+        """A query with so many candidates, on average, costs."""
+        few = floor(candidates)
+        counts = self._whole(pipeline, few, with_reason)
+        return (
+            counts if few == candidates else counts.mixed(self._whole(pipeline, few + 1, with_reason), candidates - few)
+        )
+
+    def _whole(self, pipeline: Pipeline, candidates: int, with_reason: bool) -> Counts:
+        if candidates < 1:
+            return Counts()
+        assert isinstance(pipeline, LanguageModel)
+        key = pipeline.model_dump_json(exclude={"top_k", "select", "limit", "enabled"}) + str(with_reason), candidates
+        if key not in self._kept:
+            rng = np.random.default_rng(candidates)
+            names = self.competition.misconceptions["name"].tolist()
+            given = [
+                (query, self._reasoned(fields) if with_reason else fields,
+                 [names[i] for i in rng.permutation(len(names))[:candidates]])
+                for query, fields in self.queries
+            ]  # fmt: skip
+            self._kept[key] = self._count(pipeline, calls(pipeline, given))
+        return self._kept[key]
+
+    def of_reason(self, reason: Reason) -> Counts:
+        key = reason.model_dump_json(exclude={"limit", "enabled"}), 0
+        if key not in self._kept:
+            self._kept[key] = self._count(reason, [[(query, [fields]) for query, fields in self.queries]])
+        return self._kept[key]
+
+    def reasoned(self, text: str) -> str:
+        """A stand-in for what is written about a query, as long as that is expected to be, from the query's words."""
+        length = max(1, round(self.written * self.characters_per_token))
+        return (f"{text} " * (length // (len(text) + 1) + 1))[:length]
+
+    def _reasoned(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return {**fields, "reason": self.reasoned(fields["construct"])}
+
+    def _count(self, model: LanguageModel, asked: Sequence[Call]) -> Counts:
+        prompter = self._prompter(model)
+        called = [[ids for query, variants in call for ids in prompter.fit(query, variants)[0]] for call in asked]
+        prompts = sum(map(len, called))
+        tokens = sum(len(ids) for call in called for ids in call)
+        if self.config.engine == "transformers":
+            cached = 0 if isinstance(model, Reason) else sum(map(_read_together, called))
+        else:
+            cached = _found_in_blocks(called, self._block(model))
+        return Counts(*(count / len(self.queries) for count in (prompts, tokens, cached)))
+
+    def _block(self, model: LanguageModel) -> int:
+        """Tokens of a block of vLLM's prefix cache; 0 where that is off."""
+        arguments = {**self.config.vllm, **model.vllm}
+        if not arguments.get("enable_prefix_caching", True):
+            return 0
+        on_cpu = (
+            models.device_list(self.config)[0] == "cpu"
+            if self.config.devices is None
+            else (self.config.devices[0] == "cpu")
+        )
+        return int(arguments.get("block_size", CPU_BLOCK if on_cpu else BLOCK))
+
+    def _prompter(self, model: LanguageModel) -> Prompter:
+        kind = getattr(model, "kind", "")
+        key = model.model_dump_json(include={"model", "prompt", "max_length", "chat_template"}) + kind
+        if key not in self._prompters:
+            tokenizer, folder = open_tokenizer(model.model, self.config, self.characters_per_token)
+            if folder is None:
+                self.unread.add(model.model)
+            settings = models.read_json(folder / "config.json", model.model) if folder is not None else {}
+            longest = model.max_length or settings.get("max_position_embeddings", DEFAULT_LENGTH)
+            answer = model.max_tokens if isinstance(model, Reason) else ANSWER
+            template = Template(self.config.path.parent / model.prompt, *NEEDED.get(kind, []))
+            self._prompters[key] = Prompter(template, tokenizer, longest - answer, model.chat_template)
+        return self._prompters[key]
+
+
+def calls(pipeline: Pipeline, given: Sequence[tuple[str, Fields, list[str]]]) -> list[Call]:
+    """The prompts of some queries with their candidates' texts, in the order in which the rerankers ask them."""
+    if isinstance(pipeline, PointwisePipeline):
+        return [[(query, [{**fields, "candidate": name} for name in names]) for query, fields, names in given]]
+    if isinstance(pipeline, Tournament):
+        plans = [rounds(len(names), pipeline.group) for _, _, names in given]
+        return [
+            [(query, [{**fields, "options": lettered(_group(names, plan, number))}])
+             for (query, fields, names), plan in zip(given, plans, strict=True) if number < len(plan)]
+            for number in range(max(map(len, plans)))
+        ]  # fmt: skip
+    assert isinstance(pipeline, ListwisePipeline)
+    return [
+        [
+            (query, [{**fields, "options": lettered(names[start:stop])}])
+            for query, fields, names in given
+            for start, stop in windows(len(names), pipeline.window, pipeline.stride)
+            for _ in range(2 if pipeline.reverse else 1)
+        ]
+    ]
+
+
+def _group(names: list[str], plan: list[tuple[int, int]], number: int) -> list[str]:
+    """Who meets in a round, and the survivor of the round before: any of those, before there is a score."""
+    start, stop = plan[number]
+    return names[start:stop] + ([names[-1]] if number else [])
+
+
+def _read_together(prompts: Sequence[Sequence[Hashable]]) -> int:
+    """Tokens that the transformers engine reads once for several prompts."""
+    return sum((stop - start - 1) * shared for start, stop, shared in shared_beginnings(prompts) if stop - start > 1)
+
+
+def _found_in_blocks(called: Sequence[Sequence[Sequence[Hashable]]], block: int) -> int:
+    """Tokens that vLLM finds in its cache: whole blocks, of any earlier prompt, never a prompt's last token."""
+    if not block:
+        return 0
+    known: set[int] = set()
+    found = 0
+    for ids in (ids for call in called for ids in call):
+        blocks = list(_chained(ids, block))
+        usable = blocks[: (len(ids) - 1) // block]
+        found += block * next((n for n, each in enumerate(usable) if each not in known), len(usable))
+        known.update(blocks)
+    return found
+
+
+def _chained(ids: Sequence[Hashable], block: int) -> Iterator[int]:
+    """A name of each whole block, made of it and of all before it."""
+    name = 0
+    for start in range(0, len(ids) - block + 1, block):
+        name = hash((name, *ids[start : start + block]))
+        yield name

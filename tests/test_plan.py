@@ -1,0 +1,166 @@
+"""The plan as a person gets it: the table, the picture, the verdict, what to turn, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+
+from cascade import config as configs
+from cascade import data
+from cascade.config import Config
+from cascade.errors import ConfigError
+from cascade.paths import ROOT
+from cascade.plan import command, report
+from cascade.plan import profile as profiles
+from cascade.plan.forecast import Forecast, forecast
+from cascade.plan.profile import Profile
+from cascade.plan.settings import knobs, turns
+from cascade.plan.workload import Planner
+
+T4X2 = (ROOT / "configs" / "t4x2.toml").read_text().replace('"prompts/', f'"{ROOT}/configs/prompts/')
+PROFILE = profiles.load(ROOT / "profiles" / "t4x2.toml")
+
+
+@pytest.fixture(scope="module")
+def planner() -> Planner:
+    return Planner(configs.load(ROOT / "configs" / "t4x2.toml"), data.read(ROOT / "sample"), PROFILE, 2055)
+
+
+def config_of(tmp_path: Path, *changes: tuple[str, str]) -> Config:
+    text = T4X2
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "plan.toml"
+    path.write_text(text)
+    return configs.load(path)
+
+
+def found_of(planner: Planner, config: Config, profile: Profile = PROFILE) -> Forecast:
+    return forecast(config, profile, planner.stages(config, profile))
+
+
+def test_the_seventh_places_run_fits_nine_hours(planner: Planner, tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    found = found_of(planner, config)
+    names = "install zero reason retrieve-r1 retrieve-r2 rerank-p1 rerank-p2 rerank-p3 ensemble"
+    assert [stage.name for stage in found.stages] == names.split()
+    assert found.fits and 5 * 3600 < found.seconds < 8.83 * 3600 and not any(stage.unknown for stage in found.stages)
+    assert found.seconds == pytest.approx(sum(stage.seconds for stage in found.stages))
+    by_name = {stage.name: stage for stage in found.stages}
+    p1 = by_name["rerank-p1"].parts[1]
+    assert p1.seconds == pytest.approx(162 + (p1.work.tokens - p1.work.cached) * 0.00235)
+    # Stages on one rate err together: their spreads add up.
+    same = sum(by_name[f"rerank-p{n}"].parts[1].spread for n in (1, 2, 3))
+    assert same < found.spread < sum(stage.spread for stage in found.stages)
+    assert report.verdict(found, config)[0].startswith("fits: ")
+
+
+def test_each_setting_alone_makes_it_fit_and_one_step_less_does_not(planner: Planner, tmp_path: Path) -> None:
+    config = config_of(tmp_path, ('limit = "9h"', 'limit = "6h"'))
+    now = found_of(planner, config)
+    assert not now.fits and report.verdict(now, config)[0].startswith("does not fit: ")
+    found = turns(planner, config, PROFILE, now)
+    enough = {turn.setting: turn for turn in found if turn.fits}
+    assert {"top_k of p2", "limit of [time]", "enabled of p2"} <= enough.keys()
+    assert [turn.fits for turn in found] == sorted((turn.fits for turn in found), reverse=True)
+    steps = {knob.setting: knob.steps for knob in knobs(config, PROFILE)}
+    for turn in enough.values():
+        if turn.setting.startswith("limit"):
+            continue
+        words = [word for word, _ in steps[turn.setting]]
+        place = words.index(turn.to)
+        then = found_of(planner, *steps[turn.setting][place][1]())
+        assert then.fits and now.seconds - then.seconds == pytest.approx(turn.saved)
+        assert not place or not found_of(planner, *steps[turn.setting][place - 1][1]()).fits, turn
+    raised = config_of(tmp_path, ('limit = "9h"', f'limit = "{enough["limit of [time]"].to}"'))
+    assert found_of(planner, raised).fits
+    lines = report.advice(found)
+    assert lines[0] == "any one of these makes it fit:"
+    assert any(line.startswith("  top_k of p2 from 70 to ") and "saves" in line for line in lines)
+
+
+def test_a_stage_past_its_own_limit_is_named_with_what_mends_it(planner: Planner, tmp_path: Path) -> None:
+    config = config_of(tmp_path, ('limit = "50m"', 'limit = "20m"'))
+    now = found_of(planner, config)
+    [line] = report.verdict(now, config)
+    assert line.startswith("does not fit: rerank-p3 takes ") and line.endswith("past its own limit")
+    found = {turn.setting: turn for turn in turns(planner, config, PROFILE, now)}
+    assert found["limit of p3"].fits and found["select by certainty (max_top1, max_margin) of p3"].fits
+    assert not found["top_k of p2"].fits
+
+
+def test_what_no_setting_alone_mends_is_said(planner: Planner, tmp_path: Path) -> None:
+    config = config_of(tmp_path, ('limit = "9h"', 'limit = "40m"'), ('limit = "150m"', 'limit = "60m"'))
+    found = turns(planner, config, PROFILE, found_of(planner, config))
+    assert not any(turn.fits for turn in found)
+    first, second, *_ = report.advice(found)
+    assert first == "no setting alone makes it fit; turned as far as it goes:" and "enabled of p2" in second
+
+
+def test_a_stage_without_a_rate_is_planned_with_the_widest_uncertainty(planner: Planner, tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    less = [rate for rate in PROFILE.rate if rate.model != "qwen2.532binstructawq"]
+    found = found_of(planner, config, PROFILE.model_copy(update={"rate": less}))
+    p1 = next(stage for stage in found.stages if stage.name == "rerank-p1")
+    assert p1.seconds + p1.spread >= 9000 and p1.seconds - p1.spread <= 2 * 10  # the notebook's own rate is known
+    said = report.notes(found, [])
+    assert (
+        "rerank-p1: no rate is known for qwen2.532binstructawq; planned as anything from nothing to its limit: "
+        "calibrate by a run of it"
+    ) in said
+
+
+def test_the_most_specific_rate_is_taken() -> None:
+    general = PROFILE.rate[0].model_copy(update={"kind": "llm", "engine": None, "source": "kind"})
+    of_model = general.model_copy(update={"model": "m", "source": "model"})
+    own = of_model.model_copy(update={"stage": "rerank-a", "engine": "vllm", "source": "stage"})
+    for order in ([general, of_model, own], [own, of_model, general]):
+        known = PROFILE.model_copy(update={"rate": order})
+        asked = [("rerank-a", "m", "vllm"), ("rerank-b", "m", "transformers"), ("rerank-b", "n", "vllm")]
+        found = [known.find("llm", *each) for each in asked]
+        assert [rate and rate.source for rate in found] == ["stage", "model", "kind"]
+    assert PROFILE.find("cross-encoder", "rerank-a", "m", "vllm") is None
+
+
+def test_limits_that_leave_no_time_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="limit"):
+        config_of(tmp_path, ('limit = "9h"', 'limit = "0s"'))
+    with pytest.raises(ConfigError, match="reserve leaves nothing of limit; lower it"):
+        config_of(tmp_path, ('reserve = "10m"', 'reserve = "10h"'))
+
+
+def run_command(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cascade", "plan", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_the_command_prints_draws_and_tells_by_its_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "new" / "plan.png"
+    done = run_command("--config", "configs/t4x2.toml", "--queries", "2055", "--out", str(picture))
+    assert done.returncode == 0, done.stderr
+    assert "rerank-p2" in done.stdout and "fits: " in done.stdout and "public" in done.stdout
+    assert matplotlib.image.imread(picture).shape[1] > 600
+    config_of(tmp_path, ('limit = "9h"', 'limit = "5h"'))
+    assert command.plan(tmp_path / "plan.toml", ROOT / "sample", 2055, None, "", picture) == 1
+    assert "does not fit" in (said := capsys.readouterr().out) and "any one of these makes it fit:" in said
+    done = run_command("--config", "configs/t4x2.toml", "--queries", "0")
+    assert done.returncode == 2 and done.stderr.startswith("error: 0 queries: there is nothing to plan for")
+
+
+def test_planning_loads_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from cascade.plan import command; "
+        "command.plan(Path('configs/sample-llm.toml'), Path('sample'), 10, None, '', Path(sys.argv[1])); "
+        "assert not {'torch', 'transformers', 'vllm'} & sys.modules.keys()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "plan.png")], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,166 @@
+"""What the plan says each stage has to do, held to what the stages themselves did."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from cascade import config as configs
+from cascade import data, ledger, stages
+from cascade.config import Config
+from cascade.data import Competition
+from cascade.errors import PlanError
+from cascade.paths import ROOT
+from cascade.plan import profile as profiles
+from cascade.plan.profile import Measured
+from cascade.plan.prompts import _found_in_blocks
+from cascade.plan.tokenizer import FileTokenizer, PiecesTokenizer
+from cascade.plan.workload import Planner, StageWork
+from cascade.prompts import Prompter, Template, query_fields
+from tests.llm import LISTWISE, MODEL, POINTWISE, TOURNAMENT, make_bench, make_config
+
+T4X2 = ROOT / "configs" / "t4x2.toml"
+PROFILE = profiles.load(ROOT / "profiles" / "t4x2.toml")
+
+
+@pytest.fixture(scope="module")
+def sample() -> Competition:
+    return data.read(ROOT / "sample")
+
+
+def planned(config: Config, competition: Competition, queries: int | None = None) -> dict[str, StageWork]:
+    found = Planner(config, competition, PROFILE, queries).stages(config, PROFILE)
+    return {stage.name: stage for stage in found}
+
+
+@pytest.mark.parametrize("prompt", ["pointwise.txt", "listwise-tiny.txt", "reason.txt"])
+def test_prompts_are_made_as_transformers_makes_them(sample: Competition, prompt: str) -> None:
+    needed = {"pointwise.txt": ["candidate"], "listwise-tiny.txt": ["options"]}.get(prompt, [])
+    template = Template(ROOT / "configs" / "prompts" / prompt, *needed)
+    ours = Prompter(template, FileTokenizer(MODEL), 1024)
+    theirs = Prompter(template, AutoTokenizer.from_pretrained(MODEL), 1024)
+    for row in sample.test.head(5).to_dict("records"):
+        fields = {**query_fields(row), "candidate": "adds", "options": [{"letter": "A", "text": "adds"}]}
+        assert ours.text(fields) == theirs.text(fields)
+        assert ours.fit("q", [fields]) == theirs.fit("q", [fields])
+    less = len(ours.fit("q", [fields])[0][0]) - 5
+    ours.max_tokens = theirs.max_tokens = less
+    assert ours.fit("q", [fields]) == theirs.fit("q", [fields])
+
+
+def test_a_chat_that_goes_on_ends_where_transformers_ends_it(tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_text("=== user\nWhy {{ question }}?\n=== assistant\nBecause\n")
+    template = Template(tmp_path / "prompt.txt")
+    fields = query_fields({"question": "so"})
+    theirs = Prompter(template, AutoTokenizer.from_pretrained(MODEL), 1024).text(fields)
+    assert Prompter(template, FileTokenizer(MODEL), 1024).text(fields) == theirs
+
+
+@pytest.mark.parametrize("kind", [POINTWISE, LISTWISE + "window = 4\nstride = 4\n", TOURNAMENT + "group = 9\n"])
+def test_counts_are_those_of_the_stage_itself(tmp_path: Path, kind: str) -> None:
+    config = make_config(tmp_path, kind)
+    bench = make_bench(tmp_path, config, queries=8)
+    stages.rerank(bench, "p")
+    did = next(entry for entry in ledger.read(bench.run) if entry["phase"] == "score")
+    work = planned(config, bench.competition)["rerank-p"].works[1]
+    per_query = did["queries"] / len(bench.competition.test)
+    assert work.prompts * per_query == pytest.approx(did["prompts"])
+    assert work.tokens * per_query == pytest.approx(did["tokens"], rel=0.05)
+    assert work.cached * per_query == pytest.approx(did["cached_tokens"], rel=0.1, abs=0.02 * did["tokens"])
+    assert [chunk["queries"] for chunk in did["chunks"]] == [2, 2, 2, 2]
+    assert sum(chunk["tokens"] for chunk in did["chunks"]) == did["tokens"]
+
+
+def test_blocks_are_found_whole_and_never_a_prompts_last_token() -> None:
+    first = [*range(40)]
+    same, other = [*range(40)], [*range(20), *range(100, 120)]
+    assert _found_in_blocks([[first, same]], 16) == 32
+    assert _found_in_blocks([[first], [other]], 16) == 16  # also of an earlier call
+    assert _found_in_blocks([[[*range(32)], [*range(32)]]], 16) == 16  # the second block holds the last token
+    assert _found_in_blocks([[[*range(1, 41)], first]], 16) == 0
+    assert _found_in_blocks([[first, same]], 0) == 0
+
+
+def test_pieces_are_as_long_as_a_token_and_shared_where_texts_are() -> None:
+    tokenizer = PiecesTokenizer(3.5)
+    one, two = tokenizer(["The same beginning, one", "The same beginning, two"])["input_ids"]
+    assert len(one) == 7 and one[:5] == two[:5] and one[-1] != two[-1]
+    assert tokenizer.decode(one) == "The same beginning, one"
+
+
+def test_a_model_that_is_read_once_is_counted_once(sample: Competition) -> None:
+    found = planned(configs.load(T4X2), sample, 2055)
+    for name, model in (("retrieve-r1", "sfrembedding2r"), ("retrieve-r2", "e5mistral7binstruct")):
+        read = [work for work in found[name].works if work.kind == "embedding"]
+        assert [work.model for work in read] == [model, model]  # of r2 the first model's vectors are r1's
+        assert [work.loads for work in read] == [True, False]
+        assert read[0].prompts == 343 and read[1].prompts == pytest.approx(2055)
+
+
+def test_neighbours_read_train_and_find_the_queries_read(sample: Competition) -> None:
+    found = planned(configs.load(ROOT / "configs" / "sample.toml"), sample)["retrieve-r1"]
+    names, test, train = [work for work in found.works if work.kind == "embedding"]
+    assert (names.prompts, test.prompts, train.prompts) == (343, 240, len(set(data.query_texts(sample.train))))
+    assert [work.loads for work in (names, test, train)] == [True, False, False]
+
+
+def test_work_grows_with_the_queries_and_misconceptions_do_not(sample: Competition) -> None:
+    config = configs.load(T4X2)
+    once, twice = planned(config, sample, 1000), planned(config, sample, 2000)
+    for name in ("reason", "rerank-p1", "rerank-p2", "rerank-p3"):
+        for key in ("prompts", "tokens", "cached", "written"):
+            one, two = (getattr(found[name].works[1], key) for found in (once, twice))
+            assert two == pytest.approx(2 * one) and (one > 0 or key == "written")
+    assert once["retrieve-r1"].works[2] == twice["retrieve-r1"].works[2]
+
+
+def test_select_leaves_what_its_keys_say(sample: Competition) -> None:
+    config = configs.load(T4X2)
+    found = planned(config, sample)
+    # 25 of p1's best, and those of 70 that p1's 60 do not hold: 70 - 0.83 * 60.
+    assert found["rerank-p2"].candidates == pytest.approx(25 + 70 - 0.83 * 60)
+    assert found["rerank-p2"].works[1].spread == 0.5 and "assumed" in found["rerank-p2"].notes[0]
+    assert found["rerank-p1"].works[1].prompts == 2 * 240 and found["rerank-p3"].candidates == 9
+    changed = [*config.pipeline]
+    changed[1] = changed[1].model_copy(update={"candidates": "r1"})  # then p1 knows 60 of the 70, for sure
+    same = planned(config.model_copy(update={"pipeline": changed}), sample)["rerank-p2"]
+    assert same.candidates == 25 + 10 and same.notes == ()
+
+
+def test_what_a_run_had_stands_over_what_is_assumed(sample: Competition) -> None:
+    config = configs.load(T4X2)
+    fact = Measured(stage="rerank-p2", queries=0.5, candidates=0.8, tokens=1.1)
+    known = PROFILE.model_copy(update={"measured": [fact]})
+    planner = Planner(config, sample, PROFILE)
+    without, with_ = ({s.name: s for s in planner.stages(config, p)}["rerank-p2"] for p in (PROFILE, known))
+    assert with_.queries == 120 and with_.candidates == pytest.approx(0.8 * without.candidates)
+    assert with_.notes == () and with_.works[1].spread == 0.0
+
+
+@pytest.mark.parametrize("queries", [0, -3])
+def test_no_queries_are_refused(sample: Competition, queries: int) -> None:
+    with pytest.raises(PlanError, match=f"^{queries} queries: there is nothing to plan for"):
+        Planner(configs.load(T4X2), sample, PROFILE, queries)
+    with pytest.raises(PlanError, match=r"^0 queries"):
+        Planner(configs.load(T4X2), replace(sample, test=sample.test.head(0)), PROFILE)
+
+
+def test_a_profile_that_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"nowhere.toml: no such profile; pass one of profiles/ \(cpu, t4x2\)"):
+        profiles.load(tmp_path / "nowhere.toml")
+    text = (ROOT / "profiles" / "t4x2.toml").read_text()
+    path = tmp_path / "profile.toml"
+    for old, new, said in (
+        ("tokne = ", "tokne = ", ""),
+        ("token = 0.00235", "tokne = 0.00235", r"rate 4: unknown key 'tokne' \(did you mean 'token'\?\)"),
+        ("token = 0.00235", "token = -1", "rate 4: token is -1"),
+        ('kind = "install"', 'kind = "instal"', "rate 1: kind is 'instal'"),
+        ("[assumed]", "[assumed", "not TOML"),
+    ):
+        path.write_text(text.replace(old, new, 1))
+        if said:
+            with pytest.raises(PlanError, match=f"profile.toml: {said}"):
+                profiles.load(path)
