@@ -9,6 +9,8 @@ SEED ?= 1
 ENGINE ?=
 # The target image: its facts, requirements and lock lie in wheels/.
 IMAGE ?= kaggle-t4x2
+# What leads to the kernel takes CONFIG only where it is given: t4x2.toml is the default there, not the sample.
+KERNEL_CONFIG := $(if $(filter file,$(origin CONFIG)),,--config $(CONFIG))
 RUN := $(if $(filter vllm,$(ENGINE)),.venv-vllm,.venv)
 # The sample's adapters are trained on its train part, folds of which would flatter them.
 FOLDS ?= $(if $(filter sample,$(DATA)),0,3)
@@ -51,6 +53,10 @@ test: .venv/ready ## lint, types and all tests that need no vLLM
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest
 
+.PHONY: test-slow
+test-slow: .venv/ready ## the tests on the T4's whole lock and wheels: minutes, and wants `make wheels`
+	$(BIN)/python -m pytest -m slow
+
 .PHONY: test-vllm
 test-vllm: .venv-vllm/ready ## the tests of the real vLLM engine, on the CPU
 	$(VLLM)/python -m pytest tests/vllm
@@ -89,24 +95,31 @@ wheels: .venv/ready ## locks what IMAGE=name (default: kaggle-t4x2) needs and fe
 	$(BIN)/python -m packer wheels --image $(IMAGE) $(if $(UPGRADE),--upgrade)
 
 .PHONY: verify
-verify: .venv/ready ## proves with no network that IMAGE=name installs and starts, for CONFIG=file (default: t4x2.toml); FULL=1 reads all anew
-	$(BIN)/python -m packer verify --image $(IMAGE) $(if $(filter command%,$(origin CONFIG)),--config $(CONFIG)) $(if $(FULL),--full)
+verify: .venv/ready ## proves with no network that IMAGE=name installs and starts, for CONFIG=file (default: t4x2.toml); FULL=1 reads all anew; FETCH=1 first fetches the models' config.json and tokenizers
+	$(BIN)/python -m packer verify $(KERNEL_CONFIG) --image $(IMAGE) $(if $(FULL),--full) $(if $(FETCH),--fetch-models)
 
 .PHONY: adapters
 adapters: .venv/ready ## checks the LoRA weights that CONFIG=file names
-	$(BIN)/python -m packer adapters --config $(CONFIG) --image $(IMAGE)
+	$(BIN)/python -m packer adapters $(KERNEL_CONFIG) --image $(IMAGE)
 
 .PHONY: pack
 pack: .venv/ready ## stages the datasets that CONFIG=file IMAGE=name needs -> build/datasets/
-	$(BIN)/python -m packer pack --config $(CONFIG) --image $(IMAGE)
+	$(BIN)/python -m packer pack $(KERNEL_CONFIG) --image $(IMAGE)
+
+.PHONY: rehearse
+rehearse: CONFIG := $(if $(filter command%,$(origin CONFIG)),$(CONFIG),configs/sample-llm.toml)
+rehearse: IMAGE := $(if $(filter command%,$(origin IMAGE)),$(IMAGE),cpu-linux)
+rehearse: .venv/ready ## runs the bundle of CONFIG=file (default: sample-llm.toml) as the kernel would, with no network: QUESTIONS=n
+	test -d wheels/$(IMAGE) || $(BIN)/python -m packer wheels --image $(IMAGE)
+	$(BIN)/python -m packer rehearse --config $(CONFIG) --image $(IMAGE) $(if $(QUESTIONS),--questions $(QUESTIONS))
 
 .PHONY: push-datasets
 push-datasets: .venv/ready ## uploads what `make pack` staged for CONFIG=file IMAGE=name, and waits until Kaggle has it ready
-	$(BIN)/python -m packer push-datasets --config $(CONFIG) --image $(IMAGE)
+	$(BIN)/python -m packer push-datasets $(KERNEL_CONFIG) --image $(IMAGE)
 
 .PHONY: push-kernel
 push-kernel: .venv/ready ## checks the kernel for CONFIG=file IMAGE=name and its sources, and pushes it: a commit run starts
-	$(BIN)/python -m packer push-kernel --config $(CONFIG) --image $(IMAGE)
+	$(BIN)/python -m packer push-kernel $(KERNEL_CONFIG) --image $(IMAGE)
 
 .PHONY: status
 status: .venv/ready ## how far the kernel's run is: VERSION=n (default: the last pushed); WAIT=1 waits for its end
@@ -129,5 +142,5 @@ watch: .venv/ready ## times the last submission, or REF=n, until it has ended; E
 	$(BIN)/python -m packer watch $(if $(REF),--ref $(REF)) $(if $(EVERY),--every $(EVERY))
 
 .PHONY: clean
-clean: ## removes build/, not the environment
-	rm -rf build
+clean: ## removes build/ but for build/kernel (what was pushed, submitted and timed), not the environment
+	if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -path build/kernel -exec rm -rf {} +; fi

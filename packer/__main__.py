@@ -8,10 +8,24 @@ import typer
 from cascade.errors import run_command_line
 
 if TYPE_CHECKING:
+    from cascade.config import Config
+    from packer.images import Image
     from packer.runs import Run
     from packer.state import Pushed
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+KernelConfig = Annotated[
+    Path | None, typer.Option("--config", help="the run's TOML file (default: t4x2.toml; without GPUs sample.toml)")
+]
+
+
+def _load(config: Path | None, image: "Image") -> "Config":
+    """The run that is for that image, the same for every command that leads to the kernel."""
+    from cascade.config import load
+
+    return load(config or Path("configs") / ("t4x2.toml" if image.gpus else "sample.toml"))
 
 
 @app.callback()
@@ -75,7 +89,7 @@ def verify(
     image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
     config: Annotated[
         list[Path] | None,
-        typer.Option(help="the run's TOML file, or several (default: t4x2.toml; without GPUs sample's)"),
+        typer.Option(help="the run's TOML file, or several (default: t4x2.toml; without GPUs sample.toml)"),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="forget what was read before")] = False,
     fetch_models: Annotated[
@@ -85,15 +99,13 @@ def verify(
     """Proves, with no network, that an image's wheels will install and start. Exit code 1 where a proof failed."""
     from rich.console import Console
 
-    from cascade import config as configs
     from packer import images
     from packer.fetch_models import fetch
     from packer.verify import show
     from packer.verify import verify as prove
 
     target = images.load(image)
-    default = Path("configs") / ("t4x2.toml" if target.gpus else "sample.toml")
-    runs = [configs.load(path) for path in config or [default]]
+    runs = [_load(path, target) for path in config] if config else [_load(None, target)]
     if fetch_models:
         for model in fetch(runs):
             typer.echo(f"fetched what describes {model}")
@@ -104,15 +116,15 @@ def verify(
 
 @app.command()
 def adapters(
-    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
+    config: KernelConfig = None,
     image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
 ) -> None:
     """Checks the LoRA weights that a config names. Exit code 2 where one in use must not be packed."""
-    from cascade import config as configs
     from packer import images
     from packer.adapters import check, lines, require
 
-    checked = check(configs.load(config), images.load(image))
+    target = images.load(image)
+    checked = check(_load(config, target), target)
     for line in lines(checked):
         typer.echo(line)
     require(checked)
@@ -120,20 +132,43 @@ def adapters(
 
 @app.command()
 def pack(
-    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
+    config: KernelConfig = None,
     image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
 ) -> None:
     """Checks the LoRA weights and stages every dataset that a run needs, under build/datasets/."""
     from rich.filesize import decimal
 
-    from cascade import config as configs
     from packer import images, staging
     from packer.adapters import check, require
 
-    run, target = configs.load(config), images.load(image)
+    target = images.load(image)
+    run = _load(config, target)
     require(check(run, target))
     for folder, told in staging.pack(run, target, say=lambda line: typer.echo(line, err=True)):
         typer.echo(f"{folder}: {len(told.files)} files, {decimal(told.size)}")
+
+
+@app.command()
+def rehearse(
+    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample-llm.toml"),
+    image: Annotated[str, typer.Option(help="an image without GPUs, for this machine's kind")] = "cpu-linux",
+    questions: Annotated[int, typer.Option(help="of the scoring rerun's test, three queries each")] = 685,
+    limit_working: Annotated[str, typer.Option(help="what the kept folder may hold, like 300MB")] = "20GB",
+) -> None:
+    """Runs the bundle as Kaggle's kernel would, with no network: a commit run, then the scoring rerun.
+
+    Exit code 1 where something failed or was tried that must not be.
+    """
+    from rich.console import Console
+
+    from cascade.config import load
+    from packer import images
+    from packer.rehearsal import rehearse as rehearsing
+
+    console, limit = Console(), rehearsing.size(limit_working)
+    done = rehearsing.rehearse(load(config), images.load(image), questions, console, limit)
+    rehearsing.show(done, console)
+    raise typer.Exit(0 if done.green else 1)
 
 
 Version = Annotated[int | None, typer.Argument(help="of the kernel (default: the one that was pushed last)")]
@@ -149,34 +184,34 @@ def _run(version: int | None) -> "tuple[Pushed, Run]":
 
 @app.command()
 def push_datasets(
-    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
+    config: KernelConfig = None,
     image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
 ) -> None:
     """Uploads what `pack` staged, as private datasets of your login; what Kaggle has already is left as it is."""
     from rich.console import Console
 
-    from cascade import config as configs
     from packer import images
     from packer.datasets import push, staged, table
     from packer.session import Session
 
-    folders = staged(configs.load(config), images.load(image))
+    target = images.load(image)
+    folders = staged(_load(config, target), target)
     session = Session()
     Console().print(table([push(session, folder, about) for folder, about in folders]))
 
 
 @app.command("push-kernel")
 def push_kernel(
-    config: Annotated[Path, typer.Option(help="the run's TOML file")],
+    config: KernelConfig = None,
     image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
 ) -> None:
     """Fills in the kernel's metadata, checks it and every source, and pushes it, which starts a commit run."""
-    from cascade.config import load
     from packer import images, push
     from packer.kernel import KernelError
     from packer.session import Session
 
-    settings, target = load(config), images.load(image)
+    target = images.load(image)
+    settings = _load(config, target)
     try:
         pushed = push.push_kernel(Session(), settings, target, say=lambda text: typer.echo(text, err=True))
     except KernelError as error:
@@ -226,14 +261,14 @@ def logs(
 @app.command()
 def output(
     version: Version = None,
-    out: Annotated[Path | None, typer.Option(help="folder (default: build/output/VERSION)")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder (default: build/output/OWNER-SLUG/VERSION)")] = None,
 ) -> None:
     """Fetches what the run left: ledger, notebooks, tables, log. What is there already is not asked for again."""
     from packer.output import downloading, fetch
     from packer.session import Session
 
     _, run = _run(version)
-    folder = out or Path("build/output") / str(run.version)
+    folder = out or Path("build/output", f"{run.owner}-{run.slug}", str(run.version))
     with downloading() as said:
         came = fetch(Session(), run, folder, said)
     typer.echo(f"{folder}: {len(came)} files came, {sum(path.is_file() for path in folder.rglob('*'))} are there")
@@ -250,6 +285,8 @@ def submit(
 
     pushed, run = _run(version)
     session = Session()
+    if version is None:
+        submissions.check_newest(session, pushed)
     ref = submissions.submit(session, pushed, run, again)
     typer.echo(f"{run} is submission {ref}; time it: make watch")
     typer.echo(submissions.what_is_left(session, pushed.competition))
@@ -268,7 +305,7 @@ def watch(
 
     pushed, _ = _run(None)
     session = Session()
-    ref = ref or submissions.last(session, pushed.competition)
+    ref = ref or submissions.last(session, pushed.competition, say=lambda text: typer.echo(text, err=True))
     with waiting(f"submission {ref}") as said:
         seen = watching.watch(session, ref, every, said)
     typer.echo(str(seen))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cascade import models
+from cascade import manifest, models
 from cascade.config import Config, CrossEncoderPipeline, LanguageModel
 from cascade.errors import CascadeError, ModelError
 from packer import contents
@@ -116,7 +116,7 @@ def _check_adapter(name: str, uses: list[tuple[str, Model, bool]], config: Confi
         return found
     _add(found.problems, _pickled(name, folder))
     weights = folder / models.ADAPTER_FILES[1]
-    found.rank, found.size, found.sha256 = models.lora_rank(folder), weights.stat().st_size, models.sha256(weights)
+    found.rank, found.size, found.sha256 = models.lora_rank(folder), weights.stat().st_size, manifest.sha256(weights)
     shapes = _read_weights(found, weights)
     found.targets = sorted({key.rpartition(".lora_")[0].rpartition(".")[2] for key in shapes if ".lora_" in key})
     for stage, model, _ in running:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -18,6 +18,11 @@ from cascade.errors import CascadeError
 from packer.facts import Facts
 from packer.images import Image
 from packer.locks import Pin
+from packer.vllm_api import read_names
+
+# What the kernel itself wants, whatever the run: uv makes the environment, in which stages run under papermill on
+# ipykernel, and the image's sitecustomize imports wrapt in every interpreter.
+KERNEL = ("uv", "wrapt", "papermill", "ipykernel")
 
 
 class BundleError(CascadeError):
@@ -63,6 +68,11 @@ class Bundle:
         """The folder of pyproject.toml, cascade/ and notebooks/."""
         return self.image.project.parent
 
+    @property
+    def has_kernel(self) -> bool:
+        """Whether there are notebooks for the kernel to run."""
+        return (self.project / "notebooks").is_dir()
+
     @cached_property
     def wheels(self) -> dict[str, Facts]:
         """The usable wheel of each package; of several the one that the lock names."""
@@ -72,6 +82,12 @@ class Bundle:
             if not facts.broken and (facts.name not in found or (pin is not None and facts.sha256 in pin.hashes)):
                 found[facts.name] = facts
         return found
+
+    @cached_property
+    def vllm(self) -> dict[str, Any] | None:
+        """What vLLM's wheel offers; WheelError where it cannot be read as one, None where there is none."""
+        facts = self.wheels.get("vllm")
+        return read_names(facts.path) if facts is not None else None
 
     @cached_property
     def asked(self) -> dict[str, list[Asked]]:
@@ -91,7 +107,9 @@ class Bundle:
         return found
 
     def roots(self) -> Iterator[Asked]:
-        """What the project itself asks for on this image."""
+        """What the project itself asks for on this image, and what the kernel needs to run its notebooks."""
+        if self.has_kernel:
+            yield from self._holding(KERNEL, "", ("the kernel",), "packer/bundle.py")
         path = self.image.project
         try:
             project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]

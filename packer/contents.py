@@ -1,9 +1,9 @@
-"""What each dataset holds: code (our wheel, notebooks, configs, models of the project's own), wheels, adapters."""
+"""What each dataset holds: code (our wheel, notebooks, configs, profiles, own models), wheels, adapters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,14 @@ def kinds(config: Config) -> list[str]:
 
 
 def code(config: Config, root: Path, scratch: Path) -> Contents:
+    """The project's own files, and the wheel of its source."""
+    found = own_files(config, root)
+    secrets.check(project_wheel.sources(root))  # nobody looks into the wheel later
+    wheel = project_wheel.build(root, scratch)
+    return replace(found, files={**found.files, wheel.name: wheel}, about={**found.about, "wheel": wheel.name})
+
+
+def own_files(config: Config, root: Path) -> Contents:
     """Everything keeps its place in the project, so that relative paths of a config lead to the same files."""
     where = _inside(config.path, root, "the config")
     if where.parts[0] != "configs":
@@ -77,24 +85,26 @@ def code(config: Config, root: Path, scratch: Path) -> Contents:
         folder = models.model_path(model.model, config.path.parent)
         place = _inside(folder, root, f"stage '{stage}': model '{model.model}'")
         linked.update({f"{place.as_posix()}/{name}": path for name, path in _files(folder).items()})
-    secrets.check(project_wheel.sources(root))  # nobody looks into the wheel later
-    wheel = project_wheel.build(root, scratch)
-    about = {"config": where.as_posix(), "wheel": wheel.name}
-    return Contents({**edited, **linked, wheel.name: wheel}, about, frozenset(edited))
+    return Contents({**edited, **linked}, {"config": where.as_posix()}, frozenset(edited))
 
 
 def wheels(image: Image) -> Contents:
     """All wheels of the image in one folder, its lock beside it."""
-    found = sorted(image.wheels.glob("*.whl"))
+    entries = sorted(_seen(image.wheels.glob("*")))
+    found = [path for path in entries if path.suffix == ".whl"]
     if not found or not image.lock.is_file():
         what = f"{image.wheels} has no wheels" if image.lock.is_file() else f"{image.lock} is missing"
         raise ContentsError(f"{what}; fetch them: make wheels IMAGE={image.name}")
-    strange = [path.name for path in sorted(image.wheels.iterdir()) if path.suffix != ".whl"]
+    strange = [path.name for path in entries if path.suffix != ".whl"]
     if strange:
         raise ContentsError(f"{image.wheels / strange[0]}: is no wheel; remove it, or fetch again: make wheels")
     files = {image.lock.name: image.lock, **{f"wheels/{path.name}": path for path in found}}
-    about = {"image": image.name, **image.model_dump(mode="json", include=FACTS)}
-    return Contents(files, about, frozenset({image.lock.name}))
+    return Contents(files, image_facts(image), frozenset({image.lock.name}))
+
+
+def image_facts(image: Image) -> dict[str, Any]:
+    """What the kernel holds the machine that it runs on to."""
+    return {"image": image.name, **image.model_dump(mode="json", include=FACTS)}
 
 
 def check_lock(image: Image, files: Mapping[str, Entry]) -> None:
@@ -124,9 +134,15 @@ def adapters(config: Config) -> Contents:
 
 
 def _texts(root: Path) -> Iterator[Path]:
-    yield from sorted((root / "notebooks").glob("*.ipynb"))
+    yield from sorted(_seen((root / "notebooks").glob("*.ipynb")))
+    yield from sorted(_seen((root / "profiles").glob("*.toml")))  # the run's budget is made by one
     for pattern in ("*.toml", "*.txt"):
-        yield from sorted((root / "configs").rglob(pattern))
+        yield from sorted(_seen((root / "configs").rglob(pattern)))
+
+
+def _seen(paths: Iterable[Path]) -> Iterator[Path]:
+    """Without dot files, which other programs leave: .DS_Store, ._x beside any x."""
+    yield from (path for path in paths if not path.name.startswith("."))
 
 
 def _templates(config: Config) -> Iterator[tuple[str, str]]:
@@ -140,7 +156,7 @@ def _templates(config: Config) -> Iterator[tuple[str, str]]:
 def _files(folder: Path) -> dict[str, Path]:
     return {
         path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*"))
+        for path in sorted(_seen(folder.rglob("*")))
         if path.is_file() and not set(LEFT_OUT) & set(path.parts)
     }
 

@@ -98,8 +98,11 @@ def _read(path: Path) -> dict[str, str]:
     return {**{key: raw[key].strip() for key in KEYS[:3]}, "licence": name}
 
 
-def check_files(slug: str, sizes: Mapping[str, int]) -> None:
-    """DatasetError for names and sizes that Kaggle refuses or changes; `sizes` in bytes, by name with `/`."""
+def check_files(slug: str, sizes: Mapping[str, int], uploaded: bool = True) -> None:
+    """DatasetError for names and sizes that Kaggle refuses or changes; `sizes` in bytes, by name with `/`.
+
+    Where it is not `uploaded`, a wheel's name may have a local version label: `torch-2.13.0+cpu-….whl`.
+    """
     top = {name.partition("/")[0] for name in sizes}
     if len(top) > TOP_LEVEL:
         raise DatasetError(
@@ -112,7 +115,7 @@ def check_files(slug: str, sizes: Mapping[str, int]) -> None:
             f"something out (the largest is {largest}, {sizes[largest] / 1e9:.1f} GB)"
         )
     for name in sorted(sizes):
-        _check_name(slug, name)
+        _check_name(slug, name if uploaded or not name.endswith(".whl") else name.replace("+", ""))
 
 
 def _check_name(slug: str, name: str) -> None:

@@ -16,7 +16,7 @@ from rich.table import Table
 from cascade import manifest
 from cascade.config import Config
 from cascade.manifest import Entry, Manifest, ManifestError
-from packer import contents, polling, staging
+from packer import contents, polling, staging, state
 from packer.dataset_rules import DatasetError, DatasetMetadata, metadata
 from packer.images import Image
 from packer.session import ABSENT, KaggleError, Session
@@ -25,13 +25,14 @@ from packer.upload import State, upload
 ORDER = ("wheels", "adapters", "code")  # code last: it is what uses the others
 PROCESSING = 3600.0  # seconds that Kaggle is given to unpack a version
 LONGEST_PAUSE = 30.0  # seconds between two questions after the status
+LOOKS = 6  # at a status that may be the former version's: a minute
 ENDS = ("READY", "FAILED")  # of a version's processing
 REFUSED = (400, 404, 409)
 MEND = "choose another slug and title in dataset-metadata.json"
 
 
 @dataclass(frozen=True)
-class Pushed:
+class Outcome:
     """`version`: the dataset's current one; `sent`: bytes of files that went over the wire."""
 
     ref: str
@@ -47,19 +48,18 @@ class Pushed:
 def staged(config: Config, image: Image) -> list[tuple[Path, DatasetMetadata]]:
     """The datasets that `make pack` left for a config and an image, in the order in which they are pushed.
 
-    DatasetError where one is missing, is no longer what its manifest says, or was staged for another config.
+    DatasetError where one is missing, is no longer what its manifest says, or not what the project holds now.
     """
     found = []
     for kind in sorted(contents.kinds(config), key=ORDER.index):
         folder = staging.staged_folder(kind, image)
-        told = staged_manifest(folder)
-        if kind == "code" and Path(told.about["config"]).resolve() != config.path.resolve():
-            raise DatasetError(f"{folder}: is staged for {told.about['config']}; run: make pack CONFIG={config.path}")
+        if problem := staging.stale(kind, staged_manifest(folder), config, image):
+            raise DatasetError(problem)
         found.append((folder, metadata(kind, image)))
     return found
 
 
-def table(pushed: Iterable[Pushed]) -> Table:
+def table(pushed: Iterable[Outcome]) -> Table:
     """What became of each dataset, for the terminal."""
     found = Table("dataset", "state", "sent", "version", "address")
     for each in pushed:
@@ -67,23 +67,28 @@ def table(pushed: Iterable[Pushed]) -> Table:
     return found
 
 
-def push(session: Session, folder: Path, about: DatasetMetadata, limit: float = PROCESSING) -> Pushed:
+def push(session: Session, folder: Path, about: DatasetMetadata, limit: float = PROCESSING) -> Outcome:
     """Brings the login's dataset of that slug to what `folder` holds, and waits at most `limit` seconds for Kaggle.
 
     Nothing is uploaded where the current version has the same manifest but for the commit. What a run that was cut had
-    uploaded is taken up again from `<folder>.upload.jsonl`.
+    uploaded is taken up again from `<folder>.upload.jsonl`, the version that it asked for from `<folder>.asked.json`.
     """
     local = staged_manifest(folder)
     remote = Remote(session, about.slug, limit)
-    begun = folder.with_name(folder.name + ".upload.jsonl")
+    uploaded, asked = folder.with_name(f"{folder.name}.upload.jsonl"), Asked(folder, remote.ref)
     status = remote.status()
-    if status not in (None, *ENDS):
+    if status is not None and asked.waits:
+        status = asked.end(remote.wait(asked.former, asked.failed), uploaded)
+    elif status not in (None, *ENDS):
         status = remote.wait()  # else Kaggle refuses another version
-    if status == "READY" and manifest.same(remote.manifest(local.kind), local):
-        begun.unlink(missing_ok=True)
-        return Pushed(remote.ref, "unchanged", remote.version(), 0)
+    # A dataset that we made and that was never ready has no manifest to show.
+    if status is not None and not (asked.known and status == "FAILED"):
+        there = remote.manifest(local.kind)
+        if status == "READY" and manifest.same(there, local):
+            uploaded.unlink(missing_ok=True)
+            return Outcome(remote.ref, "unchanged", remote.version(), 0)
     former = None if status is None else remote.version()
-    sent = upload(session, folder, {manifest.FILE: _own_entry(folder), **local.files}, State(begun))
+    sent = upload(session, folder, {manifest.FILE: _own_entry(folder), **local.files}, State(uploaded))
     try:
         if former is None:
             remote.create(about, sent.tokens)
@@ -91,12 +96,43 @@ def push(session: Session, folder: Path, about: DatasetMetadata, limit: float = 
             remote.update(about, sent.tokens, _notes(local))
     except KaggleError as error:
         if error.status in REFUSED:
-            raise DatasetError(f"{error}; {MEND}, or remove {begun} to upload all again") from error
+            raise DatasetError(f"{error}; {MEND}, or remove {uploaded} to upload all again") from error
         raise
-    begun.unlink()
-    if remote.wait(former) == "FAILED":
+    asked.begin(former, failed=status == "FAILED")
+    if asked.end(remote.wait(asked.former, asked.failed), uploaded) == "FAILED":
         raise DatasetError(f"{remote.ref}: Kaggle could not process the files ({remote.reason()}); push again")
-    return Pushed(remote.ref, "created" if former is None else "updated", remote.version(), sent.size)
+    return Outcome(remote.ref, "created" if former is None else "updated", remote.version(), sent.size)
+
+
+class Asked:
+    """The version that Kaggle was asked for last, on disk until it was ready: `known`, and `waits` for its end.
+
+    `former`: the number of the version before it, whose READY is not its own; `failed`: neither is its FAILED.
+    """
+
+    def __init__(self, folder: Path, ref: str) -> None:
+        self.name, self.folder, self.ref = f"{folder.name}.asked", folder.parent, ref
+        found = state.recall(self.name, self.folder)
+        self.known = found.get("ref") == ref
+        self.waits = self.known and bool(found.get("waits"))
+        self.former, self.failed = found.get("former"), bool(found.get("failed"))
+
+    def begin(self, former: int | None, failed: bool) -> None:
+        self.former, self.failed = former, failed
+        self._write(waits=True)
+
+    def end(self, status: str, uploaded: Path) -> str:
+        """Kaggle has come to `status`, and what was uploaded for it is spent. A failure is remembered: it was ours."""
+        uploaded.unlink(missing_ok=True)
+        if status == "FAILED":
+            self._write(waits=False)
+        else:
+            (self.folder / f"{self.name}.json").unlink()
+        return status
+
+    def _write(self, waits: bool) -> None:
+        told = {"ref": self.ref, "waits": waits, "former": self.former, "failed": self.failed}
+        state.remember(self.name, told, self.folder)
 
 
 def _notes(local: Manifest) -> str:
@@ -149,14 +185,21 @@ class Remote:
             raise
         return None if answer.status.name == "DELETED" else str(answer.status.name)
 
-    def wait(self, former: int | None = None) -> str:
-        """READY or FAILED, once the newest version is; of one newer than `former` where that is given."""
+    def wait(self, former: int | None = None, failed: bool = False) -> str:
+        """READY or FAILED, once the newest version is.
+
+        Right after an update the status may still be the former version's. So READY counts only with a number beyond
+        `former`, where that is given; and where the former one had `failed`, FAILED only after another status, or when
+        it stays.
+        """
         start = time.monotonic()
         with Console(stderr=True).status(f"{self.ref}: Kaggle begins to process it") as line:
-            for pause in polling.growing(LONGEST_PAUSE, first=self.session.pause):
+            for look, pause in enumerate(polling.growing(LONGEST_PAUSE, first=self.session.pause)):
                 status = self.status() or "not there yet"
-                # Right after an update it may still be the former version's.
-                if status == "FAILED" or (status == "READY" and (former is None or self.version() > former)):
+                failed = failed and status == "FAILED" and look < LOOKS
+                if status == "FAILED" and not failed:
+                    return status
+                if status == "READY" and (former is None or self.version() > former):
                     return status
                 if time.monotonic() + pause > start + self.limit:
                     break

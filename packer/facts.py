@@ -58,7 +58,7 @@ def gather(folder: Path, memory: Path, said: Callable[[int], None] = lambda _: N
 
     `said` is told the bytes of each wheel that is done.
     """
-    paths = sorted(folder.glob("*.whl"))
+    paths = sorted(path for path in folder.glob("*.whl") if not path.name.startswith("."))
     found = {path: facts for path in paths if (facts := recall(path, memory)) is not None}
     for facts in found.values():
         said(facts.size)

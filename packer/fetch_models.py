@@ -5,12 +5,11 @@ from __future__ import annotations
 from cascade import handles
 from cascade.config import Config
 from cascade.errors import ModelError
-from cascade.models import TOKENIZER_FILES, read_json
-from packer.proofs.architectures import models_of
+from cascade.models import read_json
+from packer.proofs.architectures import NEEDED, TOKENIZERS, has_tokenizer, models_of
 from packer.session import KaggleError
 
-NEEDED = "config.json"
-FILES = (NEEDED, "tokenizer_config.json", *TOKENIZER_FILES)
+FILES = (NEEDED, "tokenizer_config.json", *TOKENIZERS)
 
 
 def fetch(configs: list[Config]) -> list[str]:
@@ -28,7 +27,8 @@ def fetch(configs: list[Config]) -> list[str]:
 
 def _at_hand(model: str) -> bool:
     try:
-        return bool(read_json(handles.find(model) / NEEDED, model))
+        folder = handles.find(model)
+        return bool(read_json(folder / NEEDED, model)) and has_tokenizer(folder)
     except ModelError:  # or half of it, where a fetch was cut
         return False
 

@@ -29,16 +29,16 @@ def everywhere(source: str, module: str = "", package: bool = False) -> list[str
     return sorted({name for node in ast.walk(ast.parse(source)) for name in _names(node, module, package)})
 
 
-def at_import(source: str | bytes, module: str, package: bool) -> list[str]:
+def at_import(source: str | bytes, module: str, package: bool) -> list[str] | None:
     """Dotted names of what must be there for `module` to be imported: what it imports itself, unconditionally.
 
     Not in a function, under an `if`, or where its absence is caught. `from a import b` gives `a.b`, whether `b` is a
-    module or not; relative imports are made absolute. A source that this Python cannot parse gives none.
+    module or not; relative imports are made absolute. None where this Python cannot parse the source.
     """
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return []
+        return None
     return sorted({name for node in _unconditional(tree.body) for name in _names(node, module, package)})
 
 

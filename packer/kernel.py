@@ -12,8 +12,9 @@ from typing import Any
 
 from cascade.config import Config
 from cascade.errors import CascadeError, nearest
-from packer import contents, notebooks, sources, state
+from packer import contents, notebooks, secrets, sources, state
 from packer.images import Image
+from packer.secrets import SecretError
 
 METADATA = Path("kernel-metadata.json")
 
@@ -147,6 +148,10 @@ def _notebook(path: Path, code_file: Any) -> list[str]:
         return [f"{path}: code_file: {code_file} is no file; name the notebook"]
     notebook = path.parent / code_file
     found = notebooks.problems(notebook.parent)
+    try:
+        secrets.check({NOTEBOOK: notebook})
+    except SecretError as error:
+        found.append(str(error))
     if not found and not nbformat.read(notebook, as_version=4).metadata.get("kernelspec", {}).get("name"):
         found.append(f"{notebook}: names no kernel, so papermill refuses it at Kaggle; set metadata.kernelspec.name")
     return found

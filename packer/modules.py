@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -10,13 +11,17 @@ from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 
-from packer.facts import FORMAT, Facts, cores, write
+from packer.facts import Facts, cores, write
 from packer.imports import at_import
 
+# Of what is remembered: raise the first whenever this file or imports.py finds something else. Which sources can be
+# parsed is the interpreter's.
+FORMAT = [1, *sys.version_info[:2]]
 PARALLEL = 200  # modules that are worth a process of their own
 # setuptools brings distutils along, which Python 3.12 removed, and puts its vendored packages on the path itself.
 # `distutils-precedence.pth` and `setuptools/__init__.py` of setuptools 71 and later.
 ADDED = {"setuptools": ("setuptools/_distutils/", "setuptools/_vendor/")}
+Imports = list[str] | None  # of one module, as packer.imports.at_import finds them
 
 
 class Modules:
@@ -26,7 +31,7 @@ class Modules:
         self.wheels, self.memory = wheels, memory
         self.sources: dict[str, tuple[str, str]] = {}  # the package and its .py file; "" for a compiled module
         self.known: set[str] = set()
-        self.remembered: dict[str, dict[str, list[str]]] = {}
+        self.remembered: dict[str, dict[str, Imports]] = {}
         self.changed: set[str] = set()
         for name, facts in wheels.items():
             for file in facts.files:
@@ -56,8 +61,11 @@ class Modules:
             if name in self.sources:
                 yield name
 
-    def imports(self, names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
-        """What must be there for each module to be imported; of compiled ones nothing is known."""
+    def imports(self, names: Iterable[str]) -> Iterator[tuple[str, Imports]]:
+        """What must be there for each module to be imported; of compiled ones nothing is known, of those that cannot
+
+        be parsed None.
+        """
         todo: dict[str, list[tuple[str, str]]] = {}
         names = list(names)
         for name in names:
@@ -72,7 +80,7 @@ class Modules:
             if file:
                 yield name, self._memory(package)[file]
 
-    def _parse(self, todo: dict[str, list[tuple[str, str]]]) -> Iterator[tuple[str, dict[str, list[str]]]]:
+    def _parse(self, todo: dict[str, list[tuple[str, str]]]) -> Iterator[tuple[str, dict[str, Imports]]]:
         tasks = [
             (package, self.wheels[package].path, modules[start : start + PARALLEL])
             for package, modules in todo.items()
@@ -84,7 +92,7 @@ class Modules:
             with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
                 yield from pool.map(_parse, tasks)
 
-    def _memory(self, package: str) -> dict[str, list[str]]:
+    def _memory(self, package: str) -> dict[str, Imports]:
         if package not in self.remembered:
             try:
                 raw = json.loads(self._place(package).read_text(encoding="utf-8"))
@@ -106,7 +114,7 @@ class Modules:
             write(self._place(package), json.dumps({"format": FORMAT, "imports": self.remembered[package]}))
 
 
-def _parse(task: tuple[str, Path, list[tuple[str, str]]]) -> tuple[str, dict[str, list[str]]]:
+def _parse(task: tuple[str, Path, list[tuple[str, str]]]) -> tuple[str, dict[str, Imports]]:
     package, path, modules = task
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())

@@ -29,11 +29,21 @@ def fetch(session: Session, run: Run, folder: Path, said: Callable[[str, int, in
     """The run's output and log in `folder`, each file that is not there yet; returns those that came.
 
     What a run left never changes, so a whole file is not asked for again. `said` is told a file's name, the bytes of it
-    that are here and its size. RunError for a run that has not ended and for a file name that leads out of `folder`.
+    that are here and its size. RunError for a run that has not ended, for a file name that leads out of `folder` and
+    for a full disk.
     """
     state = runs.status(session, run)
     if not state.ended:
         raise RunError(f"{run}: is {state.name}, and has no output before it ends; wait for it: make status WAIT=1")
+    try:
+        return _fetch(session, run, folder, said)
+    except OSError as error:  # of this machine: the network's has become a KaggleError
+        raise RunError(
+            f"{run}: its output cannot be written to {folder} ({error.strerror}); free space and fetch it again"
+        ) from error
+
+
+def _fetch(session: Session, run: Run, folder: Path, said: Callable[[str, int, int], None]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     came = []
     for page in _pages(session, run):

@@ -14,6 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from packer.session import BUSY, KaggleError
 
 T = TypeVar("T")
+LOOKS = 5  # for what was made with no answer, before it is given up
 
 
 def growing(longest: float, first: float = 5.0) -> Iterator[float]:
@@ -42,6 +43,20 @@ def poll(
             said(f"{error}; still trying")
         sleep(pause)
     raise AssertionError("growing never ends")
+
+
+def looked_for(look: Callable[[], T | None], sleep: Callable[[float], None]) -> T | None:
+    """What was made though its answer was lost, once `look` finds it; None where it does not, or Kaggle is away."""
+    for number in range(LOOKS):
+        if number:
+            sleep(2.0 ** (number - 1))
+        try:
+            found = look()
+        except KaggleError:
+            return None
+        if found is not None:
+            return found
+    return None
 
 
 @contextmanager

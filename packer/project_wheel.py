@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,17 @@ def sources(root: Path) -> dict[str, Path]:
     """The files that the wheel is made of, by their places in the project."""
     found = (path for path in sorted((root / PACKAGE).rglob("*")) if path.is_file())
     return {path.relative_to(root).as_posix(): path for path in found if path.parent.name != "__pycache__"}
+
+
+def changed(wheel: Path, root: Path) -> str | None:
+    """The first source file, by its place in the project, that a wheel does not hold as it is; None where all are."""
+    found = sources(root)
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {name for name in archive.namelist() if name.startswith(f"{PACKAGE}/")}
+        for name in sorted(inside | set(found)):
+            if name not in inside or name not in found or archive.read(name) != found[name].read_bytes():
+                return name
+    return None
 
 
 def _project(root: Path) -> dict[str, Any]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cascade import manifest
 from cascade.config import Config
-from packer import contents, datasets, kernel, sources, staging, state
+from packer import contents, datasets, kernel, polling, runs, sources, staging, state
 from packer.images import Image
 from packer.kernel import METADATA, NOTEBOOK, KernelError
-from packer.session import ABSENT, KaggleError, Session
+from packer.session import KaggleError, Session
 from packer.state import Pushed
 
 # The fields of SaveKernel's answer that say what was left out; the command-line client prints the first four only.
@@ -29,18 +30,24 @@ SOURCES = ("dataset", "kernel", "model", "competition")
 
 
 def push_kernel(
-    session: Session, config: Config, image: Image, path: Path = METADATA, say: Callable[[str], None] = print
+    session: Session,
+    config: Config,
+    image: Image,
+    path: Path = METADATA,
+    say: Callable[[str], None] = print,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Pushed:
     """Makes the kernel for `config` on `image`, checks all that can be known beforehand, pushes it and remembers it.
 
-    The datasets were staged and pushed before. KernelError names every problem found; `say` is told warnings.
+    The datasets were staged and pushed before, and nothing has changed since. KernelError names every problem found;
+    `say` is told warnings.
     """
     kinds = contents.kinds(config)
     staged = {kind: datasets.staged_manifest(staging.staged_folder(kind, image)) for kind in kinds}
     metadata = kernel.read(path)
     found = kernel.problems(metadata, path, config, image, session.owner)
-    if Path(staged["code"].about["config"]).resolve() != config.path.resolve():
-        found.append(f"{config.path}: what is packed is {staged['code'].about['config']}; pack this one: make pack")
+    if not found:
+        found = [problem for kind in kinds if (problem := staging.stale(kind, staged[kind], config, image))]
     if found:
         raise KernelError(*found)
     slugs = {kind: staging.metadata(kind, image).slug for kind in kinds}
@@ -48,30 +55,38 @@ def push_kernel(
     found = [f"{path}: {problem}" for problem in sources.unready(session, filled)]
     if found:
         raise KernelError(*found)
-    for kind, slug in slugs.items():
-        if not manifest.same(datasets.Remote(session, slug).manifest(kind), staged[kind]):
-            say(f"warning: {session.owner}/{slug} is not what is packed here; push it: make push-datasets")
+    found = [
+        f"{session.owner}/{slug}: Kaggle has not what is packed here; push it: make push-datasets"
+        for kind, slug in slugs.items()
+        if not manifest.same(datasets.Remote(session, slug).manifest(kind), staged[kind])
+    ]
+    if found:
+        raise KernelError(*found)
     commit, dirty = staging.git(say)
     if commit != staged["code"].commit:
         say("warning: the code was packed at another commit; pack it again: make pack")
     kernel.write(filled, path.parent / metadata["code_file"], staged["code"].about["config"], state.FOLDER)
-    version, url = push(session, state.FOLDER)
+    slug = filled["id"].partition("/")[2]
+    attempt = {"owner": session.owner, "slug": slug, "config": config.path.as_posix(), "at": state.now()}
+    state.remember(state.ATTEMPT, attempt)
+    version, url = push(session, state.FOLDER, sleep)
     pushed = Pushed(
-        session.owner, filled["id"].partition("/")[2], version, url, metadata["competition_sources"][0],
-        config.path.as_posix(), image.name, commit, dirty, state.now(),
+        session.owner, slug, version, url, metadata["competition_sources"][0], config.path.as_posix(), image.name,
+        commit, dirty, state.now(),
     )  # fmt: skip
     state.remember("state", pushed)
+    (state.FOLDER / f"{state.ATTEMPT}.json").unlink()
     return pushed
 
 
-def push(session: Session, folder: Path) -> tuple[int, str]:
+def push(session: Session, folder: Path, sleep: Callable[[float], None] = time.sleep) -> tuple[int, str]:
     """Pushes what `kernel.write` left in `folder`, which starts a run; returns the version and its address.
 
     KernelError names all that Kaggle complains of. A version that it made nevertheless lacks those sources.
     """
     metadata: dict[str, Any] = json.loads((folder / METADATA.name).read_text(encoding="utf-8"))
     text = (folder / NOTEBOOK).read_text(encoding="utf-8")
-    before = _number(_newest(session, metadata["id"]))
+    before = runs.newest_number(session, metadata["id"])
     request = _request(metadata, text)
     call = session.client.kernels.kernels_api_client.save_kernel
     try:
@@ -79,7 +94,7 @@ def push(session: Session, folder: Path) -> tuple[int, str]:
     except KaggleError as error:
         if error.status is not None and error.status < 500:
             raise
-        return _lost(session, metadata, before, error)
+        return _lost(session, metadata, before, error, sleep)
     made = f"version {answer.version_number} was made without" if answer.version_number else "nothing was made"
     found = [
         f"{metadata['id']}: {said}: {_words(getattr(answer, key))} ({made}); mend it and push again"
@@ -89,7 +104,8 @@ def push(session: Session, folder: Path) -> tuple[int, str]:
     if found:
         raise KernelError(*found)
     if not answer.version_number:
-        raise KernelError(f"{metadata['id']}: Kaggle's answer has no version; look at {answer.url or 'its page'}")
+        nothing = KaggleError(f"push of {metadata['id']}: Kaggle's answer names no version")
+        return _lost(session, metadata, before, nothing, sleep)
     return answer.version_number, answer.url
 
 
@@ -112,30 +128,22 @@ def _request(metadata: dict[str, Any], text: str) -> Any:
     return request
 
 
-def _newest(session: Session, id_: str) -> Any:
-    """What Kaggle knows of the kernel's newest version; None where there is no kernel yet."""
-    from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest
-
-    request = ApiGetKernelRequest()
-    request.user_name, request.kernel_slug = id_.split("/")
-    call = session.client.kernels.kernels_api_client.get_kernel
-    try:
-        return session.call(f"kernel {id_}", lambda: call(request)).metadata
-    except KaggleError as error:
-        if error.status in ABSENT:
-            return None
-        raise
-
-
-def _number(kernel: Any) -> int:
-    return (kernel.current_version_number or 0) if kernel is not None else 0
-
-
-def _lost(session: Session, metadata: dict[str, Any], before: int, error: KaggleError) -> tuple[int, str]:
+def _lost(
+    session: Session, metadata: dict[str, Any], before: int, error: KaggleError, sleep: Callable[[float], None]
+) -> tuple[int, str]:
     """The push's answer was lost: whether it was done, and with all its sources, told by the newest version."""
-    kernel = _newest(session, metadata["id"])
-    if _number(kernel) <= before:
-        raise KernelError(f"{error}; Kaggle has no new version of {metadata['id']}: push again") from error
+    page = f"https://www.kaggle.com/code/{metadata['id']}"
+
+    def look() -> Any:
+        found = runs.newest(session, metadata["id"])
+        return found if found is not None and (found.current_version_number or 0) > before else None
+
+    kernel = polling.looked_for(look, sleep)
+    if kernel is None:
+        raise KernelError(
+            f"{error}; no new version of {metadata['id']} is seen: look at its page first, {page}, and push again only "
+            f"if there is none"
+        ) from error
     missing = [
         name
         for key in SOURCES
@@ -144,7 +152,7 @@ def _lost(session: Session, metadata: dict[str, Any], before: int, error: Kaggle
     ]
     if missing:
         raise KernelError(
-            f"{metadata['id']}: version {_number(kernel)} was made, its answer was lost, and Kaggle does not name "
-            f"{', '.join(missing)} among its inputs; look at its page, and push again if they are not there"
+            f"{metadata['id']}: version {kernel.current_version_number} was made, its answer was lost, and Kaggle does "
+            f"not name {', '.join(missing)} among its inputs; look at its page, and push again if they are not there"
         ) from error
-    return _number(kernel), f"https://www.kaggle.com/code/{metadata['id']}"
+    return kernel.current_version_number, page

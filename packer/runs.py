@@ -84,6 +84,27 @@ def wait(session: Session, run: Run, said: Callable[[str], None], **settings: An
     return polling.poll(look, lambda seen: seen.ended, LONGEST_PAUSE, said, **settings)
 
 
+def newest(session: Session, kernel: str) -> Any:
+    """What Kaggle tells of the newest version of `owner/slug`; None where this login may read no such kernel."""
+    from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest
+
+    request = ApiGetKernelRequest()
+    request.user_name, request.kernel_slug = kernel.split("/")
+    call = session.client.kernels.kernels_api_client.get_kernel
+    try:
+        return session.call(f"kernel {kernel}", lambda: call(request)).metadata
+    except KaggleError as error:
+        if error.status in ABSENT:
+            return None
+        raise
+
+
+def newest_number(session: Session, kernel: str) -> int:
+    """The newest version's number, 0 where there is none."""
+    found = newest(session, kernel)
+    return (found.current_version_number or 0) if found is not None else 0
+
+
 def call_for(session: Session, run: Run, what: str, method: Callable[[], Any]) -> Any:
     """`session.call`; a version that is not there is a RunError."""
     try:

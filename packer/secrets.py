@@ -16,7 +16,7 @@ NAMES = (
 # By the prefixes that their issuers publish.
 CONTENTS = {
     "a Kaggle token": r"\bKGAT_[0-9A-Za-z]{16,}",
-    "a Kaggle key": r'"key"\s*:\s*"[0-9a-f]{32}"',
+    "a Kaggle key": r"""\\?["']key\\?["']\s*:\s*\\?["'][0-9a-f]{32}\b""",  # a notebook's text is escaped once more
     "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}",
     "an AWS key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
     "a Google key": r"\bAIza[0-9A-Za-z_-]{35}",

@@ -9,7 +9,7 @@ from typing import Any
 from cascade.config import Config
 from cascade.errors import nearest
 from cascade.handles import SCHEMES
-from packer import contents
+from packer import contents, runs
 from packer.session import ABSENT, KaggleError, Session
 
 PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -19,6 +19,7 @@ FORMS = {
     "model_sources": (re.compile(rf"{PART}/{PART}/{PART}/{PART}/\d+"), "owner/model/framework/variation/version"),
     "competition_sources": (re.compile(r"[a-z0-9][a-z0-9-]*"), "the last part of the competition's address"),
 }
+NOTHING = "nothing of that name that this login may read"
 HANDLES = {"dataset": re.compile(rf"{PART}/{PART}(/[^/]+)*"), "kaggle": FORMS["model_sources"][0]}
 
 
@@ -52,6 +53,7 @@ def unready(session: Session, metadata: dict[str, Any]) -> Iterator[str]:
     """A sentence for each source that is not there, not finished, or not open to this login."""
     looks: list[tuple[str, Callable[[Session, str], str]]] = [
         ("dataset_sources", _dataset),
+        ("kernel_sources", _kernel),
         ("model_sources", _model),
         ("competition_sources", _competition),
     ]
@@ -62,9 +64,9 @@ def unready(session: Session, metadata: dict[str, Any]) -> Iterator[str]:
             except KaggleError as error:
                 if error.status not in ABSENT:
                     raise
-                ours = name.partition("/")[0] == session.owner
+                ours = key == "dataset_sources" and name.partition("/")[0] == session.owner
                 mend = "run: make push-datasets" if ours else "correct it, accept its licence or have it shared"
-                problem = f"nothing of that name that this login may read; {mend}"
+                problem = f"{NOTHING}; {mend}"
             if problem:
                 yield f"{key}: '{name}': {problem}"
 
@@ -81,6 +83,10 @@ def _dataset(session: Session, name: str) -> str:
     if status in ("FAILED", "DELETED"):
         return f"is {status}; push it again: make push-datasets"
     return f"is not ready yet ({status}); wait for it: make push-datasets"
+
+
+def _kernel(session: Session, name: str) -> str:
+    return "" if runs.newest(session, name) else f"{NOTHING}; correct it in kernel-metadata.json or have it shared"
 
 
 def _model(session: Session, name: str) -> str:

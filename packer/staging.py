@@ -19,7 +19,7 @@ from cascade import manifest
 from cascade.config import Config
 from cascade.errors import CascadeError
 from cascade.manifest import Entry, Manifest
-from packer import contents, dataset_rules, secrets
+from packer import contents, dataset_rules, project_wheel, secrets
 from packer.contents import Contents
 from packer.dataset_rules import DatasetMetadata
 from packer.dataset_rules import metadata as metadata
@@ -29,7 +29,7 @@ OUT = Path("build/datasets")
 READERS = 2  # files hashed side by side: one core hashes slower than an SSD reads
 Say = Callable[[str], None]
 
-__all__ = ["OUT", "DatasetMetadata", "StagingError", "metadata", "pack", "stage", "staged_folder"]
+__all__ = ["OUT", "DatasetMetadata", "StagingError", "metadata", "pack", "stage", "staged_folder", "stale"]
 
 
 class StagingError(CascadeError):
@@ -41,10 +41,12 @@ def staged_folder(kind: str, image: Image, out: Path = OUT) -> Path:
     return out / metadata(kind, image).slug
 
 
-def pack(config: Config, image: Image, out: Path = OUT, say: Say = print) -> list[tuple[Path, Manifest]]:
-    """Stages every dataset that a run of `config` on `image` needs."""
+def pack(
+    config: Config, image: Image, out: Path = OUT, say: Say = print, uploaded: bool = True
+) -> list[tuple[Path, Manifest]]:
+    """Stages every dataset that a run of `config` on `image` needs; `uploaded`: by Kaggle's rules on names too."""
     origin = git(say)
-    return [_stage(kind, config, image, out, say, origin) for kind in contents.kinds(config)]
+    return [_stage(kind, config, image, out, say, origin, uploaded) for kind in contents.kinds(config)]
 
 
 def stage(kind: str, config: Config, image: Image, out: Path = OUT, say: Say = print) -> Path:
@@ -52,11 +54,46 @@ def stage(kind: str, config: Config, image: Image, out: Path = OUT, say: Say = p
 
     `say` is told what the user should know and what is no error.
     """
-    return _stage(kind, config, image, out, say, git(say))[0]
+    return _stage(kind, config, image, out, say, git(say), True)[0]
+
+
+def stale(kind: str, told: Manifest, config: Config, image: Image, out: Path = OUT) -> str | None:
+    """What a staged dataset, whose manifest is `told`, lacks of what the project holds now; None where it has all.
+
+    A hard link that is still one is the same file; what is else is read. The project is the current folder.
+    """
+    folder = staged_folder(kind, image, out)
+    mend = f"run: make pack CONFIG={config.path} IMAGE={image.name}"
+    if kind == "code" and Path(told.about["config"]).resolve() != config.path.resolve():
+        return f"{folder}: is staged for {told.about['config']}; {mend}"
+    now = _now(kind, config, image)
+    for key, value in now.about.items():
+        if told.about.get(key) != value:
+            return f"{folder}: {key} was {told.about.get(key)} when it was staged, and is {value}; {mend}"
+    changed = next((str(path) for name, path in now.files.items() if not _is_staged(folder, name, path, told)), None)
+    if kind == "code":
+        changed = changed or project_wheel.changed(folder / told.about["wheel"], Path())
+    return f"{folder}: {changed} is not what was staged; {mend}" if changed else None
+
+
+def _now(kind: str, config: Config, image: Image) -> Contents:
+    """As far as it can be compared without building; wheels were held to their lock when they were staged with it."""
+    if kind == "wheels":
+        return Contents({image.lock.name: image.lock}, contents.image_facts(image))
+    return contents.own_files(config, Path()) if kind == "code" else contents.adapters(config)
+
+
+def _is_staged(folder: Path, name: str, path: Path, told: Manifest) -> bool:
+    if name not in told.files:
+        return False
+    try:
+        return (folder / name).samefile(path) or manifest.sha256(path) == told.files[name].sha256
+    except OSError:
+        return False
 
 
 def _stage(
-    kind: str, config: Config, image: Image, out: Path, say: Say, origin: tuple[str, bool]
+    kind: str, config: Config, image: Image, out: Path, say: Say, origin: tuple[str, bool], uploaded: bool
 ) -> tuple[Path, Manifest]:
     target = staged_folder(kind, image, out)
     try:
@@ -64,7 +101,7 @@ def _stage(
         with TemporaryDirectory(dir=out, prefix=".staging-") as scratch:
             made = Path(scratch) / "made"
             found = _contents(kind, config, image, Path(scratch))
-            _check(target.name, found)
+            _check(target.name, found, uploaded)
             _fill(made, found, say)
             told = Manifest(kind, *origin, _hashed(made, found, target.name), found.about)
             if kind == "wheels":
@@ -86,11 +123,11 @@ def _contents(kind: str, config: Config, image: Image, scratch: Path) -> Content
     return contents.wheels(image) if kind == "wheels" else contents.adapters(config)
 
 
-def _check(slug: str, found: Contents) -> None:
+def _check(slug: str, found: Contents, uploaded: bool) -> None:
     if manifest.FILE in found.files:
         raise StagingError(f"{found.files[manifest.FILE]}: the name is the dataset's own; rename the file")
     sizes = {name: path.stat().st_size for name, path in found.files.items()}
-    dataset_rules.check_files(slug, {**sizes, manifest.FILE: 0})
+    dataset_rules.check_files(slug, {**sizes, manifest.FILE: 0}, uploaded)
     secrets.check(found.files)
 
 

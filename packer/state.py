@@ -11,10 +11,11 @@ from typing import Any
 from cascade.errors import CascadeError
 
 FOLDER = Path("build/kernel")
+ATTEMPT = "attempt"  # what is remembered of a push until it is seen to be done
 
 
 class StateError(CascadeError):
-    """What was pushed is not known, or its file cannot be read."""
+    """What was pushed is not known, or its file cannot be read or written."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,6 @@ def now() -> str:
 
 
 def remember(name: str, record: Pushed | dict[str, Any], folder: Path = FOLDER) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     table = asdict(record) if isinstance(record, Pushed) else record
     write_whole(folder / f"{name}.json", json.dumps(table, indent=2) + "\n")
 
@@ -71,10 +71,14 @@ def last_pushed(folder: Path = FOLDER) -> Pushed:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """A reader sees the old file or the new, never a part."""
+    """A reader sees the old file or the new, never a part; StateError where the disk does not take it."""
     partial = path.with_name(f".{path.name}.part")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise StateError(f"{path}: cannot be written ({error.strerror}); free space, or make it yours") from error

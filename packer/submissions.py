@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from cascade.errors import CascadeError
-from packer import output, runs, state
+from packer import output, polling, runs, state
 from packer.runs import Run
 from packer.session import KaggleError, Session
 from packer.state import Pushed
 
 FILE = "submission.csv"
-LOOKS = 5  # for a submission whose answer was lost, before it is given up
 
 
 class SubmissionError(CascadeError):
@@ -35,7 +34,7 @@ def submit(
         raise SubmissionError(f"{run}: its output has no {FILE}; read its log: make logs VERSION={run.version}")
     description = f"{run.slug} version {run.version}"
     before = newest(session, pushed.competition)
-    same = [each.ref for each in before if each.description == description]
+    same = [each.ref for each in before if _is_of(run, each.description)]
     if same and not again:
         raise SubmissionError(f"{run}: was submitted already, as {same[0]}; make watch, or submit it anew with AGAIN=1")
     left = allowed(session, pushed.competition)
@@ -47,8 +46,34 @@ def submit(
         if error.status is not None and error.status < 500:
             raise SubmissionError(f"{error}; {by_hand(pushed, run)}") from error
         ref = _lost(session, pushed, {each.ref for each in before}, description, error, sleep)
-    state.remember("submission", {"ref": ref, "version": run.version, "at": state.now()})
+    made = {"ref": ref, "version": run.version, "at": state.now(), "competition": pushed.competition}
+    state.remember("submission", made)
     return ref
+
+
+def check_newest(session: Session, pushed: Pushed) -> None:
+    """SubmissionError where `pushed`, that nobody named, may not be the version that is meant."""
+    kernel = f"{pushed.owner}/{pushed.slug}"
+    attempt = state.recall(state.ATTEMPT)
+    if attempt:
+        raise SubmissionError(
+            f"{kernel}: the push of {attempt.get('config')} after version {pushed.version} was not seen to end well; "
+            f"push again, or say which version is meant: make submit VERSION={pushed.version}"
+        )
+    number = runs.newest_number(session, kernel)
+    if number not in (0, pushed.version):
+        raise SubmissionError(
+            f"{kernel}: version {number} is Kaggle's newest, and {pushed.version} was pushed last from here; say which "
+            f"is meant: make submit VERSION={pushed.version}"
+        )
+
+
+def _is_of(run: Run, description: str | None) -> bool:
+    """Told by the description, as Kaggle's list has no version: ours, or a page's `Notebook <title> | Version <n>`."""
+    from slugify import slugify
+
+    ours = f"{run.slug}-version-{run.version}"
+    return slugify(description or "") in (ours, f"notebook-{ours}")
 
 
 def by_hand(pushed: Pushed, run: Run) -> str:
@@ -68,30 +93,61 @@ def _create(session: Session, competition: str, run: Run, description: str) -> i
     call = session.client.competitions.competition_api_client.create_code_submission
     answer = session.call(f"submission of {run}", lambda: call(request), repeatable=False)
     if not answer.ref:
-        raise KaggleError(f"submission of {run}: Kaggle made none: {answer.message or 'it does not say why'}", 400)
+        raise KaggleError(f"submission of {run}: Kaggle's answer names none: {answer.message or 'it has no reason'}")
     return int(answer.ref)
 
 
-def _lost(session: Session, pushed: Pushed, before: set[int], description: str, error: KaggleError, sleep: Any) -> int:
+def _lost(
+    session: Session,
+    pushed: Pushed,
+    before: set[int],
+    description: str,
+    error: KaggleError,
+    sleep: Callable[[float], None],
+) -> int:
     """The answer was lost: the submission is looked for, and never made a second time."""
-    for look in range(LOOKS):
-        for each in newest(session, pushed.competition):
-            if each.ref not in before and each.description == description:
-                return int(each.ref)
-        sleep(2.0**look)
+
+    def look() -> int | None:
+        listed = newest(session, pushed.competition)
+        return next((each.ref for each in listed if each.ref not in before and each.description == description), None)
+
+    found = polling.looked_for(look, sleep)
+    if found is not None:
+        return found
     raise SubmissionError(
         f"{error}; Kaggle lists no new submission: look at kaggle.com/competitions/{pushed.competition}/submissions, "
         f"and only then submit again"
     ) from error
 
 
-def last(session: Session, competition: str) -> int:
-    """The submission that was made last: from here, else any that Kaggle lists; SubmissionError where there is none."""
-    known = state.recall("submission")
-    found = [known["ref"]] if known else [each.ref for each in newest(session, competition)]
-    if not found:
+def last(session: Session, competition: str, say: Callable[[str], None] = print) -> int:
+    """The submission that was made last, here or on Kaggle's pages; SubmissionError where there is none.
+
+    `say` is told where it is not the one that was made from here.
+    """
+    listed = newest(session, competition)
+    made = state.recall("submission")
+    if made.get("competition") != competition:
+        made = {}
+    if not listed and not made:
         raise SubmissionError(f"{competition}: nothing was submitted yet; submit a version: make submit")
-    return int(found[0])
+    if made and _is_ahead(made, listed):
+        return int(made["ref"])
+    ref = int(listed[0].ref)
+    if made and ref != made["ref"]:
+        say(
+            f"Kaggle's newest submission is {ref} ({listed[0].description or 'no description'}), not the one made from "
+            f"here; that one: make watch REF={made['ref']}"
+        )
+    return ref
+
+
+def _is_ahead(made: dict[str, Any], listed: list[Any]) -> bool:
+    """Whether what was made from here is newer than all that Kaggle lists: its list may be behind."""
+    if any(each.ref == made["ref"] for each in listed):
+        return False
+    newest_date = listed[0].date if listed else None
+    return newest_date is None or newest_date.replace(tzinfo=UTC) < datetime.fromisoformat(made["at"])
 
 
 def newest(session: Session, competition: str) -> list[Any]:

@@ -156,7 +156,11 @@ class _Sender:
             while self.record is None or not self.record.complete:
                 if self.record is None:
                     self._start()
-                self.session.call(f"upload of {self.name}", self._next)
+                self.session.call(f"upload of {self.name}", self._next, sleep=self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        if self.stopped.wait(seconds):
+            raise _StoppedError
 
     def _start(self) -> None:
         """Asks for a place in the store."""
@@ -171,7 +175,7 @@ class _Sender:
         request.content_length = self.entry.size
         request.last_modified_epoch_seconds = int(self.path.stat().st_mtime)
         begin = self.session.client.blobs.blob_api_client.start_blob_upload
-        answer = self.session.call(f"upload of {self.name}", lambda: begin(request))
+        answer = self.session.call(f"upload of {self.name}", lambda: begin(request), sleep=self._sleep)
         place = answer.token, answer.create_url
         self.record = Record(self.name, self.entry.size, self.entry.sha256, *place, time.time())
         self.state.put(self.record)

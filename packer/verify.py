@@ -59,8 +59,9 @@ def verify(image: Image, configs: list[Config], full: bool = False) -> Report:
     memory = image.project.parent / "build" / "verify" / image.name
     if full:
         shutil.rmtree(memory, ignore_errors=True)
-    entries = sorted(image.wheels.iterdir()) if image.wheels.is_dir() else []
-    others = [path for path in entries if path.suffix != ".whl" and not path.name.startswith(".")]  # .part: on its way
+    there = sorted(image.wheels.iterdir()) if image.wheels.is_dir() else []
+    entries = [path for path in there if not path.name.startswith(".")]  # .part: on its way; .DS_Store
+    others = [path for path in entries if path.suffix != ".whl"]
     with _progress(image.wheels) as progress:
         size = sum(path.stat().st_size for path in entries if path.suffix == ".whl")
         task = progress.add_task("", total=size)

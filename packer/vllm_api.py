@@ -12,13 +12,12 @@ import builtins
 import json
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from cascade.errors import CascadeError
 from cascade.manifest import sha256
-
-Package = Path | zipfile.Path
+from packer.vllm_source import MEND, Package, WheelError
+from packer.vllm_values import accepted
 
 CLASSES = {
     "CompletionOutput": "outputs.py",
@@ -31,13 +30,9 @@ CHOICES = {
     "LogprobsMode": "config/model.py",
     "MaxLoRARanks": "config/lora.py",
     "QuantizationMethods": "model_executor/layers/quantization/__init__.py",
+    "_FLOAT16_NOT_SUPPORTED_MODELS": "config/model.py",  # model types
 }
 METHODS = ("generate", "get_tokenizer")
-MEND = "adapt packer/vllm_api.py to this vLLM"
-
-
-class WheelError(CascadeError):
-    """A wheel or package that cannot be read, or that keeps its names elsewhere than expected."""
 
 
 def read_wheel(wheel: Path) -> dict[str, Any]:
@@ -55,15 +50,16 @@ def read_names(wheel: Path) -> dict[str, Any]:
         raise WheelError(f"{wheel}: cannot be read as a wheel ({reason}); pass vLLM's .whl file") from None
 
 
-def read_package(package: Package) -> dict[str, Any]:
+def read_package(root: Path | zipfile.Path) -> dict[str, Any]:
     """The extract of the `vllm` folder, inside a wheel or installed in site-packages.
 
     Parameters keep the order of their signature and choices that of their source; all other names are sorted.
     """
+    package = Package(root)
     llm = _methods(_lineage(package, "entrypoints/llm.py", "LLM"))
     extract = {
         "version": _constants(package, "_version.py", "__version__")[0],
-        "engine_arguments": _fields(_lineage(package, "engine/arg_utils.py", "EngineArgs")),
+        "engine_arguments": _arguments(package, _lineage(package, "engine/arg_utils.py", "EngineArgs")),
         "llm_arguments": llm.get("__init__", []),
         "methods": {name: llm[name] for name in METHODS if name in llm},
         "classes": {name: _fields(_lineage(package, file, name)) for name, file in CLASSES.items()},
@@ -73,7 +69,7 @@ def read_package(package: Package) -> dict[str, Any]:
     }
     for name, found in {**extract, **extract["classes"]}.items():
         if not found:  # an empty list would read as a vLLM that has none of them
-            raise WheelError(f"{package}: nothing found for '{name}'; {MEND}")
+            raise WheelError(f"{root}: nothing found for '{name}'; {MEND}")
     return extract
 
 
@@ -82,49 +78,23 @@ def as_json(extract: dict[str, Any]) -> str:
     return json.dumps(extract, indent=1, sort_keys=True) + "\n"
 
 
-def _module(package: Package, file: str) -> ast.Module:
-    path = package / file
-    if not path.is_file():
-        raise WheelError(f"{path}: no such file; {MEND}, or pass one")
-    try:
-        return ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError) as error:
-        raise WheelError(f"{path}: not readable as Python ({error}); use a Python as new as this vLLM's") from None
+def _lineage(package: Package, file: str, name: str) -> list[tuple[str, ast.ClassDef]]:
+    """The class `name` as `file` defines or imports it, with its file, then its bases; none from outside vLLM."""
+    definition = package.definition(file, name)
+    if definition is None:
+        return []
+    where, node = definition
+    if not isinstance(node, ast.ClassDef):
+        raise WheelError(f"{package.root / where}: {name} is no class there; {MEND}")
+    named = [base.value if isinstance(base, ast.Subscript) else base for base in node.bases]
+    bases = [base.id for base in named if isinstance(base, ast.Name) and not hasattr(builtins, base.id)]
+    return [(where, node), *(found for base in bases for found in _lineage(package, where, base))]
 
 
-def _lineage(package: Package, file: str, name: str) -> list[ast.ClassDef]:
-    """The class `name` as `file` defines or imports it, then its bases; none of what lies outside the package."""
-    for node in ast.walk(_module(package, file)):  # breadth first: the module's own statements before nested ones
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            named = [base.value if isinstance(base, ast.Subscript) else base for base in node.bases]
-            bases = [base.id for base in named if isinstance(base, ast.Name) and not hasattr(builtins, base.id)]
-            return [node, *(found for base in bases for found in _lineage(package, file, base))]
-        if isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                if name == (alias.asname or alias.name):
-                    source = _source(package, file, node)
-                    return _lineage(package, source, alias.name) if source else []
-    raise WheelError(f"{package / file}: no class {name} there; {MEND}")
-
-
-def _source(package: Package, file: str, statement: ast.ImportFrom) -> str | None:
-    """The file that `file` imports from; None outside the package."""
-    parts = (statement.module or "").split(".")
-    if statement.level:
-        folder = PurePosixPath(file).parents[statement.level - 1]
-    elif parts[0] == "vllm":
-        folder, parts = PurePosixPath(), parts[1:]
-    else:
-        return None
-    module = folder.joinpath(*parts)
-    inside = (module / "__init__.py").as_posix()
-    return inside if (package / inside).is_file() else f"{module}.py"
-
-
-def _fields(classes: list[ast.ClassDef]) -> list[str]:
+def _fields(classes: list[tuple[str, ast.ClassDef]]) -> list[str]:
     """The public attributes: annotated in the class, or set on self by __init__."""
     names = set()
-    for node in (node for found in classes for node in found.body):
+    for node in (node for _, found in classes for node in found.body):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             if "ClassVar" not in ast.unparse(node.annotation):
                 names.add(node.target.id)
@@ -136,10 +106,21 @@ def _fields(classes: list[ast.ClassDef]) -> list[str]:
     return sorted(name for name in names if not name.startswith("_"))
 
 
-def _methods(classes: list[ast.ClassDef]) -> dict[str, list[str]]:
+def _arguments(package: Package, classes: list[tuple[str, ast.ClassDef]]) -> dict[str, dict[str, Any]]:
+    """The fields by name, each with the values that it takes: see packer.vllm_values."""
+    annotated = {
+        node.target.id: accepted(package, file, node)
+        for file, owner in reversed(classes)
+        for node in owner.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    return {name: annotated.get(name, {}) for name in _fields(classes)}
+
+
+def _methods(classes: list[tuple[str, ast.ClassDef]]) -> dict[str, list[str]]:
     """The methods' named parameters, without self; a class before its bases, a definition before its overloads."""
     found = {}
-    for node in (node for owner in reversed(classes) for node in owner.body):
+    for node in (node for _, owner in reversed(classes) for node in owner.body):
         if isinstance(node, ast.FunctionDef):
             arguments = node.args
             named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
@@ -149,15 +130,9 @@ def _methods(classes: list[ast.ClassDef]) -> dict[str, list[str]]:
 
 def _constants(package: Package, file: str, name: str) -> list[Any]:
     """What `file` assigns to `name`: a constant, the values of a Literal or the keys of a dict."""
-    for node in _module(package, file).body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=target), *_], value=value) if target == name:
-                break
-            case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value) if target == name:
-                break
-    else:
-        raise WheelError(f"{package / file}: no {name} there; {MEND}")
-    parts: list[ast.expr | None]
+    definition = package.definition(file, name)
+    value = definition[1] if definition is not None else None
+    parts: list[Any]
     match value:
         case ast.Dict(keys=keys):
             parts = keys
@@ -169,5 +144,5 @@ def _constants(package: Package, file: str, name: str) -> list[Any]:
             parts = [value]
     constants = [part.value for part in parts if isinstance(part, ast.Constant)]
     if len(constants) < len(parts):
-        raise WheelError(f"{package / file}: {name} is not written out in constants; {MEND}")
+        raise WheelError(f"{package.root / file}: {name} is not written out in constants; {MEND}")
     return constants

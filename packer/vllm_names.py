@@ -8,6 +8,7 @@ from typing import Any
 
 from cascade.config import Config
 from cascade.paths import ROOT
+from packer.vllm_values import misfit
 
 SOURCE = ROOT / "cascade" / "scorers" / "vllm_engine.py"
 # What the engine's variables hold, by the class of the extract whose fields they are.
@@ -28,17 +29,27 @@ def problems(extract: dict[str, Any], configs: Iterable[Config]) -> list[str]:
         if value not in extract["choices"]["QuantizationMethods"]:
             found.append(f"quantization = {value} ({where})")
     for called, keywords in calls():
-        known = {
-            "SamplingParams": extract["classes"]["SamplingParams"],
-            "LoRARequest": extract["classes"]["LoRARequest"],
-            "generate": extract["methods"]["generate"],
-        }[called]
-        found += [f"{called}({name}=…) ({SOURCE.name})" for name in keywords if name not in known]
+        known = {**extract["classes"], **extract["methods"]}.get(called)
+        if known is None:
+            found.append(f"LLM.{called}() ({SOURCE.name})")
+        else:
+            found += [f"{called}({name}=…) ({SOURCE.name})" for name in keywords if name not in known]
     for holder, name in fields():
         if name not in extract["classes"][HOLDERS[holder]]:
             found.append(f"{HOLDERS[holder]}.{name} ({SOURCE.name})")
     if "processed_logprobs" not in extract["choices"]["LogprobsMode"]:
         found.append(f"logprobs_mode = processed_logprobs ({SOURCE.name})")
+    return found
+
+
+def misfits(extract: dict[str, Any], configs: Iterable[Config]) -> list[str]:
+    """Engine arguments of the configs with a value that the extract knows vLLM to refuse, a line each; else empty."""
+    found = []
+    for arguments, where in _given(configs):
+        for name, value in arguments.items():
+            wanted = misfit(extract["engine_arguments"].get(name, {}), value)
+            if wanted:
+                found.append(f"engine argument {name} = {value!r} ({where}) has to be {wanted}")
     return found
 
 
@@ -95,7 +106,7 @@ def calls() -> Iterator[tuple[str, list[str]]]:
         keywords = [keyword.arg for keyword in node.keywords if keyword.arg is not None]
         if name == "_run":
             yield "SamplingParams", keywords
-        elif name in ("SamplingParams", "LoRARequest") or ast.unparse(node.func) == "self.engine.generate":
+        elif name in ("SamplingParams", "LoRARequest") or ast.unparse(node.func) == f"self.engine.{name}":
             yield name, keywords
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from packer import polling, state
 from packer.session import Session
+from packer.state import StateError
 from packer.submissions import SubmissionError
 
 
@@ -72,8 +73,11 @@ def watch(
             seen.pending = now
         else:
             seen.ended, seen.score, seen.reason = now, answer.public_score or "", answer.error_description or ""
-        state.remember(name, asdict(seen), folder)
         said(f"{seen.status}, look {seen.polls}")
+        try:
+            state.remember(name, asdict(seen), folder)
+        except StateError as error:  # a full disk: the time that it took is still worth seeing
+            said(str(error))
         return seen
 
     return polling.poll(look, lambda each: bool(each.ended), every, said, sleep=sleep)

@@ -28,7 +28,7 @@ from cascade.paths import ROOT
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from cascade.workers import places
 from sample.generate.dataset import generate
-from tests import bench_llm, bench_packer_staging, bench_packer_upload, bench_packer_verify, bench_plan
+from tests import bench_budget, bench_llm, bench_packer_staging, bench_packer_upload, bench_packer_verify, bench_plan
 
 BUILD = ROOT / "build" / "bench"
 CONFIG = ROOT / "configs" / "sample.toml"
@@ -91,6 +91,7 @@ def precision() -> Figures:
 
 FIGURES = {
     "plan": bench_plan.plan_figures,
+    "budget": bench_budget.budget_figures,
     "verify": bench_packer_verify.verify_figures,
     "staging": bench_packer_staging.staging_figures,
     "upload": bench_packer_upload.upload_figures,

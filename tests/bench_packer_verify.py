@@ -48,13 +48,20 @@ def copy(image: Image, folder: Path) -> Image:
 
 
 def verify_figures(folder: Path) -> Figures:
-    """First and later proofs in seconds, each next to sha256sum's; what was named of 50 removals, twice."""
+    """First and later proofs in seconds, next to sha256sum's; what was named of 50 removals, twice.
+
+    Whoever reads the files first brings them into the page cache, so each is first once; the shorter time counts.
+    """
     image = copy(images.load("kaggle-t4x2", ROOT / "wheels"), folder / "verify")
     runs = [configs.load(CONFIG)]
     paths = sorted(image.wheels.glob("*.whl"))
-    hashing = timed(lambda: subprocess.run(["sha256sum", *paths], stdout=subprocess.DEVNULL, check=True))
     reports: list[Report] = []
-    first = timed(lambda: reports.append(verify(image, runs)))
+    works: list[Callable[[], object]] = [
+        lambda: subprocess.run(["sha256sum", *paths], stdout=subprocess.DEVNULL, check=True),
+        lambda: reports.append(verify(image, runs, full=True)),
+    ]
+    turns = [[timed(works[0]), timed(works[1])], [timed(work) for work in reversed(works)][::-1]]
+    hashing, first = (min(times) for times in zip(*turns, strict=True))
     second = timed(lambda: reports.append(verify(image, runs)))
     yield "verify_sha256sum", hashing, "s"
     yield "verify_first", first, "s"

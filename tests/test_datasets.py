@@ -3,17 +3,21 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from cascade import manifest
+from cascade.config import load
 from cascade.manifest import Entry, Manifest
 from cascade.paths import ROOT
+from packer import images
 from packer.dataset_rules import DatasetError, DatasetMetadata
-from packer.datasets import push
+from packer.datasets import push, staged
 from packer.session import KaggleError, Session
 from tests.kaggle_server import CutError, KaggleServer, RefusalError
 from tests.kaggle_server.datasets import CREATE, DOWNLOAD, PUT, START, STATUS, UPDATE, Datasets
+from tests.pushing import make_packed
 
 ABOUT = DatasetMetadata("some-wheels", "Some wheels", "Wheels for a kernel that is offline", "other")
 REF = "ada/some-wheels"
@@ -73,7 +77,7 @@ def test_an_unknown_dataset_is_made_private_with_its_folders(server, store, sess
     text = (folder / manifest.FILE).read_bytes()
     assert held(store)[0].files == {**FILES, manifest.FILE: text}
     assert pushed.sent == sum(map(len, FILES.values())) + len(text)
-    assert list(folder.parent.glob("*.upload*")) == []
+    assert list(folder.parent.glob("some-wheels.*")) == []
 
 
 @pytest.mark.parametrize("commit", ["c0ffee", "another"])
@@ -129,6 +133,77 @@ def test_the_former_versions_readiness_is_not_taken_for_the_new_ones(server, sto
     store.polls = 4
     assert push(session, stage(folder, {}), ABOUT).version == 2
     assert held(store)[1].polls == 0
+
+
+def test_a_former_versions_failure_is_not_taken_for_the_new_ones(server, store, session, folder):
+    store.fails = "no space left"
+    with pytest.raises(DatasetError, match="could not process"):
+        push(session, folder, ABOUT)
+    store.fails, store.polls = "", 3
+    late = ["FAILED"] * 3
+
+    def status(call):
+        told = store.status(call)
+        return {"status": late.pop()} if late and written(server)[-1] == UPDATE else told
+
+    server.handlers[STATUS] = status
+    assert push(session, folder, ABOUT).version == 2
+    assert late == []
+
+
+def test_a_failure_that_stays_is_the_new_versions(store, session, folder):
+    store.fails, store.polls = "no space left", 0
+    for number in (1, 2, 3):
+        with pytest.raises(DatasetError, match=r"could not process the files \(no space left\)"):
+            push(session, folder, ABOUT)
+        assert len(held(store)) == number
+
+
+def cut_after(server, session, method, make):
+    """The answer to `method` comes, and no other afterwards."""
+
+    def handler(call):
+        server.faults[STATUS] = [CutError()]
+        return make(call)
+
+    server.handlers[method] = handler
+    session.patience = 0.0
+
+
+def test_a_cut_before_the_new_version_is_ready_uploads_nothing_again(server, store, session, folder):
+    push(session, folder, ABOUT)
+    server.handlers[STATUS] = lambda call: {**store.status(call), "status": "READY"}
+    store.polls = 6
+    cut_after(server, session, UPDATE, store.update)
+    stage(folder, {"a": b"a"})
+    with pytest.raises(KaggleError, match="cannot be reached"):
+        push(session, folder, ABOUT)
+    session.patience = 5.0
+    server.requests.clear()
+    pushed = push(session, folder, ABOUT)
+    assert (pushed.state, pushed.version, pushed.sent) == ("unchanged", 2, 0)
+    assert written(server) == [] and len(held(store)) == 2
+    assert list(folder.parent.glob("some-wheels.*")) == []
+
+
+def test_what_kaggle_failed_on_after_a_cut_is_uploaded_again(server, store, session, folder):
+    store.fails = "no space left"
+    cut_after(server, session, CREATE, store.create)
+    with pytest.raises(KaggleError, match="cannot be reached"):
+        push(session, folder, ABOUT)
+    store.fails, session.patience = "", 5.0
+    pushed = push(session, folder, ABOUT)
+    assert (pushed.state, pushed.version) == ("updated", 2)
+    assert pushed.sent > sum(map(len, FILES.values()))
+
+
+def test_a_dataset_deleted_after_a_cut_is_made_anew(server, store, session, folder):
+    cut_after(server, session, CREATE, store.create)
+    with pytest.raises(KaggleError, match="cannot be reached"):
+        push(session, folder, ABOUT)
+    session.patience = 5.0
+    store.held.clear()
+    assert push(session, folder, ABOUT).state == "created"
 
 
 def test_a_version_that_is_absent_at_first_is_waited_for(server, store, session, folder):
@@ -225,6 +300,23 @@ def test_another_dataset_under_that_slug_is_left_alone(server, store, session, f
     assert written(server) == []
 
 
+@pytest.mark.parametrize("ready", [True, False])
+def test_another_dataset_whose_newest_version_failed_is_left_alone(server, store, session, folder, ready):
+    if ready:
+        store.put_version(REF, {"mine.csv": b"a"})
+    store.put_version(REF, {"mine.csv": b"b"}).fails = "bad file"
+    with pytest.raises(DatasetError, match=r"is a dataset of another making \(it has no manifest\.json"):
+        push(session, folder, ABOUT)
+    assert written(server) == []
+
+
+def test_our_dataset_whose_newest_version_failed_elsewhere_gets_another(store, session, folder):
+    push(session, folder, ABOUT)
+    store.put_version(REF, {}).fails = "bad file"
+    assert push(session, folder, ABOUT).state == "updated"
+    assert len(held(store)) == 3
+
+
 def test_nothing_staged_names_the_command_that_stages(server, session, folder):
     shutil.rmtree(folder)
     with pytest.raises(DatasetError, match="nothing is staged there; run: make pack"):
@@ -244,43 +336,44 @@ def test_a_staged_file_that_is_not_the_manifests_stops_the_push(server, session,
 
 
 def test_the_command_pushes_what_pack_left_in_order_and_prints_a_table(server, store, tmp_path):
-    project(tmp_path, "configs/sample.toml")
+    project = make_packed(tmp_path)
     store.polls = 0
     for state in ("created", "unchanged"):
-        done = push_datasets(server, tmp_path)
+        done = push_datasets(server, project)
         assert done.returncode == 0, done.stderr
         rows = [line for line in done.stdout.splitlines() if state in line]
         assert ["wheels" in row for row in rows] == [True, False, False]
         assert ["code" in row for row in rows] == [False, False, True]
-    assert sorted(store.held) == [f"ada/cascade-kernel-{kind}" for kind in ("adapters", "code", "wheels-kaggle-t4x2")]
-
-
-def test_the_command_refuses_what_was_packed_for_another_config(server, store, tmp_path):
-    project(tmp_path, "configs/other.toml")
-    done = push_datasets(server, tmp_path)
-    assert done.returncode == 2
-    assert "is staged for configs/other.toml; run: make pack CONFIG=configs/sample.toml" in " ".join(
-        done.stderr.split()
-    )
-    assert written(server) == []
-
-
-def project(folder, config):
-    """A project's folder as `make pack` leaves it."""
-    for name in ("configs", "wheels"):
-        (folder / name).mkdir()
-    shutil.copy(ROOT / "dataset-metadata.json", folder)
-    shutil.copy(ROOT / "wheels" / "kaggle-t4x2.toml", folder / "wheels")
-    shutil.copytree(ROOT / "configs", folder / "configs", dirs_exist_ok=True)
-    out = folder / "build" / "datasets"
-    stage(out / "cascade-kernel-wheels-kaggle-t4x2", FILES)
-    stage(out / "cascade-kernel-adapters", {"x/adapter_config.json": b"{}"}, "adapters")
-    stage(out / "cascade-kernel-code", {"a.whl": b"a"}, "code", config=config)
+    assert sorted(store.held) == [f"ada/cascade-kernel-{kind}" for kind in ("adapters", "code", "wheels-t4")]
 
 
 def push_datasets(server, folder):
     variables = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
     environment = {**variables, **server.variables(), "HOME": str(folder), "PYTHONPATH": str(ROOT), "COLUMNS": "150"}
-    return subprocess.run(
-        [sys.executable, "-m", "packer", "push-datasets"], cwd=folder, env=environment, capture_output=True, text=True
-    )
+    command = [sys.executable, "-P", "-m", "packer", "push-datasets", "--config", "configs/t.toml", "--image", "t4"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ("configs/t.toml", r"-code: configs/t\.toml is not what was staged; run: make pack CONFIG=configs/t\.toml"),
+        ("configs/prompts/pointwise.txt", r"pointwise\.txt is not what was staged"),
+        ("wheels/t4.lock", r"-wheels-t4: wheels/t4\.lock is not what was staged"),
+    ],
+)
+def test_what_has_changed_since_it_was_staged_is_not_pushed(monkeypatch, tmp_path, changed, said):
+    monkeypatch.chdir(make_packed(tmp_path))
+    config, image = load(Path("configs/t.toml")), images.load("t4")
+    assert [folder.name for folder, _ in staged(config, image)][-1] == "cascade-kernel-code"
+    with Path(changed).open("a") as file:
+        file.write("\n# another line\n")
+    with pytest.raises(DatasetError, match=said):
+        staged(load(Path("configs/t.toml")), image)
+
+
+def test_what_was_packed_for_another_config_is_not_pushed(monkeypatch, tmp_path):
+    monkeypatch.chdir(make_packed(tmp_path))
+    shutil.copy("configs/t.toml", "configs/other.toml")
+    with pytest.raises(DatasetError, match=r"is staged for configs/t\.toml; run: make pack CONFIG=configs/other\.toml"):
+        staged(load(Path("configs/other.toml")), images.load("t4"))

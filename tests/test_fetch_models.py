@@ -65,6 +65,14 @@ def test_half_a_config_is_fetched_again(server: KaggleServer, config: Config, tm
     assert path.read_bytes() == FILES["config.json"]
 
 
+def test_a_model_without_its_tokenizer_is_fetched_again(server: KaggleServer, config: Config, tmp_path: Path) -> None:
+    folder = tmp_path / "models/qwen-lm/qwen2.5/transformers/32b-instruct-awq/1"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_bytes(FILES["config.json"])
+    assert HANDLE in fetch([config])
+    assert (folder / "tokenizer.json").is_file()
+
+
 @pytest.mark.parametrize("status", [401, 404])
 def test_a_model_that_cannot_be_had_is_named(server: KaggleServer, config: Config, status: int) -> None:
     server.faults[MODEL] = [RefusalError(status, "refused")] * 9

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from packer import modules
 from packer.bundle import Bundle
 from packer.facts import gather
 from packer.images import Image
@@ -77,11 +78,27 @@ def test_what_the_kernel_starts_by_name_is_asked_for(image: Image) -> None:
         ("class A:\n  import x", ["x"]),
         ("with warnings.catch_warnings():\n  import x", ["x"]),
         ("with contextlib.suppress(ImportError):\n  import x", []),
-        ("print 'Python 2'", []),
+        ("print 'Python 2'", None),
     ],
 )
-def test_what_an_import_runs(source: str, found: list[str]) -> None:
+def test_what_an_import_runs(source: str, found: list[str] | None) -> None:
     assert at_import(source, "p.m", package=False) == found
+
+
+def test_what_this_python_cannot_parse_is_not_proved_and_looked_at_anew_by_another(
+    image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_wheel(image.wheels, "app", files={"app/__init__.py": "from . import new", "app/new.py": "import six; match?"})
+    lock(image)
+    memory = image.project.parent / "memory"
+    bundle = Bundle(image, read(image.lock), gather(image.wheels, memory), [], [], memory)
+    for _ in range(2):  # the second time from memory
+        [found] = imports.prove(bundle)
+        assert found.status == "not proved" and found.wants.endswith(", which runs this, cannot parse app.new")
+        assert found.package == "app" and found.asked_by == ("cascade/__init__.py → app → app.new",)
+    monkeypatch.setattr(modules, "FORMAT", [*modules.FORMAT[:2], 99])
+    monkeypatch.setattr(modules, "at_import", lambda *_, **__: ["six"])  # a Python that can
+    assert [each.package for each in imports.prove(bundle)] == ["six"]
 
 
 def test_relative_imports_are_made_absolute() -> None:

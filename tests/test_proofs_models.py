@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -86,10 +87,25 @@ def test_a_model_that_is_not_at_hand_is_not_proved_until_it_is(image: Image, t4x
     folder = image.project.parent / "models" / "qwen2.5/transformers/32b-instruct-awq/1"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]}))
+    found = {each.package: each for each in architectures.prove(bundle(image, t4x2))}
+    assert (found[HANDLE].wants, found[HANDLE].status) == ("its tokenizer is not at hand", "not proved")
+    (folder / "tokenizer.json").write_text("{}")
     assert HANDLE not in {each.package for each in architectures.prove(bundle(image, t4x2))}
     (folder / "config.json").write_text(json.dumps({"model_type": "qwen9"}))
     failed = [each for each in architectures.prove(bundle(image, t4x2)) if each.status == "failed"]
     assert [each.wants for each in failed] == ["transformers 5.5.3 knows no model_type 'qwen9'"]
+
+
+@pytest.mark.parametrize("gone", ["config.json", "tokenizer.json", "."])
+def test_a_model_that_is_not_where_its_path_says_fails(image: Image, sample: Config, gone: str, tmp_path: Path) -> None:
+    """Nobody else brings it: it is packed from there."""
+    name = "moved" if gone == "." else "tiny-qwen2"
+    shutil.copytree(ROOT / "sample" / "models" / "tiny-qwen2", tmp_path / "tiny-qwen2")
+    (tmp_path / "tiny-qwen2" / gone).unlink() if gone != "." else None
+    point = sample.pipeline_named("point").model_copy(update={"model": str(tmp_path / name)})
+    found = architectures.prove(bundle(image, sample.model_copy(update={"reason": None, "pipeline": [point]})))
+    assert [each.status for each in found] == ["failed"]
+    assert str(tmp_path / name) in found[0].wants and found[0].mend == "correct the path, or put the model there"
 
 
 def vllm_wheel(image: Image, **changed: str) -> None:
@@ -109,12 +125,36 @@ def test_an_architecture_that_vllm_does_not_run_is_named(image: Image, sample: C
     assert architectures.prove(bundle(image, on_vllm)) == []
 
 
+@pytest.mark.parametrize(
+    ("dtype", "devices", "refused"),
+    [("half", None, "half"), ("float16", None, "float16"), (None, ["cuda:1"], "float16"), ("bfloat16", None, "")],
+)
+def test_a_model_that_vllm_refuses_in_float16_is_named(
+    image: Image, t4x2: Config, dtype: str | None, devices: list[str] | None, refused: str
+) -> None:
+    gemma = t4x2.pipeline_named("gemma").model_copy(update={"enabled": True})
+    arguments = {"dtype": dtype} if dtype else {}
+    changed = {"reason": None, "retrieval": [], "pipeline": [gemma], "vllm": arguments, "devices": devices}
+    folder = image.project.parent / "models" / "gemma-2/transformers/gemma-2-9b-it/2"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "gemma2", "architectures": ["QwenA"]}))
+    (folder / "tokenizer.json").write_text("{}")
+    table = {"transformers/models/auto/configuration_auto.py": MAPPING.replace("qwen2", "gemma2")}
+    make_wheel(image.wheels, "transformers", "5.5.3", files=table)
+    vllm_wheel(image)
+    wants = f"vLLM 9.8.7 refuses model_type 'gemma2' in float16, and the config's dtype is '{refused}'"
+    found = architectures.prove(bundle(image, t4x2.model_copy(update=changed)))
+    assert [each.wants for each in found] == ([wants] if refused else [])
+
+
 def test_names_that_vllm_lacks_are_findings(image: Image, t4x2: Config) -> None:
     vllm_wheel(image)
-    wants = [each.wants for each in vllm.prove(bundle(image, t4x2))]
+    typo = t4x2.model_copy(update={"vllm": {**t4x2.vllm, "dtype": "bfloat"}})
+    wants = [each.wants for each in vllm.prove(bundle(image, typo))]
     assert "engine argument cpu_offload_gb (t4x2.toml) is not in vLLM 9.8.7" in wants
     assert "quantization = awq_marlin (t4x2.toml) is not in vLLM 9.8.7" in wants
     assert "SamplingParams(allowed_token_ids=…) (vllm_engine.py) is not in vLLM 9.8.7" in wants
+    assert "engine argument dtype = 'bfloat' (t4x2.toml) has to be auto or half or float16 or 8 in vLLM 9.8.7" in wants
 
 
 def test_a_config_on_vllm_wants_its_wheel(image: Image, t4x2: Config, sample: Config) -> None:
@@ -127,3 +167,4 @@ def test_a_vllm_whose_names_lie_elsewhere_is_said(image: Image, t4x2: Config) ->
     vllm_wheel(image, **{"envs.py": "variables = {}\n"})
     [found] = vllm.prove(bundle(image, t4x2))
     assert "no environment_variables there" in found.wants
+    assert {each.status for each in architectures.prove(bundle(image, t4x2))} == {"not proved"}

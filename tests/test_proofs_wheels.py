@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,28 @@ PROOFS = (hashes.prove, closure.prove, resolution.prove, tags.prove)
 
 def test_a_sound_set_has_no_findings(image: Image) -> None:
     assert [found for prove in PROOFS for found in findings(image, prove)] == []
+
+
+def test_what_the_kernel_itself_needs_is_asked_for_though_nothing_requires_it(image: Image) -> None:
+    (image.project.parent / "notebooks").mkdir()
+    for name in ("papermill", "ipykernel"):
+        make_wheel(image.wheels, name)
+    lock(image)
+    found = {each.package: each for each in findings(image, closure.prove)}
+    assert found.keys() == {"uv", "wrapt"}
+    assert found["uv"].wants == "uv has no wheel in " + str(image.wheels)
+    assert found["uv"].asked_by == ("the kernel → uv",) and found["uv"].status == "failed"
+
+
+def test_a_second_wheel_of_a_package_is_to_be_removed_though_the_lock_knows_it(image: Image) -> None:
+    """As uv's for another libc: the kernel wants exactly one."""
+    second = make_wheel(image.wheels, "leaf", tag="cp312-abi3-musllinux_1_2_x86_64")
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in image.wheels.glob("leaf-*")]
+    unlock(image, "leaf")
+    with image.lock.open("a") as file:
+        file.write("leaf==1.0 " + " ".join(f"--hash=sha256:{each}" for each in digests) + "\n")
+    [found] = findings(image, hashes.prove)
+    assert second.name in found.wants and "remove" in found.mend
 
 
 def wheel(image: Image, name: str) -> Path:

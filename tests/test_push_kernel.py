@@ -10,76 +10,32 @@ from typer.testing import CliRunner
 from cascade.conductor import declared_parameters
 from cascade.config import load
 from cascade.manifest import Manifest
-from packer import images, kernel, push, staging, state
+from packer import images, kernel, push, sources, staging, state
 from packer.__main__ import app
 from packer.kernel import KernelError
 from packer.session import KaggleError, Session
 from tests.kaggle_server import CutError, KaggleServer, RefusalError
 from tests.kaggle_server.competitions import Competitions
 from tests.kaggle_server.datasets import STATUS, Datasets
-from tests.kaggle_server.kernels import SAVE, Kernels
+from tests.kaggle_server.kernels import GET, SAVE, Kernels, Version
+from tests.pushing import IMAGE, KINDS, MODEL, make_packed
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPETITION = "eedi-mining-misconceptions-in-mathematics"
-MODEL = "qwen-lm/qwen2.5/transformers/14b-instruct-awq/1"
-CONFIG = f"""
-[[retrieval]]
-name = "r1"
-[[retrieval.retriever]]
-kind = "dense"
-model = "dataset:grace/e5/e5-folder"
 
-[[pipeline]]
-name = "p1"
-kind = "pointwise"
-candidates = "r1"
-model = "kaggle:{MODEL}"
-adapter = "yes-no"
-prompt = "prompts/pointwise.txt"
 
-[[pipeline]]
-name = "p2"
-enabled = false
-kind = "pointwise"
-candidates = "r1"
-model = "kaggle:nobody/none/transformers/none/1"
-prompt = "prompts/pointwise.txt"
-
-[ensemble]
-weights = {{ p1 = 1.0 }}
-"""
-IMAGE = """
-python = "3.12.13"
-abi = "cp312"
-machine = "x86_64"
-glibc = "2.35"
-gpus = 2
-accelerator = "NvidiaTeslaT4"
-docker_image = "gcr.io/kaggle-gpu-images/python@sha256:0123"
-extras = []
-seen = "in a test"
-"""
-KINDS = ("code", "wheels", "adapters")
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    return make_packed(tmp_path_factory.mktemp("packed"))
 
 
 @pytest.fixture
-def project(monkeypatch, tmp_path):
-    """A project as far as a push reads it, its datasets packed; the current folder."""
+def project(monkeypatch, tmp_path, packed):
+    """A packed project, the current folder."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    for name in ("kernel-metadata.json", "dataset-metadata.json"):
-        shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    for path, text in {"configs/t.toml": CONFIG, "wheels/t4.toml": IMAGE}.items():
-        Path(path).parent.mkdir()
-        Path(path).write_text(text)
-    image = images.load("t4")
-    for kind in KINDS:
-        folder = staging.staged_folder(kind, image)
-        folder.mkdir(parents=True)
-        about = {"config": "configs/t.toml"} if kind == "code" else {}
-        (folder / "manifest.json").write_text(Manifest(kind, "", False, {}, about).as_json())
-    return tmp_path
+    shutil.copytree(packed, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"
 
 
 @pytest.fixture
@@ -100,7 +56,7 @@ def kaggle(monkeypatch, project):
 def push_it(said=None):
     session = Session(patience=2.0, pause=0.01)
     say = (said if said is not None else []).append
-    return push.push_kernel(session, load(Path("configs/t.toml")), images.load("t4"), say=say)
+    return push.push_kernel(session, load(Path("configs/t.toml")), images.load("t4"), say=say, sleep=lambda _: None)
 
 
 def edit(**changes):
@@ -239,11 +195,31 @@ def test_every_source_that_is_not_ready_is_named_and_nothing_is_pushed(kaggle):
     assert SAVE not in kaggle.methods()
 
 
-def test_a_framework_that_kaggle_has_not_is_named(kaggle):
-    path = Path("configs/t.toml")
-    path.write_text(path.read_text().replace("qwen2.5/transformers", "qwen2.5/transformer"))
-    with pytest.raises(KernelError, match=r"no framework is called 'transformer' \(did you mean 'transformers'\?\)"):
+@pytest.mark.parametrize("name", ["ada/embeddings", "grace/embeddings"])
+def test_a_kernel_whose_output_is_read_is_looked_for_before_the_push(kaggle, name):
+    edit(kernel_sources=[name])
+    with pytest.raises(KernelError, match=f"kernel_sources: '{name}': nothing of that name .*; correct it in kernel-"):
         push_it()
+    assert SAVE not in kaggle.methods()
+    kaggle.kernels.kept[name] = [Version()]
+    assert push_it().version == 1
+
+
+@pytest.mark.parametrize("token", ["KGAT_" + "0f" * 16, '{"username": "ada", "key": "' + "0f" * 16 + '"}'])
+def test_a_notebook_that_holds_a_token_is_not_pushed(kaggle, token):
+    path = Path("notebooks/submission.ipynb")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[-1].source += f"\nkey = {token!r}"
+    nbformat.write(notebook, path)
+    with pytest.raises(KernelError, match=r"submission\.ipynb: line \d+ holds what looks like a Kaggle (token|key)"):
+        push_it()
+    assert SAVE not in kaggle.methods()
+
+
+def test_a_framework_that_kaggle_has_not_is_named(kaggle):
+    named = {key: [] for key in sources.FORMS} | {"model_sources": ["qwen-lm/qwen2.5/transformer/14b-instruct-awq/1"]}
+    [problem] = sources.unready(Session(), named)
+    assert "no framework is called 'transformer' (did you mean 'transformers'?)" in problem
 
 
 @pytest.mark.parametrize(
@@ -267,24 +243,50 @@ def test_whatever_kaggle_complains_of_in_its_answer_is_a_failure(kaggle, answer,
     assert state.recall("state") == {}
 
 
-def test_a_push_whose_answer_is_lost_is_found_and_not_sent_again(kaggle):
-    kaggle.kernels.lost = True
-    assert push_it().version == 1
-    assert kaggle.methods().count(SAVE) == 1
+@pytest.mark.parametrize("fault", [CutError(), RefusalError(503), RefusalError(502), {"url": "https://ka"}], ids=str)
+def test_a_push_whose_answer_is_lost_is_found_and_not_sent_again(kaggle, fault):
+    push_it()
+    kaggle.kernels.lost, kaggle.kernels.unseen = fault, 3
+    assert push_it().version == 2
+    assert kaggle.methods().count(SAVE) == 2
 
 
 def test_a_push_whose_answer_is_lost_and_that_lacks_a_source_names_it(kaggle):
-    kaggle.kernels.lost, kaggle.kernels.dropped = True, "modelDataSources"
+    kaggle.kernels.lost, kaggle.kernels.dropped = CutError(), "modelDataSources"
     with pytest.raises(KernelError, match=f"version 1 was made, its answer was lost, .* does not name {MODEL} among"):
         push_it()
 
 
-@pytest.mark.parametrize("fault", [CutError(), RefusalError(500)])
-def test_a_push_that_was_never_made_says_so(kaggle, fault):
+@pytest.mark.parametrize("fault", [CutError(), RefusalError(500), RefusalError(503)], ids=str)
+def test_a_push_that_may_not_have_been_made_is_left_to_the_person(kaggle, fault):
     kaggle.faults[SAVE] = [fault]
-    with pytest.raises(KernelError, match="Kaggle has no new version of ada/eedi-cascade: push again"):
+    with pytest.raises(KernelError, match="no new version of ada/eedi-cascade is seen: look at its page first, https:"):
         push_it()
     assert kaggle.methods().count(SAVE) == 1
+
+
+def test_a_network_that_stays_away_after_a_lost_push_does_not_hide_it(kaggle):
+    kaggle.faults[SAVE] = [CutError()]
+    kaggle.faults[GET] = [RefusalError(404), *[CutError()] * 100]
+    session = Session(patience=0.1, pause=0.05)
+    with pytest.raises(KernelError, match=r"push of ada/eedi-cascade: Kaggle cannot be reached.*look at its page"):
+        push.push_kernel(session, load(Path("configs/t.toml")), images.load("t4"), sleep=lambda _: None)
+
+
+def test_what_a_push_that_failed_or_was_killed_leaves_is_known_until_the_next_that_is_done(kaggle, monkeypatch):
+    push_it()
+    assert state.recall(state.ATTEMPT) == {}
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(push, "_request", killed)
+        with pytest.raises(KeyboardInterrupt):
+            push_it()
+    assert state.recall(state.ATTEMPT)["config"] == "configs/t.toml"
+    push_it()
+    assert state.recall(state.ATTEMPT) == {}
 
 
 def test_a_push_that_is_refused_says_what_kaggle_said(kaggle):
@@ -301,23 +303,62 @@ def test_a_busy_kaggle_is_waited_for(kaggle):
 
 def test_another_config_than_the_packed_one_is_refused(kaggle):
     shutil.copy("configs/t.toml", "configs/other.toml")
-    with pytest.raises(KernelError, match=r"other\.toml: what is packed is configs/t\.toml"):
+    with pytest.raises(KernelError, match=r"is staged for configs/t\.toml; run: make pack CONFIG=configs/other\.toml"):
         push.push_kernel(Session(), load(Path("configs/other.toml")), images.load("t4"))
 
 
-def test_datasets_that_are_not_what_is_packed_and_a_dirty_tree_are_warned_of(kaggle):
-    for command in ("init -q", "add configs", "-c user.name=a -c user.email=a@b commit -qm one"):
-        subprocess.run(["git", *command.split()], check=True, capture_output=True)
+def test_all_that_was_changed_since_it_was_packed_is_named_and_nothing_is_pushed(kaggle):
+    add("configs/t.toml")
+    add("wheels/t4.lock")
+    add("configs/adapters/yes-no/adapter_model.safetensors")
+    with pytest.raises(KernelError) as error:
+        push_it()
+    mend = "is not what was staged; run: make pack CONFIG=configs/t.toml IMAGE=t4"
+    code, wheels, adapters = error.value.problems
+    assert code == f"build/datasets/cascade-kernel-code: configs/t.toml {mend}"
+    assert wheels == f"build/datasets/cascade-kernel-wheels-t4: wheels/t4.lock {mend}"
+    assert adapters.endswith(f"yes-no/adapter_model.safetensors {mend}")
+    assert SAVE not in kaggle.methods()
+
+
+@pytest.mark.parametrize("name", ["configs/prompts/pointwise.txt", "notebooks/rerank.ipynb", "cascade/fusion.py"])
+def test_a_prompt_a_notebook_and_the_source_are_what_was_packed(kaggle, name):
+    add(name)
+    with pytest.raises(KernelError, match=f"cascade-kernel-code: {name} is not what was staged; run: make pack"):
+        push_it()
+
+
+def test_an_image_whose_facts_changed_is_packed_again(kaggle):
+    Path("wheels/t4.toml").write_text(IMAGE.replace("2.35", "2.39"))
+    with pytest.raises(KernelError, match=r"wheels-t4: glibc was 2\.35 when it was staged, and is 2\.39; run: make"):
+        push_it()
+
+
+def add(name):
+    """Changes a file without making it invalid; a new file, as editors write it."""
+    text = Path(name).read_text()
+    Path(name).unlink()
+    Path(name).write_text(text + "\n")
+
+
+def test_a_dataset_at_kaggle_that_is_not_what_is_packed_is_pushed_first(kaggle):
     old = Manifest("wheels", "", False, {}, {"image": "an older one"}).as_json().encode()
     kaggle.datasets.put_version("ada/cascade-kernel-wheels-t4", {"manifest.json": old})
+    with pytest.raises(KernelError, match=r"cascade-kernel-wheels-t4: Kaggle has not .*push it: make push-datasets"):
+        push_it()
+    assert SAVE not in kaggle.methods()
+
+
+def test_a_dirty_tree_and_another_commit_are_warned_of(kaggle):
+    for command in ("init -q", "add configs", "-c user.name=a -c user.email=a@b commit -qm one"):
+        subprocess.run(["git", *command.split()], check=True, capture_output=True)
     said = []
     pushed = push_it(said)
     assert pushed.dirty
     assert len(pushed.commit) == 40
-    assert [text for text in said if "ada/cascade-kernel-wheels-t4 is not what is packed here" in text]
     assert [text for text in said if "files are changed since commit" in text]
     assert [text for text in said if "the code was packed at another commit" in text]
-    assert len(said) == 3
+    assert len(said) == 2
 
 
 def test_the_command_names_each_problem_on_a_line_of_its_own(kaggle):

@@ -151,13 +151,28 @@ def test_a_run_that_goes_on_has_no_output_yet(kaggle, tmp_path):
         output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
 
 
+def test_a_full_disk_is_an_error_that_names_the_version(kaggle, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/ledger.jsonl.part").symlink_to("/dev/full")
+    with pytest.raises(RunError, match=r"version 2 of ada/eedi-cascade.*No space left on device.*free space"):
+        output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
+    assert not (tmp_path / "out/ledger.jsonl").exists()
+
+
+def test_the_outputs_of_two_kernels_never_meet(kaggle):
+    kaggle.kernels.kept["ada/other"] = [Version(), Version(pages=[["z"]], log=LOG)]
+    for slug, count in (("eedi-cascade", 7), ("other", 1)):
+        state.remember("state", Pushed("ada", slug, 2, "", "eedi", "", "", "", False, ""))
+        assert f": {count} files came, {count + 1} are there" in CliRunner().invoke(app, ["output"]).stdout
+
+
 def test_the_commands_tell_of_the_version_pushed_last(kaggle):
     said = CliRunner().invoke(app, ["status"], standalone_mode=False)
     assert isinstance(said.exception, StateError)
     state.remember("state", Pushed("ada", "eedi-cascade", 2, "", "eedi", "", "", "", False, ""))
     said = CliRunner().invoke(app, ["output"])
-    assert said.stdout.endswith("build/output/2: 7 files came, 8 are there\n")
-    assert len(fetched(Path("build/output/2"))) == 8
+    assert said.stdout.endswith("build/output/ada-eedi-cascade/2: 7 files came, 8 are there\n")
+    assert len(fetched(Path("build/output/ada-eedi-cascade/2"))) == 8
     version = kaggle.kernels.kept["ada/eedi-cascade"][1]
     version.states, version.failure = ["ERROR"], "out of memory"
     said = CliRunner().invoke(app, ["status", "--wait"])
@@ -182,3 +197,12 @@ def test_what_was_pushed_last_is_known_and_a_broken_file_is_not(tmp_path, monkey
     Path("build/kernel/state.json").write_text("{")
     with pytest.raises(StateError, match="not JSON"):
         state.last_pushed()
+
+
+def test_what_cannot_be_remembered_is_an_error_and_leaves_what_was(tmp_path):
+    state.remember("submission", {"ref": 1}, tmp_path)
+    (tmp_path / ".submission.json.part").symlink_to("/dev/full")
+    with pytest.raises(StateError, match=r"submission\.json: cannot be written \(No space left on device\)"):
+        state.remember("submission", {"ref": 2}, tmp_path)
+    assert state.recall("submission", tmp_path) == {"ref": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["submission.json"]

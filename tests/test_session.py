@@ -1,9 +1,14 @@
-import pytest
+import threading
 
+import pytest
+import requests
+
+from packer import session as sessions
 from packer.session import KaggleError, Session
 from tests.kaggle_server import OWNER, CutError, KaggleServer, RefusalError
 
 STATUS = "datasets.DatasetApiService/GetDatasetStatus"
+LOGIN = "security.OAuthService/IntrospectToken"
 
 
 @pytest.fixture
@@ -68,11 +73,96 @@ def test_patience_ends(server):
     assert server.methods().count(STATUS) < 10
 
 
-@pytest.mark.parametrize("fault", [RefusalError(500), CutError()])
+@pytest.mark.parametrize("fault", [RefusalError(500), RefusalError(503), CutError()])
 def test_what_makes_something_is_not_sent_twice_when_the_answer_is_lost(server, fault):
     server.faults[STATUS] = [fault]
-    with pytest.raises(KaggleError):
+    with pytest.raises(KaggleError, match="look whether it was done, then try again"):
         status(Session(pause=0.01), repeatable=False)
+    assert server.methods().count(STATUS) == 1
+
+
+def test_what_makes_something_is_sent_again_where_nothing_can_have_been_made(server):
+    server.faults[STATUS] = [RefusalError(429, "slow down")]
+    assert status(Session(pause=0.01), repeatable=False).status.name == "READY"
+    assert server.methods().count(STATUS) == 2
+    refused = requests.Session()
+    refused.trust_env = False
+    answers = iter([lambda: refused.get("http://127.0.0.1:1/"), lambda: "made"])
+    assert Session(pause=0.01).call("a push", lambda: next(answers)(), repeatable=False) == "made"
+
+
+@pytest.fixture
+def silence(server, monkeypatch):
+    """A server that answers nothing until the test is over, on the first call."""
+    over, calls = threading.Event(), []
+    monkeypatch.setattr(sessions, "TIMEOUT", (5.0, 0.2))
+
+    def answer(call):
+        calls.append(call)
+        if len(calls) == 1:
+            over.wait(30)
+        return {"status": "READY"}
+
+    server.handlers[STATUS] = answer
+    yield calls
+    over.set()
+
+
+def test_a_silent_server_is_asked_again(silence):
+    assert status(Session(pause=0.01)).status.name == "READY"
+    assert len(silence) == 2
+
+
+def test_what_makes_something_is_not_sent_again_to_a_silent_server(silence):
+    with pytest.raises(KaggleError, match=r"ReadTimeout.*look whether it was done") as error:
+        status(Session(pause=0.01), repeatable=False)
+    assert error.value.status is None
+    assert len(silence) == 1
+
+
+PORTAL = b"<html>Accept the terms of this hotel</html>"
+
+
+@pytest.mark.parametrize("answer", [PORTAL, {"status": "NEW"}])
+def test_an_answer_that_is_not_kaggles_is_asked_for_again(server, answer):
+    answers = [answer, {"status": "READY"}, answer]
+    server.handlers[STATUS] = lambda call: answers.pop(0)
+    session = Session(pause=0.01)
+    assert status(session).status.name == "READY"
+    with pytest.raises(KaggleError, match=r"status of ada/x: Kaggle gives no usable answer.*look whether") as error:
+        status(session, repeatable=False)
+    assert error.value.status is None
+    assert answers == []
+
+
+@pytest.mark.parametrize("answer", [PORTAL, RefusalError(503)])
+def test_a_login_that_a_network_answers_in_kaggles_place_is_an_error(server, answer):
+    server.handlers[LOGIN] = lambda call: answer
+    if isinstance(answer, Exception):
+        server.faults[LOGIN] = [answer] * 9
+    with pytest.raises(KaggleError, match="login"):
+        Session()
+
+
+def test_no_error_tells_an_addresss_query(server):
+    plain = requests.Session()
+    plain.trust_env = False
+    session = Session(patience=0.0)
+    for address, said in (("http://127.0.0.1:1", "cannot be reached"), (server.address, "answers 404")):
+        with pytest.raises(KaggleError, match=said) as error:
+            session.call("a file", lambda a=address: plain.get(f"{a}/blobs?upload_id=secret&x=y").raise_for_status())
+        assert "/blobs" in str(error.value)
+        assert "secret" not in str(error.value)
+
+
+def test_who_calls_may_end_the_trying(server):
+    server.faults[STATUS] = [RefusalError(503)] * 3
+
+    def stop(seconds):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        status(Session(pause=600.0, patience=6000.0), sleep=stop)
     assert server.methods().count(STATUS) == 1
 
 

@@ -155,6 +155,15 @@ def test_trainers_leavings_do_not_travel(project: Path) -> None:
     assert not any("optimizer" in name for name in tree(stage("adapters")))
 
 
+def test_what_other_programs_leave_does_not_travel(project: Path) -> None:
+    places = (f"wheels/{IMAGE}", "notebooks", "configs/prompts", "sample/models/tiny-qwen2")
+    for place in places:
+        for name in (".DS_Store", "._x.whl", "._x.ipynb", "._x.txt"):
+            (project / place / name).write_bytes(b"\0")
+    for kind in ("code", "wheels"):
+        assert not [name for name in tree(stage(kind)) if name.rpartition("/")[2].startswith(".")]
+
+
 @pytest.mark.usefixtures("project")
 def test_the_wheels_manifest_tells_what_machine_they_are_for() -> None:
     told = manifest.read(stage("wheels"))

@@ -63,6 +63,34 @@ def test_the_last_submission_is_kaggles_where_none_was_made_from_here(kaggle):
     assert submissions.last(session(), "eedi") == 9
 
 
+def test_a_newer_submission_of_kaggles_pages_is_the_last_and_that_is_said(kaggle):
+    submit()
+    said = []
+    assert submissions.last(session(), "eedi", said.append) == 100
+    assert said == []
+    kaggle.competitions.made[7] = {"ref": 7, "date": "2026-11-21T10:00:00Z", "description": "by hand"}
+    assert submissions.last(session(), "eedi", said.append) == 7
+    assert said == [
+        "Kaggle's newest submission is 7 (by hand), not the one made from here; that one: make watch REF=100"
+    ]
+
+
+def test_a_submission_made_here_is_the_last_though_kaggle_does_not_list_it_yet(kaggle):
+    submit()
+    kaggle.competitions.made = {}
+    assert submissions.last(session(), "eedi") == 100
+    kaggle.competitions.made = {7: {"ref": 7, "date": "2026-11-20T10:00:00Z"}}
+    assert submissions.last(session(), "eedi") == 100
+    kaggle.competitions.made = {7: {"ref": 7, "date": "2099-11-20T10:00:00Z"}}
+    assert submissions.last(session(), "eedi") == 7
+
+
+def test_what_was_submitted_to_another_competition_is_not_the_last_of_this_one(kaggle):
+    state.remember("submission", {"ref": 3, "version": 1, "at": state.now(), "competition": "titanic"})
+    with pytest.raises(SubmissionError, match="eedi: nothing was submitted yet"):
+        submissions.last(session(), "eedi")
+
+
 def test_what_is_left_is_unknown_where_kaggle_does_not_say(kaggle):
     kaggle.competitions.left = kaggle.kernels.quota = None
     assert submissions.what_is_left(session(), "eedi") == "left: submissions today unknown, GPU hours this week unknown"
@@ -97,6 +125,24 @@ def test_a_version_is_submitted_a_second_time_only_where_that_is_asked_for(kaggl
     assert submit(again=True) == 101
 
 
+@pytest.mark.parametrize(
+    ("description", "same"),
+    [
+        ("Notebook Eedi cascade | Version 1", True),
+        ("Notebook Eedi cascade | Version 11", False),
+        ("Notebook My Eedi cascade | Version 1", False),
+        ("first try", False),
+    ],
+)
+def test_a_version_that_was_submitted_on_kaggles_pages_is_known_by_its_description(kaggle, description, same):
+    kaggle.competitions.made[7] = {"ref": 7, "date": "2026-11-20T10:00:00Z", "description": description}
+    if same:
+        with pytest.raises(SubmissionError, match="was submitted already, as 7"):
+            submit()
+    else:
+        assert submit() == 101
+
+
 def test_a_refused_submission_tells_how_to_do_it_by_hand(kaggle):
     kaggle.competitions.refusal = RefusalError(400, "Submission not allowed: this competition wants a notebook")
     with pytest.raises(
@@ -105,13 +151,22 @@ def test_a_refused_submission_tells_how_to_do_it_by_hand(kaggle):
         submit()
 
 
-def test_a_submission_whose_answer_is_lost_is_found_and_never_made_twice(kaggle):
-    kaggle.competitions.lost = 2
+@pytest.mark.parametrize(
+    "fault", [CutError(), RefusalError(502), RefusalError(503), {"message": "Successfully submitted"}], ids=str
+)
+def test_a_submission_whose_answer_is_lost_is_found_and_never_made_twice(kaggle, fault):
+    kaggle.competitions.lost, kaggle.competitions.lost_by = 3, fault
     assert submit() == 100
     assert kaggle.methods().count(SUBMIT) == 1
 
 
-@pytest.mark.parametrize("fault", [CutError(), RefusalError(500)])
+def test_a_submission_that_kaggle_names_nowhere_says_what_kaggle_said(kaggle):
+    kaggle.competitions.lost, kaggle.competitions.lost_by = 99, {"message": "Daily limit"}
+    with pytest.raises(SubmissionError, match=r"names none: Daily limit; Kaggle lists no new submission: look at"):
+        submit()
+
+
+@pytest.mark.parametrize("fault", [CutError(), RefusalError(500), RefusalError(503)], ids=str)
 def test_a_submission_that_may_not_have_been_made_is_left_to_the_person(kaggle, fault):
     kaggle.faults[SUBMIT] = [fault]
     with pytest.raises(SubmissionError, match=r"look at kaggle\.com/competitions/eedi/submissions, and only then"):
@@ -135,6 +190,19 @@ def test_the_commands_submit_and_watch_and_tell_a_failure_by_their_exit_code(kag
     kaggle.competitions.states = [{"status": "ERROR", "errorDescription": "Notebook Timeout"}]
     said = CliRunner().invoke(app, ["watch", "--ref", "7"])
     assert (said.exit_code, "submission 7: ERROR, Notebook Timeout;" in said.stdout) == (1, True)
+
+
+def test_a_bare_submit_is_refused_where_another_version_may_be_meant(kaggle):
+    state.remember("state", PUSHED)
+    kaggle.kernels.kept["ada/eedi-cascade"].append(Version())
+    said = CliRunner().invoke(app, ["submit"])
+    assert "version 2 is Kaggle's newest, and 1 was pushed last from here" in str(said.exception)
+    kaggle.kernels.kept["ada/eedi-cascade"].pop()
+    state.remember(state.ATTEMPT, {"config": "configs/new.toml", "at": state.now()})
+    said = CliRunner().invoke(app, ["submit"])
+    assert "the push of configs/new.toml after version 1 was not seen to end well" in str(said.exception)
+    assert SUBMIT not in kaggle.methods()
+    assert CliRunner().invoke(app, ["submit", "1"]).exit_code == 0
 
 
 class Clock:
@@ -231,6 +299,15 @@ def test_a_watch_that_cannot_be_read_is_an_error(submitted):
 )
 def test_a_duration_is_read_without_counting(seconds, words):
     assert watch.duration(seconds) == words
+
+
+def test_a_disk_that_is_full_costs_a_watch_nothing_but_its_memory(submitted):
+    submitted.competitions.states = [{}, {"status": "COMPLETE", "publicScore": "0.6"}]
+    said, clock = [], Clock()
+    Path("build").write_text("no folder can be made here")
+    seen = watch.watch(session(), 100, 60.0, said.append, clock=clock, sleep=clock.sleep)
+    assert (seen.status, seen.score) == ("COMPLETE", "0.6")
+    assert ["cannot be written" in text for text in said] == [False, True, False, True]
 
 
 def test_clocks_that_disagree_never_make_it_less_than_nothing(submitted):

@@ -85,7 +85,7 @@ def test_from_token_to_submission_by_the_commands_of_the_readme(project, kaggle)
     assert code == 0 and said.startswith("version 1 of ada/eedi-cascade: COMPLETE\n")  # what stderr showed stands below
     assert "submission zero" in typed(project, kaggle, "logs")[1]
     code, said = typed(project, kaggle, "output")
-    assert code == 0 and (project / "build/output/1/ledger.jsonl").read_bytes() == b"{}\n"
+    assert code == 0 and (project / "build/output/ada-eedi-cascade/1/ledger.jsonl").read_bytes() == b"{}\n"
 
     code, said = typed(project, kaggle, "submit")
     assert code == 0 and "is submission 100" in said

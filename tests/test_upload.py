@@ -1,6 +1,7 @@
 import random
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -190,6 +191,21 @@ def test_a_refused_upload_stops_the_others(server, store, session, tmp_path):
     with pytest.raises(KaggleError, match="not yours"):
         send(session, folder)
     assert not any(blob.complete for blob in store.blobs.values())
+
+
+def test_a_refused_upload_does_not_wait_for_one_that_waits(server, store, session, folder):
+    server.faults[PUT] = [RefusalError(503, "busy", {"Retry-After": "100"}), RefusalError(403, "not yours")]
+    said = []
+
+    def run():
+        with pytest.raises(KaggleError, match="not yours"):
+            send(session, folder)
+        said.append("ended")
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert said == ["ended"]
 
 
 def test_a_changed_file_is_never_completed(store, session, folder):

@@ -106,6 +106,12 @@ def test_what_was_read_is_remembered_until_the_file_changes_or_all_is_asked_for(
     assert not verify(image, []).failed
 
 
+def test_what_other_programs_leave_in_the_folder_is_no_matter(image: Image) -> None:
+    for name in (".DS_Store", "._leaf-1.0-py3-none-any.whl"):
+        (image.wheels / name).write_bytes(b"\0")
+    assert verify(image, []).findings == []
+
+
 def test_a_memory_that_is_torn_is_read_anew(image: Image) -> None:
     verify(image, [])
     kept = list((image.project.parent / "build" / "verify" / "tiny").rglob("*.json"))

@@ -13,17 +13,25 @@ from typing import Any
 import pytest
 
 from cascade import config as configs
+from cascade.config import LanguageModel
 from cascade.paths import ROOT
 from packer import vllm_names
-from packer.vllm_api import WheelError, as_json, read_package, read_wheel
+from packer.vllm_api import as_json, read_package, read_wheel
+from packer.vllm_source import WheelError
 
 KEPT = ROOT / "wheels" / "vllm-0.19.1.json"
+T4 = configs.load(ROOT / "configs" / "t4x2.toml")
 CONFIGS = [configs.load(path) for path in sorted((ROOT / "configs").glob("*.toml"))]
 
 FILES = {
     "_version.py": "__version__: str\n__version__ = version = '9.8.7'\n",
-    "engine/arg_utils.py": "raise ImportError('never imported')\n@dataclass\nclass EngineArgs:\n"
-    "    seed: int = 0\n    model: str = ModelConfig.model\n    aliases: ClassVar[list[str]] = []\n\n"
+    "engine/arg_utils.py": "raise ImportError('never imported')\nfrom typing import Any\n"
+    "from vllm.config.model import DType, LogprobsMode, ModelConfig\nfrom vllm.backends import Backend\n\n"
+    "@dataclass\nclass EngineArgs:\n"
+    "    seed: int = 0\n    model: str | LogprobsMode = ModelConfig.model\n    share: float = ModelConfig.share\n"
+    "    dtype: DType | None = None\n    backend: (\n        Backend | None\n    ) = None\n"
+    "    room: dict[str, Any] | bool = get_field(ModelConfig, 'model')\n    level: Level = 1\n"
+    "    hook: type[object] | None = None\n    aliases: ClassVar[list[str]] = []\n\n"
     "    def __post_init__(self): self.derived = 1\n",
     "entrypoints/llm.py": "from abc import ABC\nfrom vllm.entrypoints.common import Mixin as Offline\n\n"
     "class LLM(Offline[int], ABC):\n"
@@ -43,7 +51,11 @@ FILES = {
     "        self.prompt = prompt\n        self.cached: int = cached\n        self._kept = other.field = 1\n"
     "        print(self.read)\n",
     "logprobs.py": "class Logprob:\n    logprob: float\n",
-    "config/model.py": "LogprobsMode = Literal['raw', 'processed']\n",
+    "config/model.py": "LogprobsMode = Literal['raw', 'processed']\nDType = Literal['auto', Half, 8]\n"
+    "Half = Literal['half', 'float16']\n_FLOAT16_NOT_SUPPORTED_MODELS = {'gemma2': 'Unstable.'}\n\n"
+    "class ModelConfig:\n    model: str = ''\n    share: float = Field(default=0.9, gt=0, le=1, repr=False)\n",
+    "backends.py": "class Meta(EnumMeta): pass\n\nclass Backend(Enum, metaclass=Meta):\n"
+    "    FLASH = 'flash'\n    TRITON = 'triton'\n    NONE = None\n\n    def path(self): pass\n",
     "config/lora.py": "MaxLoRARanks: TypeAlias = Literal[8, 16]\n",
     "model_executor/layers/quantization/__init__.py": "QuantizationMethods = Literal['awq']\n",
     "envs.py": "environment_variables: dict[str, Any] = {'VLLM_B': lambda: 1, 'VLLM_A': lambda: 2}\n",
@@ -51,7 +63,16 @@ FILES = {
 }
 EXTRACT = {
     "version": "9.8.7",
-    "engine_arguments": ["model", "seed"],
+    "engine_arguments": {
+        "backend": {"members": ["FLASH", "TRITON", "NONE"]},
+        "dtype": {"choices": ["auto", "half", "float16", 8]},
+        "hook": {},
+        "level": {},
+        "model": {"types": ["str"]},
+        "room": {"types": ["dict", "bool"]},
+        "seed": {"types": ["int"]},
+        "share": {"types": ["float"], "gt": 0, "le": 1},
+    },
     "llm_arguments": ["model", "seed"],
     "methods": {"generate": ["prompts", "params", "use_tqdm"], "get_tokenizer": ["group"]},
     "classes": {
@@ -61,7 +82,12 @@ EXTRACT = {
         "RequestOutput": ["cached", "prompt"],
         "SamplingParams": ["allowed", "top_p"],
     },
-    "choices": {"LogprobsMode": ["raw", "processed"], "MaxLoRARanks": [8, 16], "QuantizationMethods": ["awq"]},
+    "choices": {
+        "LogprobsMode": ["raw", "processed"],
+        "MaxLoRARanks": [8, 16],
+        "QuantizationMethods": ["awq"],
+        "_FLOAT16_NOT_SUPPORTED_MODELS": ["gemma2"],
+    },
     "environment": ["VLLM_A", "VLLM_B"],
     "architectures": ["QwenA", "QwenB"],
 }
@@ -99,10 +125,10 @@ def test_a_method_that_is_gone_is_left_out(tmp_path: Path) -> None:
     ("file", "text", "told"),
     [
         ("envs.py", None, "vllm/envs.py: no such file; "),
-        ("lora/request.py", "LoRARequest = make()\n", "vllm/lora/request.py: no class LoRARequest there; "),
+        ("lora/request.py", "LoRARequest = make()\n", "vllm/lora/request.py: LoRARequest is no class there; "),
         ("lora/request.py", "from msgspec import LoRARequest\n", "nothing found for 'LoRARequest'; "),
         ("base.py", None, "vllm/base.py: no such file; "),
-        ("base.py", "class Renamed: pass\n", "vllm/base.py: no class Base there; "),
+        ("base.py", "class Renamed: pass\n", "vllm/base.py: no Base there; "),
         ("envs.py", "variables = {}\n", "vllm/envs.py: no environment_variables there; "),
         ("envs.py", "environment_variables = {}\n", "nothing found for 'environment'; "),
         ("envs.py", "environment_variables = {**more, 'A': 1}\n", "environment_variables is not written out"),
@@ -167,6 +193,10 @@ def test_the_kept_file_is_as_the_command_writes_it(kept: dict[str, Any]) -> None
 
 def test_the_kernels_vllm_has_what_it_is_known_to_have(kept: dict[str, Any]) -> None:
     engine = set(kept["engine_arguments"])
+    assert kept["engine_arguments"]["gpu_memory_utilization"] == {"gt": 0, "le": 1, "types": ["float"]}
+    assert "TRITON_ATTN" in kept["engine_arguments"]["attention_backend"]["members"]
+    assert "half" in kept["engine_arguments"]["dtype"]["choices"]
+    assert {"gemma2", "gemma3"} <= set(kept["choices"]["_FLOAT16_NOT_SUPPORTED_MODELS"])
     assert "swap_space" not in engine
     wanted = "attention_backend logprobs_mode block_size max_lora_rank cpu_offload_gb disable_custom_all_reduce"
     assert engine >= {*wanted.split(), "enable_prefix_caching", "max_logprobs"}
@@ -190,6 +220,7 @@ def test_the_kernels_vllm_has_what_it_is_known_to_have(kept: dict[str, Any]) -> 
 def test_the_kernels_vllm_has_every_name_that_is_used() -> None:
     """And the looking finds what is used at all, in each of its ways."""
     assert vllm_names.problems(json.loads(KEPT.read_text()), CONFIGS) == []
+    assert vllm_names.misfits(json.loads(KEPT.read_text()), CONFIGS) == []
     arguments = {name for name, _ in vllm_names.engine_arguments(CONFIGS)}
     assert {"max_model_len", "max_lora_rank", "block_size"} <= arguments
     assert ("VLLM_ENABLE_V1_MULTIPROCESSING", "vllm_engine.py") in set(vllm_names.environment(CONFIGS))
@@ -215,6 +246,8 @@ def test_the_kernels_vllm_has_every_name_that_is_used() -> None:
         (("classes", "RequestOutput"), "num_cached_tokens", "RequestOutput.num_cached_tokens (vllm_engine.py)"),
         (("choices", "QuantizationMethods"), "awq_marlin", "quantization = awq_marlin (t4x2.toml)"),
         (("methods", "generate"), "lora_request", "generate(lora_request=…) (vllm_engine.py)"),
+        (("methods",), "get_tokenizer", "LLM.get_tokenizer() (vllm_engine.py)"),
+        (("methods",), "generate", "LLM.generate() (vllm_engine.py)"),
     ],
 )
 def test_a_name_that_is_gone_is_told(place: tuple[str, ...], name: str, told: str) -> None:
@@ -222,5 +255,54 @@ def test_a_name_that_is_gone_is_told(place: tuple[str, ...], name: str, told: st
     names = extract
     for key in place:
         names = names[key]
-    names.remove(name)
+    del names[name if isinstance(names, dict) else names.index(name)]
     assert told in vllm_names.problems(extract, CONFIGS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("attention_backend", "TRITON_ATN", "one of 24 names (did you mean 'TRITON_ATTN'?)"),
+        ("attention_backend", True, "one of 24 names"),
+        ("dtype", "halff", "auto or half or float16 or bfloat16 or float or float32"),
+        ("gpu_memory_utilization", "95%", "a float"),
+        ("gpu_memory_utilization", True, "a float"),
+        ("gpu_memory_utilization", 95, "at most 1"),
+        ("gpu_memory_utilization", 0.0, "above 0"),
+        ("cpu_offload_gb", -1, "at least 0"),
+        ("max_num_seqs", 64.0, "an int"),
+        ("enforce_eager", "yes", "a bool"),
+        ("max_lora_rank", 24, "1 or 8 or 16 or 32 or 64 or 128 or 256 or 320 or 512"),
+        ("runner", "generative", "auto or generate or pooling or draft"),
+    ],
+)
+def test_a_value_that_vllm_refuses_is_told(kept: dict[str, Any], name: str, value: object, wanted: str) -> None:
+    for table in ({"vllm": {name: value}}, {"pipeline": [pointwise(name, value)]}):
+        config = T4.model_copy(update={"vllm": {}, "reason": None, "pipeline": [], **table})
+        assert vllm_names.misfits(kept, [config]) == [
+            f"engine argument {name} = {value!r} (t4x2.toml) has to be {wanted}"
+        ]
+
+
+def pointwise(name: str, value: object) -> LanguageModel:
+    """A stage of the T4's run with one engine argument of its own."""
+    stage = T4.pipeline_named("p2")
+    assert isinstance(stage, LanguageModel)
+    return stage.model_copy(update={"vllm": {name: value}})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("attention_backend", "triton_attn"),
+        ("attention_backend", "auto"),
+        ("cpu_offload_gb", 8),
+        ("gpu_memory_utilization", 1),
+        ("hf_overrides", {"architectures": []}),  # the source leaves it open
+        ("speculative_config", {"method": "ngram"}),
+        ("hf_token", False),
+        ("quantization", "of_a_plugin"),
+    ],
+)
+def test_a_value_that_vllm_takes_is_none_of_it(kept: dict[str, Any], name: str, value: object) -> None:
+    assert vllm_names.misfits(kept, [T4.model_copy(update={"vllm": {name: value}})]) == []

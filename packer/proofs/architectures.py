@@ -1,4 +1,7 @@
-"""transformers, and for an LLM on vLLM also vLLM, know the architecture of every model that a config names."""
+"""transformers, and for an LLM on vLLM also vLLM, know the architecture of every model that a config names, and vLLM
+
+runs it in the config's dtype; its tokenizer lies beside it.
+"""
 
 from __future__ import annotations
 
@@ -12,58 +15,83 @@ from typing import Any
 from cascade import handles, models
 from cascade.config import Config, Encoder
 from cascade.errors import ModelError
-from packer import vllm_api
 from packer.bundle import Bundle, Finding
+from packer.vllm_source import WheelError
 
 # Where transformers keeps the table; the second since version 5.
 TABLES = ("transformers/models/auto/configuration_auto.py", "transformers/models/auto/auto_mappings.py")
 TABLE = "CONFIG_MAPPING_NAMES"
+NEEDED = "config.json"
+TOKENIZERS = (*models.TOKENIZER_FILES, "vocab.txt")  # the last is BERT's
+FLOAT16 = ("half", "float16")  # vLLM's names of it
 
 
 def prove(bundle: Bundle) -> list[Finding]:
-    used = {(model, on_vllm): config for config in bundle.configs for model, on_vllm in models_of(config)}
+    used = {(model, dtype or ""): config for config in bundle.configs for model, dtype in models_of(config)}
     if not used:
         return []
     facts = bundle.wheels.get("transformers")
     if facts is None:
         mend = f"make wheels IMAGE={bundle.image.name}"
         return [Finding("transformers", "its wheel is not there to be asked", mend, status="not proved")]
-    types, architectures, found = model_types(facts.path), _architectures(bundle), []
-    for (model, on_vllm), config in sorted(used.items(), key=lambda each: each[0]):
+    types, found = model_types(facts.path), []
+    for (model, dtype), config in sorted(used.items(), key=lambda each: each[0]):
         asked = (f"{config.path.name} → {model}",)
         try:
             about = _about(bundle, model, config)
         except ModelError as error:
-            found.append(_not_at_hand(bundle, model, error, asked))
+            found.append(_not_at_hand(bundle, model, NEEDED, str(error), asked))
             continue
+        if not model.startswith("package:") and not has_tokenizer(folder := _folder(model, config)):
+            wants = f"{folder} has no tokenizer, such as {TOKENIZERS[0]}"
+            found.append(_not_at_hand(bundle, model, "tokenizer", wants, asked))
         kind, own_code = str(about.get("model_type")), "auto_map" in about
         if kind not in types and not own_code:
             wants = f"transformers {facts.version} knows no model_type '{kind}'"
             mend = f"pin a transformers that has it in {bundle.image.requirements}, or name another model"
             found.append(Finding("transformers", wants, mend, asked))
-        names = about.get("architectures") or []
-        if on_vllm and architectures is not None and not architectures.intersection(names):
-            wants = f"vLLM {bundle.wheels['vllm'].version} runs none of {', '.join(names) or 'its architectures'}"
-            mend = f"name another model, or pin a vLLM that has it in {bundle.image.requirements}"
-            found.append(Finding("vllm", wants, mend, asked))
+        if dtype:
+            found += _on_vllm(bundle, kind, about.get("architectures") or [], dtype, asked)
     return found
 
 
-def _not_at_hand(bundle: Bundle, model: str, error: ModelError, asked: tuple[str, ...]) -> Finding:
-    if model.startswith("package:"):  # it has to come with the wheels
-        return Finding(model, str(error), f"add it to {bundle.image.requirements}", asked)
+def _on_vllm(bundle: Bundle, kind: str, names: list[str], dtype: str, asked: tuple[str, ...]) -> Iterator[Finding]:
+    try:
+        extract = bundle.vllm
+    except WheelError:  # the proof of vLLM's names tells
+        return
+    if extract is None:
+        return
+    version = bundle.wheels["vllm"].version
+    if not set(extract["architectures"]).intersection(names):
+        wants = f"vLLM {version} runs none of {', '.join(names) or 'its architectures'}"
+        mend = f"name another model, or pin a vLLM that has it in {bundle.image.requirements}"
+        yield Finding("vllm", wants, mend, asked)
+    if dtype in FLOAT16 and kind in extract["choices"]["_FLOAT16_NOT_SUPPORTED_MODELS"]:
+        wants = f"vLLM {version} refuses model_type '{kind}' in float16, and the config's dtype is '{dtype}'"
+        yield Finding("vllm", wants, "name another model, or set a dtype that the image's cards have", asked)
+
+
+def _not_at_hand(bundle: Bundle, model: str, file: str, wants: str, asked: tuple[str, ...]) -> Finding:
+    scheme = model.partition(":")[0]
+    if scheme == "package":  # it has to come with the wheels
+        return Finding(model, wants, f"add it to {bundle.image.requirements}", asked)
+    if scheme not in handles.SCHEMES:  # it has to lie beside the config, to be packed with it
+        return Finding(model, wants, "correct the path, or put the model there", asked)
     mend = "set MODELS to a folder that holds the model, or: python -m packer verify --fetch-models"
-    return Finding(model, "its config.json is not at hand", mend, asked, "not proved")
+    return Finding(model, f"its {file} is not at hand", mend, asked, "not proved")
 
 
-def models_of(config: Config) -> Iterator[tuple[str, bool]]:
-    """(model, whether vLLM runs it) of everything in a config that is not switched off."""
+def models_of(config: Config) -> Iterator[tuple[str, str | None]]:
+    """(model, the dtype that vLLM runs it in; None where vLLM does not) of everything that is not switched off."""
     parts = [part for retrieval in config.retrieval for part in retrieval.retriever]
     for each in (*parts, *config.pipeline):
         if isinstance(each, Encoder) and getattr(each, "enabled", True):
-            yield each.model, False
+            yield each.model, None
+    usual = models.precision((config.devices or ["cuda:0"])[0])
     for model in config.language_models().values():
-        yield model.model, config.engine == "vllm"
+        dtype = str({"dtype": usual, **config.vllm, **model.vllm}["dtype"])
+        yield model.model, dtype if config.engine == "vllm" else None
 
 
 def model_types(wheel: Path) -> set[str]:
@@ -92,11 +120,6 @@ def _keys(table: ast.AST) -> Iterator[str]:
                 yield from (str(key.value) for key in keys if isinstance(key, ast.Constant))
 
 
-def _architectures(bundle: Bundle) -> set[str] | None:
-    facts = bundle.wheels.get("vllm")
-    return set(vllm_api.read_names(facts.path)["architectures"]) if facts is not None else None
-
-
 def _about(bundle: Bundle, model: str, config: Config) -> dict[str, Any]:
     """A model's config.json: a package's out of its wheel, which is what the kernel reads."""
     scheme, _, rest = model.partition(":")
@@ -105,7 +128,15 @@ def _about(bundle: Bundle, model: str, config: Config) -> dict[str, Any]:
         if facts is None or rest not in models.PACKAGED:
             raise ModelError(f"model '{model}': no wheel of it is there")
         with zipfile.ZipFile(facts.path) as archive:
-            found: dict[str, Any] = json.loads(archive.read(f"{models.PACKAGED[rest][0]}/model/config.json"))
+            found: dict[str, Any] = json.loads(archive.read(f"{models.PACKAGED[rest][0]}/model/{NEEDED}"))
         return found
-    folder = handles.find(model) if scheme in handles.SCHEMES else (config.path.parent / model).resolve()
-    return models.read_json(folder / "config.json", model)
+    return models.read_json(_folder(model, config) / NEEDED, model)
+
+
+def _folder(model: str, config: Config) -> Path:
+    scheme = model.partition(":")[0]
+    return handles.find(model) if scheme in handles.SCHEMES else (config.path.parent / model).resolve()
+
+
+def has_tokenizer(folder: Path) -> bool:
+    return any((folder / file).is_file() for file in TOKENIZERS)

@@ -35,8 +35,8 @@ def _unpinned(bundle: Bundle) -> Iterator[Finding]:
         if pin is None:
             mend = f"lock again: make wheels IMAGE={bundle.image.name}" if asked else "remove it"
             yield Finding(facts.name, f"{facts.file} is not in {bundle.image.lock}", mend, asked)
-        elif facts.sha256 not in pin.hashes and facts.name in bundle.wheels and bundle.wheels[facts.name] != facts:
-            yield Finding(facts.name, f"{facts.file} lies beside the lock's {pin}", "remove it", asked)
+        elif (used := bundle.wheels.get(facts.name, facts)) != facts:  # the kernel takes uv's only one
+            yield Finding(facts.name, f"{facts.file} lies beside {used.file}, the lock's {pin}", "remove it", asked)
 
 
 def _others(bundle: Bundle) -> Iterator[Finding]:

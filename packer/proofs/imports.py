@@ -1,11 +1,13 @@
 """Whatever is imported is there: by cascade and the notebooks anywhere, by the wheels' modules unconditionally.
 
-Requirements can be forgotten: a wheel may import what its METADATA never asks for.
+Requirements can be forgotten: a wheel may import what its METADATA never asks for. What a module imports that this
+Python cannot parse is not proved.
 """
 
 from __future__ import annotations
 
 import json
+import platform
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +34,7 @@ LONGEST = 6  # links of a chain that are shown
 def prove(bundle: Bundle) -> list[Finding]:
     standard = standard_library(bundle.image.python)
     found: dict[str, list[str]] = {}
+    unread: list[Finding] = []
     with Modules(bundle.wheels, bundle.memory) as modules:
         came: dict[str, str] = {}  # from which module, or file of the project, a module is first imported
         waiting: list[str] = []
@@ -53,13 +56,22 @@ def prove(bundle: Bundle) -> list[Finding]:
         while waiting:
             wave, waiting = waiting, []
             for name, imported in modules.imports(wave):
-                for dotted in imported:
+                if imported is None:
+                    unread.append(_unread(bundle, modules.sources[name][0], _chain(came[name], came, name)))
+                for dotted in imported or ():
                     meet(dotted, name)
     mend = f"name the package that has it in {bundle.image.requirements}, then: make wheels IMAGE={bundle.image.name}"
-    return [
+    missing = [
         Finding(top, f"module {top} is imported, but no wheel has it", mend, tuple(chains))
         for top, chains in sorted(found.items())
     ]
+    return [*missing, *unread]
+
+
+def _unread(bundle: Bundle, package: str, chain: str) -> Finding:
+    wants = f"Python {platform.python_version()}, which runs this, cannot parse {chain.rpartition(' ')[2]}"
+    mend = f"verify with the image's own Python {bundle.image.python_minor}; does it say the same, pin another version"
+    return Finding(package, wants, mend, (chain,), "not proved")
 
 
 def _chain(source: str, came: dict[str, str], module: str) -> str:
@@ -84,7 +96,7 @@ def _roots(bundle: Bundle) -> Iterator[tuple[str, str]]:
     for path in sorted((bundle.project / "notebooks").glob("*.ipynb")):
         for dotted in everywhere(_code(path)):
             yield dotted, f"notebooks/{path.name}"
-    if (bundle.project / "notebooks").is_dir():
+    if bundle.has_kernel:
         yield from ((entry, "the kernel") for entry in ENTRIES)
 
 

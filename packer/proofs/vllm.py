@@ -1,9 +1,13 @@
-"""Every name of vLLM that cascade or a config uses is in the wheel's own source, which is never imported."""
+"""Every name of vLLM that cascade or a config uses is in the wheel's own source, which is never imported, and takes
+
+the value that a config gives it, as far as the source tells.
+"""
 
 from __future__ import annotations
 
-from packer import vllm_api, vllm_names
 from packer.bundle import Bundle, Finding
+from packer.vllm_names import misfits, problems
+from packer.vllm_source import MEND, WheelError
 
 
 def prove(bundle: Bundle) -> list[Finding]:
@@ -15,11 +19,12 @@ def prove(bundle: Bundle) -> list[Finding]:
             Finding("vllm", f"engine = 'vllm' in {config.path}, but no wheel is vLLM's", mend) for config in configs
         ]
     try:
-        extract = vllm_api.read_names(facts.path)
-    except vllm_api.WheelError as error:
-        return [Finding("vllm", str(error), vllm_api.MEND)]
+        extract = bundle.vllm
+    except WheelError as error:
+        return [Finding("vllm", str(error), MEND)]
+    assert extract is not None
     mend = f"use what vLLM {facts.version} has (python -m packer vllm-api lists it), or pin another"
     return [
-        Finding("vllm", f"{problem} is not in vLLM {facts.version}", mend)
-        for problem in vllm_names.problems(extract, configs)
+        *(Finding("vllm", f"{each} is not in vLLM {facts.version}", mend) for each in problems(extract, configs)),
+        *(Finding("vllm", f"{each} in vLLM {facts.version}", "correct it") for each in misfits(extract, configs)),
     ]

@@ -16,8 +16,8 @@ class Competitions:
     """Adds its routes to a server. `entered` are competitions that there are, and whether the login takes part.
 
     `made` are submissions by number, as Kaggle tells of them; `states`: what each asks for one of them sees, the last
-    for ever. `refusal` is what a submission is answered. `lost`: it is made and not answered, and listed only after so
-    many looks.
+    for ever. `refusal` is what a submission is answered. `lost`: it is made and listed
+    only after so many looks, and `lost_by` is raised, or answered.
     """
 
     def __init__(self, server: KaggleServer, **entered: bool) -> None:
@@ -26,6 +26,7 @@ class Competitions:
         self.states: list[dict[str, Any]] = [{}]
         self.refusal: RefusalError | None = None
         self.lost: int | None = None
+        self.lost_by: Exception | dict[str, Any] = CutError()
         self.left: int | None = 5
         server.handlers |= {
             COMPETITION: self.competition, SUBMIT: self.submit, SUBMISSIONS: self.list, SUBMISSION: self.get,
@@ -45,7 +46,9 @@ class Competitions:
         date = f"2026-11-20T10:{len(self.made):02}:00Z"
         self.made[ref] = {"ref": ref, "date": date, "description": call.body["submissionDescription"]}
         if self.lost is not None:
-            raise CutError
+            if isinstance(self.lost_by, Exception):
+                raise self.lost_by
+            return self.lost_by
         return {"message": "Successfully submitted", "ref": ref}
 
     def list(self, call: Call) -> Any:

@@ -184,8 +184,9 @@ class Datasets:
 
     def file(self, request: Request, path: str) -> None:
         _, owner, slug, name = path.strip("/").split("/", 3)
-        found = self._current(self.held[f"{owner}/{slug}"]).files.get(name)
-        if found is None:
+        version = self._current(self.held[f"{owner}/{slug}"])
+        found = version.files.get(name)
+        if found is None or version.fails:
             raise RefusalError(404, f"no file {name}")
         request.reply(200, found)
 
@@ -197,5 +198,5 @@ class Datasets:
 
     @staticmethod
     def _current(dataset: Dataset) -> Version:
-        ready = [each for each in dataset.versions if not each.polls]
+        ready = [each for each in dataset.versions if not each.polls and not each.fails]
         return ready[-1] if ready else dataset.versions[-1]

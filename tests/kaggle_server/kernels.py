@@ -30,16 +30,17 @@ class Version:
 class Kernels:
     """Adds its routes to a server. `kept` are versions by `owner/slug`, the first one's number is 1.
 
-    `answer` is added to what a push is answered. `lost`: pushes are done and not answered; `dropped`: a list that
-    they lack. `files` by name. `cuts`: bytes of a body after which the connection is closed, one a download;
-    `ranges`: whether a Range is honoured.
+    `answer` is added to what a push is answered. `lost`: a push is done, and that is raised, or answered, instead of
+    its version, which the next `unseen` looks do not see; `dropped`: a list that it lacks. `files` by name. `cuts`:
+    bytes of a body after which the connection is closed, one a download; `ranges`: whether a Range is honoured.
     """
 
     def __init__(self, server: KaggleServer) -> None:
         self.server = server
         self.kept: dict[str, list[Version]] = {}
         self.answer: dict[str, Any] = {}
-        self.lost, self.dropped = False, ""
+        self.lost: Exception | dict[str, Any] | None = None
+        self.unseen, self.hidden, self.dropped = 0, 0, ""
         self.files: dict[str, bytes] = {}
         self.cuts: list[int] = []
         self.ranges = True
@@ -59,19 +60,24 @@ class Kernels:
             return self.answer
         versions = self.kept.setdefault(ref, [])
         versions.append(Version(call.body, ["QUEUED", "RUNNING", "COMPLETE"]))
-        if self.lost:
-            raise CutError
+        self.hidden = 0 if self.lost is None else self.unseen
+        if isinstance(self.lost, Exception):
+            raise self.lost
+        if self.lost is not None:
+            return self.lost
         return {"ref": f"/{ref}", "url": f"https://www.kaggle.com/code/{ref}", "versionNumber": len(versions)} | (
             self.answer
         )
 
     def get(self, call: Call) -> Any:
-        versions = self.kept.get(f"{call.body['userName']}/{call.body['kernelSlug']}")
+        versions = self.kept.get(f"{call.body['userName']}/{call.body['kernelSlug']}", [])
+        if self.hidden:
+            self.hidden, versions = self.hidden - 1, versions[:-1]
         if not versions:
             raise RefusalError(403, "Permission 'kernels.get' was denied")
         body = versions[-1].body
         lists = {key: body.get(key, []) for key in body if key.endswith("DataSources") and key != self.dropped}
-        return {"metadata": {"currentVersionNumber": len(versions), **lists}, "blob": {"source": body["text"]}}
+        return {"metadata": {"currentVersionNumber": len(versions), **lists}, "blob": {"source": body.get("text", "")}}
 
     def status(self, call: Call) -> Any:
         version = self._version(call)

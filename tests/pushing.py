@@ -1,0 +1,74 @@
+"""A project as small as its kernel can be pushed, packed: the code, one wheel, one adapter, models that Kaggle has."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+from pathlib import Path
+
+from cascade.config import load
+from cascade.paths import ROOT
+from packer import images, staging
+
+MODEL = "qwen-lm/qwen2.5/transformers/14b-instruct-awq/1"
+CONFIG = f"""
+[[retrieval]]
+name = "r1"
+[[retrieval.retriever]]
+kind = "dense"
+model = "dataset:grace/e5/e5-folder"
+
+[[pipeline]]
+name = "p1"
+kind = "pointwise"
+candidates = "r1"
+model = "kaggle:{MODEL}"
+adapter = "yes-no"
+prompt = "prompts/pointwise.txt"
+
+[[pipeline]]
+name = "p2"
+enabled = false
+kind = "pointwise"
+candidates = "r1"
+model = "kaggle:nobody/none/transformers/none/1"
+prompt = "prompts/pointwise.txt"
+
+[ensemble]
+weights = {{ p1 = 1.0 }}
+"""
+IMAGE = """
+python = "3.12.13"
+abi = "cp312"
+machine = "x86_64"
+glibc = "2.35"
+gpus = 2
+accelerator = "NvidiaTeslaT4"
+docker_image = "gcr.io/kaggle-gpu-images/python@sha256:0123"
+extras = []
+seen = "in a test"
+"""
+KINDS = ("code", "wheels", "adapters")
+
+
+def make_packed(folder: Path) -> Path:
+    """Makes the project in `folder` and packs it, by `pack` itself."""
+    for name in ("kernel-metadata.json", "dataset-metadata.json", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("notebooks", "configs/prompts", "cascade"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    texts = {
+        "configs/t.toml": CONFIG,
+        "configs/adapters/yes-no/adapter_config.json": '{"base_model_name_or_path": "Qwen/Qwen2.5-14B-Instruct-AWQ"}',
+        "configs/adapters/yes-no/adapter_model.safetensors": "weights",
+        "wheels/t4.toml": IMAGE,
+        "wheels/t4.lock": f"one==1.0 --hash=sha256:{hashlib.sha256(b'one').hexdigest()}\n",
+        "wheels/t4/one-1.0-py3-none-any.whl": "one",
+    }
+    for path, text in texts.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    with contextlib.chdir(folder):
+        staging.pack(load(Path("configs/t.toml")), images.load("t4"), say=[].append)
+    return folder
