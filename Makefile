@@ -130,7 +130,7 @@ logs: .venv/ready ## the run's log: VERSION=n, TAIL=n lines
 	$(BIN)/python -m packer logs $(VERSION) $(if $(TAIL),--tail $(TAIL))
 
 .PHONY: output
-output: .venv/ready ## what the run left, ledger and notebooks among it -> build/output/VERSION
+output: .venv/ready ## what the run left, ledger and notebooks among it -> build/output/KERNEL/VERSION
 	$(BIN)/python -m packer output $(VERSION)
 
 .PHONY: submit
