@@ -50,7 +50,7 @@ def check(config: Path, scratch: Path, hashed: bool) -> list[Check]:
     `hashed`: the datasets' files by SHA-256 (5 GB: about a minute, said as it goes), else by their sizes.
     """
     wheels = dataset("wheels")
-    about = _about(wheels)
+    about = told(wheels)
     return [
         Check("image", True, os.environ.get("KAGGLE_DOCKER_IMAGE", "not named; pin it where a commit run names it")),
         *(_dataset(kind, hashed) for kind in manifest.KINDS if kind != "adapters" or dataset(kind)),
@@ -66,8 +66,9 @@ def dataset(kind: str) -> Path | None:
     return next(iter(manifest.find(handles.INPUT, kind)), None)
 
 
-def _about(wheels: Path | None) -> dict[str, Any]:
-    return manifest.read(wheels).about if wheels else {}
+def told(folder: Path | None) -> dict[str, Any]:
+    """What a dataset's manifest tells `about` its kind; nothing where there is no dataset."""
+    return manifest.read(folder).about if folder else {}
 
 
 def _dataset(kind: str, hashed: bool) -> Check:

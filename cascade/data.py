@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cascade import zero
 from cascade.errors import DataError, nearest
 from cascade.submission import ROW_LENGTH, check_against_sample
 
@@ -27,6 +28,7 @@ class Competition:
 
     train, test: one row a query (`QUERY_COLUMNS`, all str); train has the labelled queries only,
     with `misconception_id`. misconceptions: `misconception_id` (int64), `name`.
+    asked: the query ids that a submission must have, in order: test's, and those of questions that were left out of it.
     labels: the test's `query_id, misconception_id` where the folder has a test_labels.csv, else None.
     seen: the misconceptions that occur in train. warnings: what was accepted but is worth a word.
     """
@@ -34,6 +36,7 @@ class Competition:
     folder: Path
     train: pd.DataFrame
     test: pd.DataFrame
+    asked: list[str]
     misconceptions: pd.DataFrame
     labels: pd.DataFrame | None
     warnings: list[str] = field(default_factory=list)
@@ -47,19 +50,26 @@ class Competition:
         return dict(zip(self.misconceptions["misconception_id"].tolist(), self.misconceptions["name"], strict=True))
 
 
-def read(folder: Path) -> Competition:
-    """Reads and checks a whole folder; DataError names the file, the row or column, and the mend."""
+def read(folder: Path, lenient: bool = False) -> Competition:
+    """Reads and checks a whole folder; DataError names the file, the row or column, and the mend.
+
+    `lenient`: of a test.csv that would be refused for some of its rows, those are left out, with a warning each: in the
+    scoring rerun nobody can mend it, and submission zero, which answers all that is asked, has a row for them.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; pass the one that holds test.csv")
     misconceptions = read_misconceptions(folder / "misconception_mapping.csv")
     known = set(misconceptions["misconception_id"].tolist())
     warnings: list[str] = []
     train = read_train(folder / "train.csv", known, warnings)
-    test = to_queries(read_questions(folder / "test.csv", TEST_COLUMNS, warnings))
+    path = folder / "test.csv"
+    questions = _read_leniently(path, warnings) if lenient else read_csv(path, TEST_COLUMNS)
+    asked = list(zero.queries(questions))
+    test = to_queries(_checked(path, questions, warnings, lenient))
     labels_path = folder / "test_labels.csv"
     labels = read_labels(labels_path, known, test) if labels_path.is_file() else None
-    warnings += check_against_sample(folder / "sample_submission.csv", test["query_id"].tolist())
-    return Competition(folder, train, test, misconceptions, labels, warnings)
+    warnings += check_against_sample(folder / "sample_submission.csv", asked)
+    return Competition(folder, train, test, asked, misconceptions, labels, warnings)
 
 
 def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
@@ -81,10 +91,30 @@ def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
         raise DataError(f"{path}: not a CSV table ({str(error).strip()}); export it again") from error
     if not isinstance(frame.index, pd.RangeIndex):  # pandas made the first column an index, and shifted the others
         raise DataError(f"{path}: its rows have more cells than the header; export it again")
+    _demand(path, frame, columns)
+    return frame
+
+
+def _demand(path: Path, frame: pd.DataFrame, columns: list[str]) -> None:
     for column in columns:
         if column not in frame.columns:
             raise DataError(f"{path}: column {column} is missing{nearest(column, frame.columns)}; rename or add it")
-    return frame
+
+
+def _read_leniently(path: Path, warnings: list[str]) -> pd.DataFrame:
+    """As `read_csv` where that accepts the file, so that the rerun reads what a commit run does; else as zero does."""
+    try:
+        return read_csv(path, TEST_COLUMNS)
+    except DataError as error:
+        if not path.is_file():
+            raise
+        try:
+            frame = zero.read(path)
+        except ValueError:
+            raise error from None
+        _demand(path, frame, TEST_COLUMNS)
+        warnings.append(f"{error}; in the rerun it is read as far as it goes")
+        return frame
 
 
 def _refuse(path: Path, frame: pd.DataFrame, bad: pd.Series, key: str, why: str, mend: str) -> None:
@@ -117,16 +147,28 @@ def read_misconceptions(path: Path) -> pd.DataFrame:
 
 def read_questions(path: Path, columns: list[str], warnings: list[str]) -> pd.DataFrame:
     """The wide table, one row a question, checked."""
-    frame = read_csv(path, columns)
-    if frame.empty:
-        raise DataError(f"{path}: no rows; it must hold at least one question")
+    return _checked(path, read_csv(path, columns), warnings, lenient=False)
+
+
+def _checked(path: Path, frame: pd.DataFrame, warnings: list[str], lenient: bool) -> pd.DataFrame:
     for column in ("QuestionId", "CorrectAnswer"):
         frame[column] = frame[column].str.strip()
     id_ = "QuestionId"
-    _refuse(path, frame, frame[id_] == "", id_, "the QuestionId is empty", "give each question an id")
-    _refuse(path, frame, frame[id_].duplicated(), id_, "the QuestionId stands there twice", "remove one of the rows")
-    bad = ~frame["CorrectAnswer"].isin(ANSWERS)
-    _refuse(path, frame, bad, id_, "CorrectAnswer is '{CorrectAnswer}'", "it must be A, B, C or D")
+    faults = [
+        (frame[id_] == "", "the QuestionId is empty", "give each question an id"),
+        (frame[id_].duplicated(), "the QuestionId stands there twice", "remove one of the rows"),
+        (~frame["CorrectAnswer"].isin(ANSWERS), "CorrectAnswer is '{CorrectAnswer}'", "it must be A, B, C or D"),
+    ]
+    for bad, why, mend in faults:
+        try:
+            _refuse(path, frame, bad, id_, why, mend)
+        except DataError as error:
+            if not lenient:
+                raise
+            warnings.append(f"{error}; in the rerun it and {bad.sum() - 1} more like it are left to submission zero")
+    frame = frame[~np.logical_or.reduce([bad for bad, *_ in faults])].reset_index(drop=True)
+    if frame.empty:
+        raise DataError(f"{path}: no rows; it must hold at least one question")
     empty = frame["QuestionText"].str.strip() == ""
     # An empty text still leaves construct, subject and answers to go by: refusing it would cost the whole run.
     warnings += [

@@ -1,13 +1,15 @@
 """The kernel's own environment, made from the wheels dataset without a network, so that the image's packages are moot.
 
-Runs in the image's own Python with the standard library alone. uv comes along as a wheel.
+Runs in the image's own Python: the standard library, and psutil by way of `processes`. uv comes along as a wheel.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cascade.errors import CascadeError
+from cascade.processes import REAPED
 
 # The image leaks into an environment of our own through these (Kaggle's PYTHONPATH starts with an empty entry).
 REMOVED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "JUPYTER_PATH", "MPLBACKEND")
@@ -110,14 +113,25 @@ def _run(step: str, command: list[str], scratch: Path, log: Path, until: float) 
     with log.open("a", encoding="utf-8") as output:
         output.write(f"\n# {step}: {' '.join(command)}\n")
         output.flush()
+        process = subprocess.Popen(
+            command, cwd=scratch, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
         try:
-            done = subprocess.run(
-                command, cwd=scratch, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                timeout=max(1.0, until - time.time()), check=False,
-            )  # fmt: skip
+            code = process.wait(max(1.0, until - time.time()))
         except subprocess.TimeoutExpired:
             raise InstallError(f"could not {step} within {LIMIT:.0f} s; see {log}") from None
-    if done.returncode != 0:
+        finally:
+            if process.poll() is None:
+                _end_group(process)
+    if code != 0:
         said = " ".join(log.read_text(encoding="utf-8", errors="replace").rpartition(f"# {step}: ")[2].split())
         said = said.removeprefix(" ".join(" ".join(command).split())).strip()
         raise InstallError(f"could not {step}: {said[-500:]}; see {log}; mend it, then make pack, make push-datasets")
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILLs a step with all that it started, which would go on writing where everything is being removed."""
+    os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # what a dead disk holds ends when it likes
+        process.wait(REAPED)

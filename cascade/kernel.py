@@ -7,18 +7,21 @@ an invalid submission.csv raises. In a commit run and on a laptop every failure 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import tomllib
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cascade import checks, environment, handles, manifest, submission, zero
+from cascade import checks, environment, handles, limits, manifest, processes, submission, zero
 from cascade.errors import CascadeError, StageError, TableError
 from cascade.paths import ROOT, resolve, resolve_output
 
@@ -64,16 +67,34 @@ def locate(config: str, data: str, run: str, practice: int = 0) -> Kernel:
     """
     if not is_kaggle():
         return Kernel(resolve(config), resolve(data), resolve_output(run), ROOT / "notebooks")
-    code = checks.dataset("code") or ROOT
-    inputs = (path.parent for depth in range(1, manifest.DEPTH + 1) for path in _mappings(depth))
-    folder = next((folder for folder in inputs if (folder / "test.csv").is_file()), resolve(data))
-    print(f"data: {folder}")
+    packed = checks.dataset("code")
+    code = packed or ROOT
     path = Path(config) if Path(config).exists() else code / config
-    return Kernel(path, folder, Path.cwd(), code / "notebooks", 0 if is_rerun() else practice)
+    folder, doubt = _data(str(checks.told(packed).get("competition", "")), resolve(data))
+    print(f"data: {folder}", *doubt, sep="\n")
+    return Kernel(path, folder, Path.cwd(), code / "notebooks", 0 if is_rerun() else practice, failures=doubt)
 
 
-def _mappings(depth: int) -> list[Path]:
-    return sorted(handles.INPUT.glob("*/" * depth + "misconception_mapping.csv"))
+def _data(competition: str, default: Path) -> tuple[Path, list[str]]:
+    """The input with the competition's files, and what is doubtful about it.
+
+    A dataset with a copy of them has the visible test, whose rows are not the rerun's. So what Kaggle mounts for a
+    competition goes first, then what is called like this one.
+    """
+    found = [
+        path.parent for depth in range(1, manifest.DEPTH + 1)
+        for path in sorted(handles.INPUT.glob("*/" * depth + "misconception_mapping.csv"))
+        if (path.parent / "test.csv").is_file()
+    ]  # fmt: skip
+    places = {folder: (folder.parent != handles.INPUT / "competitions", folder.name != competition) for folder in found}
+    found.sort(key=lambda folder: places[folder])
+    alike = [folder for folder in found if places[folder] == places[found[0]]]
+    if len(alike) < 2:
+        return (found[0] if found else default), []
+    return found[0], [
+        f"data: {len(alike)} inputs have test.csv and misconception_mapping.csv, and nothing tells which is the "
+        f"competition's: {', '.join(map(str, alike))}; leave one in the kernel's inputs"
+    ]
 
 
 def prepare(kernel: Kernel) -> None:
@@ -107,9 +128,9 @@ def _installed(kernel: Kernel, scratch: Path, has_room: bool) -> Path:
 
 
 def conduct(kernel: Kernel, start: float, deadline: float = 0.0, engine: str = "") -> int:
-    """Runs the conductor in the environment, its lines shown as they come; returns its exit code.
+    """Runs the conductor in the environment, its lines shown as they come; returns its exit code, 1 where it had to be
 
-    `start`, the Unix time of the notebook's first statement, is when the config's limit began to count.
+    ended. `start`, the Unix time of the notebook's first statement, is when the config's limit began to count.
     """
     if kernel.python is None:
         print("there is no environment to run any stage in: submission zero stands")
@@ -121,13 +142,59 @@ def conduct(kernel: Kernel, start: float, deadline: float = 0.0, engine: str = "
         *(["--practice", str(kernel.practice)] if kernel.practice else []),
     ]  # fmt: skip
     variables = environment.activated(kernel.python) if is_kaggle() else dict(os.environ)
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=variables
-    ) as process:
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+        env=variables | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    until = _last_moment(kernel, start, deadline)
+    try:
+        _show(process, until)
+        return process.wait(max(processes.REAPED, until - time.time()))
+    except subprocess.TimeoutExpired:
+        print("the conductor is long past its deadline and is ended; what it had put into submission.csv stands")
+        return 1
+    finally:
+        if process.poll() is None:
+            processes.end_tree(process.pid)
+            processes.end(process)
+
+
+def _last_moment(kernel: Kernel, start: float, deadline: float) -> float:
+    """The Unix time at which a conductor that hangs is ended from outside: its deadline and half of the reserve."""
+    try:
+        told = tomllib.loads(kernel.config.read_text(encoding="utf-8-sig")).get("time", {})
+        limit = limits.seconds(told["limit"]) if "limit" in told else limits.RUN
+        reserve = limits.seconds(told["reserve"]) if "reserve" in told else limits.RESERVE
+    except (OSError, ValueError, TypeError, AttributeError):  # the conductor refuses it
+        limit, reserve = limits.RUN, limits.RESERVE
+    available = min(limit - reserve, limits.PRACTICE) if kernel.practice else limit - reserve
+    return (deadline or start + available) + reserve / 2
+
+
+def _show(process: subprocess.Popen[str], until: float) -> None:
+    """Prints what a process says, as it comes, up to its end or Unix time `until`.
+
+    Read in a thread, which nobody waits for: a pipe has no end as long as anything else holds it.
+    """
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def read() -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-    return process.returncode
+        with process.stdout:
+            for line in process.stdout:
+                lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    line: str | None = ""
+    while line is not None and time.time() < until:
+        try:
+            line = lines.get(timeout=1.0)
+        except queue.Empty:
+            if process.poll() is not None:
+                return
+            continue
+        print(line or "", end="", flush=True)
 
 
 def settle(kernel: Kernel, code: int) -> None:
@@ -154,7 +221,7 @@ def settle(kernel: Kernel, code: int) -> None:
         raise StageError("\n".join(failures))
 
 
-@contextmanager
+@contextlib.contextmanager
 def harmless() -> Iterator[None]:
     """In the rerun prints what goes wrong inside instead of raising it: no picture may cost the submission."""
     try:

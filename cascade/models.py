@@ -16,6 +16,7 @@ from typing import Any
 from cascade import handles, manifest, processes
 from cascade.config import Config, CrossEncoderPipeline, EmbeddingModel, Encoder, LanguageModel
 from cascade.errors import ModelError, nearest
+from cascade.manifest import sha256
 
 # Packages that carry a model: the folder inside, and the published SHA-256 of its weights.
 PACKAGED = {
@@ -30,11 +31,6 @@ PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 # Reading a whole 65 GB checkpoint to name a cache entry would take longer than making the entry.
 HASHED_WHOLE = 1 << 30
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache

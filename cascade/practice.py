@@ -7,12 +7,14 @@ retriever finds them there, and their rows never reach submission.csv.
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cascade import conductor, submission, zero
+from cascade import conductor, exclusive, limits, submission, zero
+from cascade import config as configs
 from cascade.data import ANSWERS, LABEL_COLUMNS, TEST_COLUMNS, TEXT_COLUMNS, read_csv, read_misconceptions, read_train
 from cascade.kernel import PRACTICE
 
@@ -34,20 +36,23 @@ def conduct(
 ) -> int:
     """As `conductor.conduct`, over the test and `count` train queries: all of it in `out`/practice but submission.csv,
 
-    which has the test's own rows.
+    which has the test's own rows. Without a deadline it has `limits.PRACTICE` at most, whatever the config grants.
     """
-    zero.write(data, out)
-    folder = out / PRACTICE
-    code = conductor.conduct(
-        config, write(data, folder / "data", count), folder, notebooks, deadline, engine, resume, began
-    )
-    expected, path = list(zero.rows(data)), out / "submission.csv"
-    found = submission.read(folder / "submission.csv")
-    rows = {query: found[query] for query in expected if query in found}
-    submission.check(rows, expected, zero.known(data), str(folder / "submission.csv"))
-    submission.write(rows, path)
-    print(f"{path}: the {len(rows)} rows of test.csv, without the practice's {len(found) - len(rows)}")
-    return code
+    with exclusive.held(out):
+        zero.write(data, out)
+        folder = out / PRACTICE
+        available = min(configs.load(config, engine).time.available, limits.PRACTICE)
+        deadline = deadline or (began or time.time()) + available
+        code = conductor.conduct(
+            config, write(data, folder / "data", count), folder, notebooks, deadline, engine, resume, began
+        )
+        expected, path = list(zero.rows(data)), out / "submission.csv"
+        found = submission.read(folder / "submission.csv")
+        rows = {query: found[query] for query in expected if query in found}
+        submission.check(rows, expected, zero.known(data), str(folder / "submission.csv"))
+        submission.write(rows, path)
+        print(f"{path}: the {len(rows)} rows of test.csv, without the practice's {len(found) - len(rows)}")
+        return code
 
 
 def write(data: Path, folder: Path, count: int) -> Path:

@@ -14,9 +14,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -24,6 +25,8 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 POLL = 0.1  # seconds between two looks at a running stage
 MEMORY_EVERY = 1.0  # seconds between two looks at its memory: walking a tree costs a few ms
 GPU_EVERY = 5  # seconds between two readings of the GPUs' memory
+ANSWER = 30.0  # seconds that nvidia-smi has: it hangs once a card has failed
+REAPED = 1.0  # seconds from SIGKILL to the end of any process but one that the operating system itself holds
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -61,6 +64,7 @@ def run(
     """
     start = time.time()
     peak = 0.0
+    held = set(psutil.Process().children(recursive=True))  # what outlives an earlier stage's end
     with log.open("wb") as output, _watched_gpus(log.with_suffix(".gpu")) as gpu_peak:
         process = subprocess.Popen(
             command,
@@ -77,8 +81,9 @@ def run(
                     tick(time.time() - start)
                 time.sleep(POLL)
         finally:
-            end_descendants()
-            process.wait()
+            if outliving := end_descendants(held):
+                print(f"left behind, as they outlive SIGKILL: processes {', '.join(map(str, outliving))}", flush=True)
+            process.poll()
     return Outcome(code, time.time() - start, peak, max(gpu_peak, default=0.0))
 
 
@@ -100,8 +105,7 @@ def _watched_gpus(readings: Path) -> Iterator[list[float]]:
     try:
         yield found
     finally:
-        watcher.kill()
-        watcher.wait()
+        end(watcher)
         found += [float(line) for line in readings.read_text(errors="replace").split() if line.isdigit()]
         readings.unlink(missing_ok=True)
 
@@ -115,13 +119,20 @@ def tree_memory_mb() -> float:
     return total / 1e6
 
 
-def end_descendants(patience: float = 30.0) -> None:
-    """SIGKILLs all descendants of this process until none is left; RuntimeError after `patience` seconds.
+def end(process: subprocess.Popen[Any]) -> None:
+    """SIGKILLs a process and hardly waits for it: one that the operating system holds ends when it likes."""
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(REAPED)
 
-    Only one that the operating system itself holds (a read from a dead disk) can outlive that.
+
+def end_descendants(but: Set[psutil.Process] = frozenset(), patience: float = 30.0) -> list[int]:
+    """SIGKILLs all descendants of this process, `but` these, until none is left; the ids of those that are after
+
+    `patience` seconds: only what the operating system itself holds (a call to a dead card) can outlive that.
     """
     give_up = time.monotonic() + patience
-    while children := psutil.Process().children(recursive=True):
+    while children := [child for child in psutil.Process().children(recursive=True) if child not in but]:
         for child in children:
             with contextlib.suppress(psutil.Error):
                 child.kill()
@@ -129,8 +140,9 @@ def end_descendants(patience: float = 30.0) -> None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(child.pid, os.WNOHANG)
         if time.monotonic() > give_up:
-            raise RuntimeError(f"processes outlive SIGKILL: {', '.join(str(child.pid) for child in children)}")
+            return [child.pid for child in children]
         time.sleep(0.02)
+    return []
 
 
 def end_tree(pid: int) -> None:
@@ -161,10 +173,17 @@ def nvidia_smi(field: str) -> list[str]:
         return []
     command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.SubprocessError):  # it hangs once a card has failed
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    except OSError:
         return []
-    return done.stdout.split() if done.returncode == 0 else []
+    try:
+        answer, _ = process.communicate(timeout=ANSWER)
+    except subprocess.TimeoutExpired:  # waited for, as subprocess.run does, it would hang this process too
+        end(process)
+        if process.stdout is not None:
+            process.stdout.close()
+        return []
+    return answer.split() if process.returncode == 0 else []
 
 
 def wait_for_gpu_memory(before: float, patience: float = 60.0) -> None:

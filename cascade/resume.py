@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cascade import models
+from cascade import manifest
 from cascade.errors import StageError
 from cascade.stages import Bench
 
@@ -26,7 +26,7 @@ def identity(bench: Bench) -> dict[str, str]:
     _without_limits(settings)
     files = sorted(bench.competition.folder.glob("*.csv"))
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    return {"config": digest, **{path.name: models.sha256(path) for path in files}}
+    return {"config": digest, **{path.name: manifest.sha256(path) for path in files}}
 
 
 def _without_limits(settings: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -85,7 +86,18 @@ def own_files(config: Config, root: Path) -> Contents:
         folder = models.model_path(model.model, config.path.parent)
         place = _inside(folder, root, f"stage '{stage}': model '{model.model}'")
         linked.update({f"{place.as_posix()}/{name}": path for name, path in _files(folder).items()})
-    return Contents({**edited, **linked}, {"config": where.as_posix()}, frozenset(edited))
+    about = {"config": where.as_posix(), "competition": _competition(root)}
+    return Contents({**edited, **linked}, about, frozenset(edited))
+
+
+def _competition(root: Path) -> str:
+    """By which the kernel knows its data among its inputs; empty where the kernel's metadata names none."""
+    path = root / "kernel-metadata.json"
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))["competition_sources"]
+        return str(names[0]) if names else ""
+    except (OSError, ValueError, KeyError, TypeError):  # the push refuses it, and says why
+        return ""
 
 
 def wheels(image: Image) -> Contents:

@@ -51,7 +51,7 @@ def make_inputs(root: Path, wheels: Path, data: Path) -> Path:
     """`root` as Kaggle's input folder: code, wheels and the competition's data, each in a layout seen there."""
     code = root / "datasets" / "ada" / "cascade-code"
     shutil.copytree(wheels / "ours", code)
-    for folder in ("notebooks", "configs"):
+    for folder in ("notebooks", "configs", "profiles"):
         shutil.copytree(ROOT / folder, code / folder)
     (code / "configs" / "kernel.toml").write_text(CONFIG)
     seal(code, "code")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from cascade import data
+from cascade import data, zero
 from cascade.errors import DataError
 from tests.conftest import drop_column, read_rows, set_cell, write_rows
 
@@ -312,3 +313,48 @@ def test_query_text_names_answers_question_and_topic(folder: Path) -> None:
     assert len(texts) == 9
     assert texts[0].startswith(r"Add fractions 2. \( 20 \) instead of \( 22 \). Add the fractions.")
     assert texts[0].endswith("Fractions, Decimals")
+
+
+ODD: dict[str, tuple[Spoil, list[str], str]] = {
+    "a right answer that is none": (cell("test.csv", 2, "CorrectAnswer", ""), ["20", "22"], "CorrectAnswer is ''"),
+    "a question twice": (cell("test.csv", 3, "QuestionId", "20"), ["20", "21"], "stands there twice"),
+    "a question without an id": (cell("test.csv", 1, "QuestionId", ""), ["21", "22"], "QuestionId is empty"),
+    "a cell too many": (
+        add_row("test.csv", *(["30", "1", "c", "1", "s", "A", "text", "1", "2", "3", "4", "5"])),
+        ["20", "21", "22", "30"],
+        "saw 12",
+    ),
+    "a row of one cell": (add_row("test.csv", "30"), ["20", "21", "22"], "CorrectAnswer is ''"),
+    "a byte that is no UTF-8": (
+        replace_bytes("test.csv", "“and”".encode(), "é".encode("latin-1")),
+        ["20", "21", "22"],
+        "not UTF-8",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_read_leniently_the_odd_questions_are_left_to_submission_zero(folder: Path, case: str) -> None:
+    spoil, left, told = ODD[case]
+    (folder / "test_labels.csv").unlink()
+    spoil(folder)
+    with pytest.raises(DataError, match=re.escape(told)):
+        data.read(folder)
+    competition = data.read(folder, lenient=True)
+    assert competition.test["question_id"].unique().tolist() == left
+    assert competition.asked == list(zero.rows(folder))
+    assert any(told in warning and "in the rerun" in warning for warning in competition.warnings)
+
+
+def test_what_is_not_odd_is_read_leniently_as_it_is_strictly(folder: Path) -> None:
+    strict, lenient = data.read(folder), data.read(folder, lenient=True)
+    pd.testing.assert_frame_equal(lenient.test, strict.test)
+    assert lenient.asked == strict.asked == strict.test["query_id"].tolist()
+    assert lenient.warnings == []
+
+
+def test_a_test_file_of_which_nothing_is_left_is_refused_leniently_too(folder: Path) -> None:
+    for row in (1, 2, 3):
+        set_cell(folder / "test.csv", row, "CorrectAnswer", "E")
+    with pytest.raises(DataError, match="no rows"):
+        data.read(folder, lenient=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import zipfile
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cascade.environment import InstallError
 from cascade.errors import StageError
 from cascade.stages import Bench
 from tests import kernel_inputs
+from tests.processes import wait_until_gone
 
 # Answers for the two fields that are asked for.
 NVIDIA_SMI = """#!/bin/sh
@@ -88,7 +88,8 @@ def test_an_installation_that_hangs_is_ended_and_leaves_nothing(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with zipfile.ZipFile(inputs / "wheels" / "uv-1-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("uv-1.data/scripts/uv", "#!/bin/sh\nexec sleep 1000\n")
+        started = f"#!/bin/sh\nsleep 1000 &\necho $$ $! > {tmp_path}/started\nwait\n"
+        wheel.writestr("uv-1.data/scripts/uv", started)
     code = tmp_path / "code"
     code.mkdir()
     (code / "ours-1-py3-none-any.whl").write_bytes(b"")
@@ -96,7 +97,9 @@ def test_an_installation_that_hangs_is_ended_and_leaves_nothing(
     with pytest.raises(InstallError, match=r"could not make the environment within 0 s; see .*install\.log"):
         environment.install(inputs, code, tmp_path / "scratch", tmp_path / "install.log", hashed=True)
     assert not (tmp_path / "scratch").exists()
-    assert subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True).returncode == 1
+    started = (tmp_path / "started").read_text().split()
+    assert len(started) == 2
+    wait_until_gone(*map(int, started))
 
 
 def test_what_needs_two_cards_is_skipped_where_one_is_left(

@@ -24,6 +24,7 @@ def labelled() -> Competition:
         folder=Path(),
         train=pd.DataFrame([{**rows[0], "query_id": "t_A", "misconception_id": 0}]),
         test=pd.DataFrame(rows)[QUERY_COLUMNS],
+        asked=[row["query_id"] for row in rows],
         misconceptions=pd.DataFrame({"misconception_id": range(5), "name": [f"name {n}" for n in range(5)]}),
         labels=pd.DataFrame({"query_id": ["q0_A", "q1_A", "q2_A"], "misconception_id": [0, 1, 4]}),
     )

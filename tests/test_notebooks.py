@@ -117,17 +117,24 @@ def test_a_failed_stage_raises_in_a_commit_run_only(run: Run, rerun: bool) -> No
     assert improved == rerun
 
 
-def test_in_the_rerun_a_test_file_that_is_refused_leaves_submission_zero(run: Run) -> None:
+def test_in_the_rerun_the_odd_rows_of_a_test_file_cost_no_stage(run: Run) -> None:
+    """A right answer that is none is left to submission zero, and a byte that is not UTF-8 is no reason to refuse."""
     test = run.folder / "data" / "test.csv"
-    test.write_bytes(test.read_bytes() + b"9999,1,construct,1,subject,A,\xe9,1,2,3,4\n")
+    odd = b"9998,1,construct,1,subject,,text,1,2,3,4\n9999,1,construct,1,subject,A,\xe9,1,2,3,4\n"
+    test.write_bytes(test.read_bytes() + odd)
     given = {"config": str(run.write_config()), "data": str(run.folder / "data"), "run": str(run.out)}
     environment = {"KAGGLE_IS_COMPETITION_RERUN": "1"}
     code, output = papermill(NOTEBOOKS / "submission.ipynb", run.folder / "out.ipynb", ROOT, environment, **given)
     assert code == 0, output
-    assert "is not UTF-8" in output
-    rows = submission.read(run.out / "submission.csv")
-    assert rows == submission.read(run.out / "submission-zero.csv")
-    assert {"9999_B", "9999_C", "9999_D"} < set(rows)
+    assert "is not UTF-8" in output and "CorrectAnswer is ''" in output
+    rows, zero = (submission.read(run.out / name) for name in ("submission.csv", "submission-zero.csv"))
+    assert list(rows) == list(zero)
+    assert {query for query in rows if query.startswith("9998_")} == {f"9998_{answer}" for answer in "ABCD"}
+    assert all(rows[query] == zero[query] for query in rows if query.startswith("9998_"))
+    assert any(rows[query] != zero[query] for query in rows if query.startswith("9999_"))
+    assert set(tables.read(run.out / "ranking-ensemble.parquet")["query_id"]) == {
+        query for query in rows if not query.startswith("9998_")
+    }
 
 
 @pytest.mark.parametrize("rerun", [False, True])

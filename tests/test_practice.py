@@ -1,12 +1,10 @@
-"""The practice's data folder, its submission, and what is predicted from a ledger."""
+"""The practice's data folder and its submission."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from cascade import data, ledger, practice, rates
+from cascade import data, practice
 from tests.conftest import read_rows, set_cell
 
 
@@ -50,42 +48,3 @@ def test_columns_that_only_the_test_has_stay(folder: Path, tmp_path: Path) -> No
     (folder / "test.csv").write_text("\n".join(lines) + "\n")
     made = read_rows(practice.write(folder, tmp_path / "made", 3) / "test.csv")
     assert [row[-1] for row in made] == ["Note", *"abc", ""]
-
-
-LEDGER = [
-    # stage, phase, start, end, facts
-    ("zero", "stage", 0, 2, {"status": "ok", "queries": 50}),
-    ("retrieve-r1", "retrieve", 12, 112, {"queries": 50, "passages": 950}),
-    ("retrieve-r1", "stage", 2, 112, {"status": "ok", "peak_memory_mb": 4200.0}),
-    ("rerank-p1", "load", 120, 300, {}),
-    ("rerank-p1", "score", 300, 400, {"queries": 25, "prompts": 100, "tokens": 42_000}),
-    ("rerank-p1", "stage", 112, 410, {"status": "ok", "peak_memory_mb": 9000.0, "peak_gpu_memory_mb": 14336.0}),
-]
-
-
-def write_ledger(run: Path, *more: tuple[str, str, int, int, dict[str, object]]) -> None:
-    for stage, phase, start, end, facts in [*LEDGER, *more]:
-        ledger.record(run, stage, phase, start, end, **facts)
-
-
-def test_the_whole_test_is_predicted_by_what_is_fixed_and_what_grows(tmp_path: Path) -> None:
-    write_ledger(tmp_path)
-    table = rates.table(tmp_path, queries=2050)
-    # 1,000 texts took 100 s, and there will be 3,000; 10 s to start.
-    assert table.loc["retrieve-r1", "predicted"] == 10 + 300
-    # Half of the queries were selected, and will be: 41 times the 100 s; loading and starting stay.
-    assert table.loc["rerank-p1", "predicted"] == 198 + 4100
-    assert table.loc["rerank-p1", "tokens a second"] == 420
-    assert table.loc["rerank-p1", "of a GPU (GiB)"] == 14.0
-    assert table.loc[rates.TOTAL, "predicted"] == 2 + 310 + 4298
-
-
-def test_nothing_is_predicted_from_a_stage_that_failed(tmp_path: Path) -> None:
-    write_ledger(tmp_path, ("rerank-p2", "stage", 410, 500, {"status": "deadline: stopped after 3 of 50 queries"}))
-    table = rates.table(tmp_path)
-    assert table["predicted"].isna().tolist() == [False, False, False, True, True]
-    assert table.loc[rates.TOTAL, "seconds"] == pytest.approx(500)
-
-
-def test_an_empty_ledger_makes_an_empty_table(tmp_path: Path) -> None:
-    assert rates.table(tmp_path).empty

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -95,3 +96,46 @@ def test_it_does_not_wait_for_ever(nvidia_smi: Path) -> None:
     start = time.monotonic()
     processes.wait_for_gpu_memory(before=0, patience=1)
     assert 1 <= time.monotonic() - start < 20
+
+
+def test_an_nvidia_smi_that_outlives_its_end_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a failed card, whose driver lets nothing end: SIGKILL has no effect."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    ended: list[subprocess.Popen[str]] = []
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: ended.append(process))
+    for patience in ("ANSWER", "REAPED"):
+        monkeypatch.setattr(processes, patience, 0.2)
+    assert processes.nvidia_smi("index") == []
+    (left,) = ended
+    assert left.poll() is None
+    os.kill(left.pid, signal.SIGKILL)
+    left.wait()
+
+
+# One that was left behind holds up neither the stage it belonged to for ever nor the next one at all.
+UNKILLABLE = """
+import os, subprocess, sys, time
+from pathlib import Path
+from cascade import processes
+
+child = subprocess.Popen(["sleep", "1000"])
+processes.psutil.Process.kill = lambda process: None
+print(processes.end_descendants(patience=0.3) == [child.pid])
+start = time.monotonic()
+print(processes.run(["true"], Path(sys.argv[1]), os.environ, None).code, time.monotonic() - start < 20)
+child.kill()
+"""
+
+
+def test_what_outlives_sigkill_is_left_behind(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", UNKILLABLE, str(tmp_path / "log")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split() == ["True", "0", "True"]

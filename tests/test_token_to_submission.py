@@ -57,6 +57,9 @@ def test_from_token_to_submission_by_the_commands_of_the_readme(project, kaggle)
     assert code == 0, said
     assert all(f"build/datasets/cascade-kernel-{kind}" in said for kind in ("code", "wheels", "adapters"))
 
+    [packed] = (project / "build/datasets").glob("*-code/manifest.json")
+    assert json.loads(packed.read_text())["about"]["competition"] == COMPETITION  # by which the kernel finds its data
+
     code, said = typed(project, kaggle, "push-kernel", *made)  # nothing is uploaded yet
     assert code == 1 and "make push-datasets" in said
 

@@ -76,9 +76,7 @@ def head(bench: Bench) -> dict[str, Any]:
     failures = {name: timeline.failure(each) for name, each in line.attempts.items()}
     planned = [stage.name for stage in conductor.planned(bench)]
     try:
-        submission.validate(
-            bench.run / "submission.csv", competition.test["query_id"].tolist(), set(competition.names)
-        )  # fmt: skip
+        submission.validate(bench.run / "submission.csv", competition.asked, set(competition.names))
         invalid = ""
     except CascadeError as error:
         invalid = str(error)

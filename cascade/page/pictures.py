@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cascade import ledger, metrics, timeline
+from cascade import metrics, timeline
 from cascade.timeline import Entry, Timeline
 
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)  # seconds between ticks
@@ -57,7 +57,7 @@ def _row(line: Timeline, name: str, span: tuple[float, float], end: float) -> di
         "phases": [
             {"name": e["phase"], "left": _share(line.place(e["start"]), end),
              "width": _share(e["end"] - e["start"], end), "title": _title(e)}
-            for e in entries if e["phase"] != ledger.STAGE
+            for e in timeline.phases(entries)
         ],
         "marks": [(_share(line.place(e["end"]), end), e["decision"]) for e in entries if e.get("decision")],
     }  # fmt: skip

@@ -1,0 +1,21 @@
+"""How long a run may take: a config's durations, and what holds where it says nothing. Standard library only."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+RUN = 9 * 3600.0  # seconds: the competition's limit, installation and loading included
+RESERVE = 600.0  # seconds of it, kept back before the deadline
+# A practice takes minutes, so what takes longer hangs, and the week has some 30 h of GPU.
+PRACTICE = 2 * 3600.0
+DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)")
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(value: Any) -> float:
+    """`"90s"`, `"10m"`, `"9h"` in seconds; ValueError for anything else."""
+    match = DURATION.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError(f'{value!r} is no duration; write it as "90s", "10m" or "9h"')
+    return float(match[1]) * UNITS[match[2]]

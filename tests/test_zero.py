@@ -1,0 +1,45 @@
+"""Submission zero on files that everything else refuses: whatever is asked gets its 25 ids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cascade import submission, zero
+from tests.conftest import read_rows, set_cell, write_rows
+
+ASKED = ["20_A", "20_B", "20_D", "21_B", "21_C", "21_D", "22_A", "22_B", "22_C"]
+
+
+def answered(folder: Path, tmp_path: Path) -> list[str]:
+    zero.write(folder, tmp_path / "out")
+    rows = submission.read(tmp_path / "out" / "submission.csv")
+    submission.check(rows, list(rows), zero.known(folder), "submission.csv")
+    return list(rows)
+
+
+@pytest.mark.parametrize("row", [1, 2, 3])
+def test_a_row_with_a_cell_too_many_is_cut(folder: Path, tmp_path: Path, row: int) -> None:
+    rows = read_rows(folder / "test.csv")
+    write_rows(folder / "test.csv", [*rows[:row], [*rows[row], "one more"], *rows[row + 1 :]])
+    assert answered(folder, tmp_path) == ASKED
+
+
+def test_a_row_with_too_few_cells_beside_one_with_too_many_is_filled_up(folder: Path, tmp_path: Path) -> None:
+    rows = read_rows(folder / "test.csv")
+    write_rows(folder / "test.csv", [rows[0], [*rows[1], "one more"], rows[2], rows[3][:7]])
+    assert answered(folder, tmp_path) == ASKED
+
+
+def test_a_quote_that_is_never_closed_costs_no_question_before_it(folder: Path, tmp_path: Path) -> None:
+    path = folder / "test.csv"
+    path.write_text(path.read_text() + '23,1,c,1,s,A,"never closed, ' + "x" * 200_000 + "\n")
+    assert answered(folder, tmp_path) == [*ASKED, "23_B", "23_C", "23_D"]
+
+
+@pytest.mark.parametrize("id_", ["", "x", "7"], ids=["no id", "no number", "an id twice"])
+def test_a_misconception_without_an_id_of_its_own_is_left_out(folder: Path, tmp_path: Path, id_: str) -> None:
+    set_cell(folder / "misconception_mapping.csv", 30, "MisconceptionId", id_)
+    assert answered(folder, tmp_path) == ASKED
+    assert zero.known(folder) == set(range(29))
