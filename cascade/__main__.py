@@ -56,10 +56,11 @@ def page(
     """Makes report.html, the page of a run, anew."""
     from cascade import config as configs
     from cascade import data as csvs
+    from cascade.kernel import is_rerun
     from cascade.page.build import write
     from cascade.stages import Bench
 
-    typer.echo(write(Bench(configs.load(config), csvs.read(data), run)))
+    typer.echo(write(Bench(configs.load(config), csvs.read(data, lenient=is_rerun()), run)))
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 
 from cascade import reasons, tables
+from cascade.config import Pipeline
 from cascade.errors import TableError
+from cascade.pace import Pace
 from cascade.workers import Pool
 
 
@@ -51,22 +53,32 @@ def share_out(weights: Sequence[float], size: int, places: int) -> list[slice]:
 
 
 def work_through(
-    pool: Pool, tasks: Sequence[tuple[Any, ...]], table: Path, deadline: float, facts: dict[str, Any], done: int = 0
+    pool: Pool,
+    tasks: Sequence[tuple[Any, ...]],
+    table: Path,
+    deadline: float,
+    facts: dict[str, Any],
+    done: int = 0,
+    pipeline: Pipeline | None = None,
+    decide: Callable[[str], None] = print,
 ) -> None:
     """Writes a part for every task that `pool` finishes; a task's first item is its rows of the query table.
 
-    Stops where another chunk, as long as the longest so far, would end past `deadline` (Unix seconds, 0 for
-    none). A chunk that fails is left out and said. `facts` gathers the ledger's counts, those of every chunk
+    Where the work would end past `deadline` (Unix seconds, 0 for none), candidates of a `pipeline` are left out of
+    what is not begun, which `decide` is told; it stops where another chunk, at the slowest pace so far, would end
+    past it. A chunk that fails is left out and said. `facts` gathers the ledger's counts, those of every chunk
     under `chunks`: from them the plan learns what a prompt and what a token costs. `done` queries were
     finished before.
     """
+    tasks = list(tasks)
+    pace = Pace(pool, tasks, deadline, pipeline, decide)
     total = done + sum(len(task[0]) for task in tasks)
     number = max((int(path.stem) + 1 for path in parts_folder(table).glob("[0-9]*.parquet")), default=0)
-    start, before, taken = time.time(), done, [0.0]
+    start, before = time.time(), done
     troubles: list[str] = []
     facts.update(queries=0, chunks=[])
-    for finished in pool.run(tasks, lambda: not deadline or time.time() + max(taken) < deadline):
-        taken.append(finished.seconds)
+    for finished in pool.run(tasks, pace.go_on):
+        cut = pace.finished(finished.task, finished.seconds)
         size = len(finished.task[0])
         if finished.error is not None:
             troubles.append(f"{size} queries failed: {finished.error}")
@@ -79,7 +91,8 @@ def work_through(
         facts["queries"] += size
         end = time.time()
         spent = {"start": round(end - finished.seconds, 3), "end": round(end, 3)}
-        facts["chunks"].append({**spent, "queries": size, **used})
+        fewer = {} if cut is None else {"candidates_cut_to": cut}
+        facts["chunks"].append({**spent, "queries": size, **fewer, **used})
         for name, count in used.items():
             facts[name] = facts.get(name, 0) + count
         seconds = max(1e-3, time.time() - start - pool.load_seconds)

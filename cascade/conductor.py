@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import shutil
 import signal
 import sys
@@ -17,12 +18,26 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import pandas as pd
 
-from cascade import chunks, environment, ledger, metrics, models, page, processes, reasons, stages, submission, zero
+from cascade import (
+    chunks,
+    environment,
+    exclusive,
+    ledger,
+    models,
+    page,
+    printed,
+    processes,
+    reasons,
+    stages,
+    submission,
+    timeline,
+    zero,
+)
 from cascade import config as configs
 from cascade import data as csvs
 from cascade import resume as resume_file
+from cascade.budget import Budget
 from cascade.config import ENSEMBLE, REASON
 from cascade.errors import CascadeError, StageError, TableError, nearest
 from cascade.kernel import is_rerun
@@ -31,6 +46,8 @@ from cascade.stages import Bench
 # Between the moment a stage should stop by itself and the moment it is ended it writes its table and draws.
 GRACE = 15.0  # seconds, and at most
 GRACE_SHARE = 0.2  # of the stage's time
+TAIL = 3.0  # seconds of that which are in the stage's share; what it takes beyond, in need, later ones do without
+LAST = 1.0  # seconds before the deadline from which only this process's own end is left
 LEAST = 5.0  # seconds: no stage even starts in less
 SET = {
     "JUPYTER_PREFER_ENV_PATH": "1",
@@ -55,6 +72,17 @@ class Stage:
 
 
 Rows = Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Course:
+    """What all stages of a run share; `baseline`: submission zero."""
+
+    bench: Bench
+    notebooks: Path
+    common: Mapping[str, str]
+    baseline: Rows
+    budget: Budget
 
 
 @dataclass
@@ -135,10 +163,10 @@ def conduct(
 ) -> int:
     """Runs everything; returns the exit code: 0 only if each stage succeeded and submission.csv is valid.
 
-    Raises CascadeError before anything is written where config, data or notebooks are wrong.
-    `deadline` is in Unix seconds; None or 0 stands for the config's limit less its reserve, from `began`,
-    the Unix time at which the clock began to run (default: now). `engine` overrides the config's.
-    `resume` keeps what an earlier run of the same config and data finished in `out`, whole stages and chunks.
+    Raises CascadeError before anything is written where config, data or notebooks are wrong, the folder cannot be
+    written to, or another run is in it. `deadline` is in Unix seconds; None or 0 stands for the config's limit less
+    its reserve, from `began`, the Unix time at which the clock began to run (default: now). `engine` overrides the
+    config's. `resume` keeps what an earlier run of the same config and data finished in `out`, whole stages and chunks.
     """
     start = time.time()
     try:
@@ -146,7 +174,7 @@ def conduct(
     except OSError as error:
         print(f"warning: {error}: a stage that hides a process may keep it")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    bench = Bench(configs.load(config, engine), csvs.read(data), out, resume=resume)
+    bench = Bench(configs.load(config, engine), csvs.read(data, lenient=is_rerun()), out, resume=resume)
     end = deadline or (began or start) + bench.config.time.available
     plan = planned(bench)
     common = {"config": str(config.resolve()), "data": str(data.resolve()), "run": str(out.resolve())}
@@ -157,23 +185,44 @@ def conduct(
     identity = resume_file.identity(bench)
     if resume:
         resume_file.check(out, identity)
+    with exclusive.held(out):
+        return _conduct(bench, plan, notebooks, common, identity, (start, began or start, end))
+
+
+def _conduct(
+    bench: Bench,
+    plan: Sequence[Stage],
+    notebooks: Path,
+    common: Mapping[str, str],
+    identity: Mapping[str, str],
+    times: tuple[float, float, float],
+) -> int:
+    """All that is written; `times`: when this process, and when the run's time, began, and the deadline."""
+    (start, began, end), out, data = times, bench.run, bench.competition.folder
     try:
         baseline = zero.write(data, out)
-        if not resume:
+        if not bench.resume:
             _clear(bench)
         for folder in ("logs", "notebooks"):
             (out / folder).mkdir(exist_ok=True)
         resume_file.write(out, identity)
     except OSError as error:
         raise StageError(f"{out}: cannot be written to: {error}; pass --out with a folder that can") from error
+    if start - began > 0:  # what stood before this process: the checks and the environment
+        ledger.record(out, "install", ledger.STAGE, began, start, status=ledger.OK)
     facts = {"status": ledger.OK, "queries": len(bench.competition.test), "deadline": end}
     ledger.record(out, "zero", ledger.STAGE, start, time.time(), **facts)
     for warning in bench.competition.warnings:
         print(f"warning: {warning}")
-    _say("submission zero", time.time() - start, _score(bench))
-    results = [_run_stage(bench, stage, notebooks, common, end, baseline) for stage in plan]
+    printed.say("submission zero", time.time() - start, printed.score(bench))
+    if time.time() >= end:
+        _improve(bench, baseline)
+        print(f"the deadline was {time.time() - end:.0f} s ago: no stage is run, and submission zero stands")
+        return 1
+    course = Course(bench, notebooks, common, baseline, Budget(bench, identity, began, end))
+    results = [_run_stage(course, stage, plan[place + 1 :]) for place, stage in enumerate(plan)]
     code = _verdict(bench, results, time.time() - start)
-    print(page.leave(config, data, out, end))
+    print(page.leave(bench.config.path, data, out, end - LAST))
     return code
 
 
@@ -192,32 +241,37 @@ def _clear(bench: Bench) -> None:
         shutil.rmtree(bench.run / folder, ignore_errors=True)
 
 
-def _run_stage(
-    bench: Bench, stage: Stage, notebooks: Path, common: dict[str, str], deadline: float, baseline: Rows
-) -> Result:
+def _run_stage(course: Course, stage: Stage, later: Sequence[Stage]) -> Result:
     """Runs one stage and brings submission.csv up to what is there then; whatever goes wrong is its failure."""
-    start = time.time()
-    until = min(deadline, start + stage.limit) if stage.limit is not None else deadline
+    start, bench = time.time(), course.bench
     peak = gpu_peak = 0.0
     result = Result(stage)
     try:
         if bench.resume and stage.of != ENSEMBLE and _is_whole(bench, stage):
-            _say(f"{stage.name}: kept", 0.0, "")
+            printed.say(f"{stage.name}: kept", 0.0, "")
             return Result(stage, used=True)
         if not (wanted := stages.expected(bench, stage.of)):
             ledger.record(bench.run, stage.name, "select", start, time.time(), decision="select leaves no query")
-            _say(f"{stage.name}: no query", 0.0, "")
+            printed.say(f"{stage.name}: no query", 0.0, "")
             return result
-        if until - start < LEAST:
-            result.failure = f"skipped: {max(0.0, until - start):.0f} s are too little to start it"
+        share = course.budget.share([stage.name, *(each.name for each in later)])
+        if share.dropped:
+            printed.say(f"{stage.name}: dropped", 0.0, "")
+            return result
+        limit = stage.limit or math.inf
+        given = min(share.seconds, limit)
+        if given < LEAST:
+            result.failure = f"skipped: {share.why or f'{max(0.0, given):.0f} s are too little to start it'}"
         else:
-            grace = min(GRACE, GRACE_SHARE * (until - start))
-            parameters = {**common, "deadline": until - grace, **stage.parameters}
+            grace = min(GRACE, GRACE_SHARE * given)
+            stop = start + min(share.seconds - min(TAIL, grace), limit - grace)
+            until = min(stop + grace, course.budget.end)
+            parameters = {**course.common, "deadline": stop, **stage.parameters}
             log = bench.run / "logs" / f"{stage.name}.log"
             gpu_before = processes.gpu_memory_used_mb()
             outcome = processes.run(
-                _command(bench, stage, notebooks, parameters), log, environment.clean() | SET, until,
-                lambda seconds: _show_progress(stage, seconds, log),
+                _command(bench, stage, course.notebooks, parameters), log, environment.clean() | SET, until,
+                lambda seconds: printed.progress(stage.name, seconds, log),
             )  # fmt: skip
             processes.wait_for_gpu_memory(gpu_before)
             peak, gpu_peak = outcome.peak_memory_mb, outcome.peak_gpu_memory_mb
@@ -226,14 +280,14 @@ def _run_stage(
     except Exception as error:  # nothing between two stages may cost the later ones
         result.failure = f"{type(error).__name__}: {error}"
     try:
-        _improve(bench, baseline)
+        _improve(bench, course.baseline)
     except Exception as error:
         result.failure = result.failure or f"submission.csv could not be replaced: {error}"
     end = time.time()
     status = result.failure or ledger.OK
     memory = {"peak_memory_mb": round(peak, 1)} | ({"peak_gpu_memory_mb": gpu_peak} if gpu_peak else {})
     ledger.record(bench.run, stage.name, ledger.STAGE, start, end, status=status, **memory)
-    _say(stage.name, end - start, _score(bench), result.failure, peak)
+    printed.say(stage.name, end - start, printed.score(bench), result.failure, peak)
     return result
 
 
@@ -243,16 +297,6 @@ def _command(bench: Bench, stage: Stage, notebooks: Path, parameters: Mapping[st
         str(bench.run / "notebooks" / f"{stage.name}.ipynb"),
         "--kernel", "python3", "--no-progress-bar", "--log-output", "--parameters_yaml", json.dumps(parameters),
     ]  # fmt: skip
-
-
-def _show_progress(stage: Stage, seconds: float, log: Path) -> None:
-    """One line that is written over: what the stage last said. Only where a person looks at a terminal."""
-    if sys.stdout.isatty():
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 2000))
-            said = file.read().decode(errors="replace").replace("\r", "\n").strip().splitlines()
-        line = f"▶ {stage.name:<20} {seconds:6.1f} s  {said[-1].strip() if said else ''}"
-        print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
 
 
 def _why_failed(outcome: processes.Outcome, log: Path, limit: float) -> str | None:
@@ -304,7 +348,7 @@ def _decision(bench: Bench, stage: Stage) -> str:
 
 def _improve(bench: Bench, baseline: Rows) -> None:
     """submission.csv from the tables there are; from `baseline`, submission zero, where they make none."""
-    query_ids, known = bench.competition.test["query_id"].tolist(), set(bench.competition.names)
+    query_ids, known = bench.competition.asked, set(bench.competition.names)
     path = bench.run / "submission.csv"
     try:
         rankings = stages.members(bench)
@@ -317,32 +361,6 @@ def _improve(bench: Bench, baseline: Rows) -> None:
             submission.write(baseline, path)
 
 
-def _score(bench: Bench) -> str:
-    """MAP@25 of submission.csv as it stands, where labels are known."""
-    labels = bench.competition.labels
-    if labels is None:
-        return ""
-    try:
-        rows = submission.read(bench.run / "submission.csv")
-    except TableError as error:
-        return str(error)
-    table = pd.DataFrame(
-        [(query, id_, rank) for query, ids in rows.items() for rank, id_ in enumerate(ids, start=1)],
-        columns=["query_id", "misconception_id", "rank"],
-    )
-    row = metrics.report(table, labels, bench.competition.seen, depths=())
-    return f"MAP@25 {row['map']:.4f} (seen {row['map_seen']:.4f}, unseen {row['map_unseen']:.4f})"
-
-
-def _say(name: str, seconds: float, score: str, failure: str | None = None, peak_memory_mb: float = 0.0) -> None:
-    mark, state = (
-        ("✗", f"FAILED: {failure}") if failure else ("✓", f"{peak_memory_mb:.0f} MB" if peak_memory_mb else "")
-    )
-    if sys.stdout.isatty():
-        print("\r\x1b[K", end="")  # over the progress line
-    print("  ".join(filter(None, [f"{mark} {name:<20} {seconds:6.1f} s", state, score])), flush=True)
-
-
 def _verdict(bench: Bench, results: list[Result], seconds: float) -> int:
     """The last lines: what failed, what it cost, and whether submission.csv is valid."""
     path = bench.run / "submission.csv"
@@ -350,7 +368,10 @@ def _verdict(bench: Bench, results: list[Result], seconds: float) -> int:
     for result in failed:
         log = bench.run / "logs" / f"{result.stage.name}.log"
         print(f"{result.stage.name} failed ({result.failure}); cost: {_cost(bench, result)}; see {log}")
-    query_ids = bench.competition.test["query_id"].tolist()
+    for name, entries in timeline.read(bench.run).attempts.items():
+        for decided in timeline.cuts(entries)[-1:]:
+            print(f"budget: {name}: {decided['decision']}")
+    query_ids = bench.competition.asked
     mismatch = submission.check_against_sample(bench.competition.folder / "sample_submission.csv", query_ids)
     for difference in mismatch:
         print(f"submission.csv may be refused: {difference}")
@@ -359,7 +380,7 @@ def _verdict(bench: Bench, results: list[Result], seconds: float) -> int:
     except TableError as error:
         print(f"submission.csv is NOT valid: {error}")
         return 1
-    print(f"{path} is valid after {seconds:.1f} s. {_score(bench)}")
+    print(f"{path} is valid after {seconds:.1f} s. {printed.score(bench)}")
     return 1 if failed or mismatch else 0
 
 

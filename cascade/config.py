@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from cascade import limits
 from cascade.config_errors import explain
 from cascade.errors import ConfigError, nearest
+from cascade.limits import seconds
 
-DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)")
 ENSEMBLE, REASON = "ensemble", "reason"
 # Engine arguments that follow from other keys.
 OWNED = {
@@ -25,15 +26,6 @@ OWNED = {
     "max_logprobs": "it is the number of options",
     "trust_remote_code": "give the stage's `trust_remote_code`",
 }
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def seconds(value: Any) -> float:
-    """`"90s"`, `"10m"`, `"9h"` in seconds."""
-    match = DURATION.fullmatch(value) if isinstance(value, str) else None
-    if not match:
-        raise ValueError(f'{value!r} is no duration; write it as "90s", "10m" or "9h"')
-    return float(match[1]) * UNITS[match[2]]
 
 
 def device(value: Any) -> str:
@@ -234,8 +226,15 @@ class Ensemble(Table):
 
 
 class Time(Table):
-    limit: Limit = 9 * 3600.0
-    reserve: Seconds = 600.0
+    """`optional`: pipelines, or the reasoning stage, to be dropped in this order where the time does not suffice.
+
+    `profile`: the file of rates that the run's time is shared out by; default: one of profiles/.
+    """
+
+    limit: Limit = limits.RUN
+    reserve: Seconds = limits.RESERVE
+    optional: list[str] = Field(default_factory=list)
+    profile: str | None = None
 
     @property
     def available(self) -> float:
@@ -291,6 +290,13 @@ class Config(Table):
                     )
                 self._check_select(stage, earlier)
             earlier[stage.name] = stage
+        droppable = [REASON, *(pipeline.name for pipeline in self.pipeline)]
+        for name in self.time.optional:
+            if name not in droppable:
+                raise ValueError(
+                    f"time.optional: '{name}' is neither a pipeline nor '{REASON}'{nearest(name, droppable)}; "
+                    f"only those can be dropped"
+                )
         for name in self.ensemble.weights:
             if name not in earlier:
                 raise ValueError(f"ensemble.weights: no stage is called '{name}'{nearest(name, earlier)}; correct it")

@@ -168,7 +168,8 @@ def overlap(tables: Mapping[str, pd.DataFrame], top: int = 25) -> Figure:
 def times(run: Path) -> Figure:
     """When each stage ran, from the run's ledger: phases as shades, peak memory at the bar's end, failures in orange.
 
-    Of a stage that ran several times the last is shown; long pauses between stages are cut out and marked.
+    Triangles are the budget's decisions, the last of each stage in words. Of a stage that ran several times the last
+    is shown; long pauses between stages are cut out and marked.
     """
     line = timeline.read(run)
     figure, axes = _axes("When each stage ran", "", "", (7.2, 1.4 + 0.5 * len(line.attempts)))
@@ -180,8 +181,7 @@ def times(run: Path) -> Figure:
         failure = timeline.failure(entries)
         colour = ORANGE if failure else BLUE
         axes.barh(y, (end - start) / unit, left=place(start) / unit, color=colour, alpha=0.25)
-        phases = sorted((e for e in entries if e["phase"] != ledger.STAGE), key=lambda e: e["start"])
-        for number, phase in enumerate(phases):
+        for number, phase in enumerate(timeline.phases(entries)):
             left, width = place(phase["start"]), phase["end"] - phase["start"]
             axes.barh(y, width / unit, left=left / unit, color=colour, alpha=0.85 if number % 2 else 0.6)
             if width > 0.012 * longest * (len(phase["phase"]) + 1):
@@ -191,6 +191,9 @@ def times(run: Path) -> Figure:
         memory = [e["peak_memory_mb"] for e in entries if e.get("peak_memory_mb") is not None]
         facts += [f"{max(memory) / 1000:.1f} GB"] if memory else []
         facts += [f"✗ {shorten(failure, 36, placeholder='…')}"] if failure else []
+        decided = timeline.cuts(entries)
+        axes.plot([place(e["end"]) / unit for e in decided], [y - 0.4] * len(decided), "v", color=PINK, clip_on=False)
+        facts += [f"▼ {shorten(decided[-1]['decision'], 48, placeholder='…')}"] if decided else []
         text = axes.text(place(end) / unit + 0.01 * longest / unit, y, ", ".join(facts), va="center", fontsize=9)
         text.set_bbox({"facecolor": "white", "linewidth": 0, "alpha": 0.8, "pad": 1.0})
     for end, length in line.cuts:

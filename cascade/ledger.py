@@ -14,13 +14,15 @@ from typing import Any
 FILE = "ledger.jsonl"
 OK = "ok"  # the status of a stage that succeeded
 STAGE = "stage"  # the phase that stands for a stage as a whole, written by the conductor
+BUDGET = "budget"  # the phase of a decision on a stage's time; a stage may have many
 
 
 def record(run: Path, stage: str, phase: str, start: float, end: float, **facts: Any) -> None:
     """Appends one line: `stage`, `phase`, `start` and `end` (Unix seconds) and any of
 
     queries, passages, prompts, tokens, cached_tokens, written_tokens, peak_memory_mb, peak_gpu_memory_mb, status,
-    decision; `chunks` of a reranker, `embedded` of a retrieval: what each part of it took; `selected` of a select.
+    decision; `chunks` of a reranker, `embedded` of a retrieval: what each part of it took; `selected` of a select;
+    `given`, `expected` and `later` of the budget: seconds for the stage, of it, and of those after it.
     """
     line = {"stage": stage, "phase": phase, "start": round(start, 3), "end": round(end, 3), **facts}
     try:
@@ -47,9 +49,9 @@ def own_peak_memory_mb() -> float:
 
 
 def read(run: Path) -> list[dict[str, Any]]:
-    """All whole lines; a line cut by a kill or a full disk is left out."""
+    """All whole lines; a line cut by a kill or a full disk, even within a character, is left out."""
     path = run / FILE
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     entries = []
     for line in lines:
         try:

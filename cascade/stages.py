@@ -15,6 +15,7 @@ from cascade import data as csvs
 from cascade.config import ENSEMBLE, REASON, Config, LanguageModel, Pipeline, Retrieval, TournamentPipeline
 from cascade.data import Competition
 from cascade.errors import StageError, TableError
+from cascade.kernel import is_rerun
 from cascade.paths import resolve, resolve_output
 
 
@@ -60,7 +61,7 @@ def open_bench(
     `engine`: the config's, where empty.
     """
     loaded = configs.load(resolve(config), engine)
-    competition = csvs.read(resolve(data))
+    competition = csvs.read(resolve(data), lenient=is_rerun())
     folder = resolve_output(run)
     folder.mkdir(parents=True, exist_ok=True)
     return Bench(loaded, competition, folder, deadline, resume)
@@ -116,7 +117,8 @@ def candidates(bench: Bench, name: str) -> pd.DataFrame:
 
 def zero_table(bench: Bench) -> pd.DataFrame | None:
     """Submission zero as a ranking whose score is 1/rank."""
-    rows = [(query, id_, 1 / rank) for query, ids in _zero_rows(bench).items() for rank, id_ in enumerate(ids, start=1)]
+    found, queries = _zero_rows(bench), bench.competition.test["query_id"]  # it may answer more than can be ranked
+    rows = [(query, id_, 1 / rank) for query in queries for rank, id_ in enumerate(found.get(query, []), start=1)]
     return tables.from_scores(pd.DataFrame(rows, columns=["query_id", "misconception_id", "score"])) if rows else None
 
 
@@ -230,9 +232,15 @@ def _in_chunks(
     start = time.time()
     pool = workers.Pool(stage, _places(bench, settings), bench.logs, make, arguments, bench.config.environment)
     facts: dict[str, Any] = {}
+    pipeline = settings if isinstance(settings, Pipeline) else None
+
+    def decide(sentence: str) -> None:
+        print(f"{stage}: {sentence}", flush=True)
+        ledger.record(bench.run, stage, ledger.BUDGET, time.time(), time.time(), decision=sentence)
+
     try:
         with pool:
-            chunks.work_through(pool, tasks, table, bench.deadline, facts, done)
+            chunks.work_through(pool, tasks, table, bench.deadline, facts, done, pipeline, decide)
     finally:
         loaded = start + pool.load_seconds
         ledger.record(bench.run, stage, "load", start, loaded)
@@ -306,7 +314,7 @@ def write_submission(bench: Bench, table: pd.DataFrame) -> None:
     given = [*members(bench).values(), *(ranking for ranking in retrieved if ranking is not None)]
     lists = [_ids(ranking) for ranking in (table, *given)]
     lists.append(_zero_rows(bench))
-    query_ids, known = bench.competition.test["query_id"].tolist(), list(bench.competition.names)
+    query_ids, known = bench.competition.asked, list(bench.competition.names)
     rows = {}
     for query_id in query_ids:
         first, *others = (ids.get(query_id, []) for ids in lists)

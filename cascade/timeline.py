@@ -39,6 +39,16 @@ def failure(entries: list[Entry]) -> str | None:
     return None if status == ledger.OK else status
 
 
+def phases(entries: list[Entry]) -> list[Entry]:
+    """What a stage did one after the other; the budget's decisions are moments, and none of it."""
+    return sorted((e for e in entries if e["phase"] not in (ledger.STAGE, ledger.BUDGET)), key=lambda e: e["start"])
+
+
+def cuts(entries: list[Entry]) -> list[Entry]:
+    """The budget's decisions on a stage, in their order."""
+    return [e for e in entries if e["phase"] == ledger.BUDGET and e.get("decision")]
+
+
 def read(run: Path) -> Timeline:
     attempts = _last_attempts(ledger.read(run))
     spans = [(min(e["start"] for e in entries), max(e["end"] for e in entries)) for entries in attempts.values()]
@@ -48,12 +58,13 @@ def read(run: Path) -> Timeline:
 def _last_attempts(entries: list[Entry]) -> dict[str, list[Entry]]:
     """The entries of each stage's last run, by stage, in the order in which they began.
 
-    A run ends with its stage entry or, where a notebook ran alone, when a phase comes again.
+    A run ends with its stage entry or, where a notebook ran alone, when a phase comes again that comes once.
     """
     attempts: dict[str, list[Entry]] = {}
     for entry in entries:
         earlier = attempts.get(entry["stage"], [])
-        if any(e["phase"] in (entry["phase"], ledger.STAGE) for e in earlier):
+        again = {ledger.STAGE, entry["phase"]} - {ledger.BUDGET}
+        if any(e["phase"] in again for e in earlier):
             earlier = []
         if entry["phase"] == ledger.STAGE:
             earlier = [e for e in earlier if e["start"] >= entry["start"]]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cascade import config as configs
-from cascade import data, resume
+from cascade import data, ledger, resume
 from cascade.config import Config
 from cascade.data import Competition
 from cascade.errors import PlanError
@@ -96,6 +96,7 @@ class Maker:
     def write(self) -> Path:
         """Every stage in turn."""
         queries = len(self.competition.test)
+        self.stage("install", lambda: None)
         self.stage("zero", lambda: self.phase("", ZERO * (queries + 343)))
         planner = Planner(self.config, self.competition, BASE)
         works = {stage.name: stage.works for stage in planner.stages(self.config, BASE)}
@@ -280,6 +281,33 @@ def test_a_cut_ledger_counts_as_far_as_its_lines_are_whole(tmp_path: Path) -> No
     maker.path.write_text(text[:30])
     with pytest.raises(PlanError, match="no whole stage is there to calibrate by"):
         ledgers.read([maker.path], maker.identity)
+
+
+def test_a_ledger_cut_within_a_character_or_with_other_things_in_it_is_read_all_the_same(tmp_path: Path) -> None:
+    maker = Maker(tmp_path / "run")
+    whole = maker.write().read_bytes()
+    maker.path.write_bytes(whole + '{"stage": "ensemble", "phase": "budget", "decision": "½'.encode()[:-1])
+    assert len(ledger.read(maker.run)) == len(maker.lines)
+    runs = ledgers.read([maker.path], maker.identity)
+    assert runs.said == [f"{maker.path}: 1 lines are cut off; the whole ones are used"]
+
+    def with_(phase: str, **facts: Any) -> ledgers.Runs:
+        line = next(line for line in maker.lines if (line["stage"], line["phase"]) == ("rerank-ce", "score"))
+        maker.path.write_bytes(whole + (json.dumps(line | {"phase": phase} | facts) + "\n").encode())
+        return ledgers.read([maker.path], maker.identity)
+
+    assert "more" in with_("more").stages["rerank-ce"][0].phases
+    chunk = {"start": maker.now, "end": maker.now + 1}
+    for facts in (
+        {"chunks": 5},
+        {"chunks": [7]},
+        {"chunks": [chunk]},
+        {"embedded": None},
+        {"embedded": [{"texts": 1}]},
+    ):
+        runs = with_("more", **facts)
+        assert runs.said == [f"{maker.path}: 1 entries end before they start or are none; left out"], facts
+        calibration.calibrate(maker.config, maker.competition, BASE, runs, "by hand")
 
 
 def test_times_of_a_clock_that_jumped_are_left_out_and_said(tmp_path: Path) -> None:

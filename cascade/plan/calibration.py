@@ -19,12 +19,15 @@ from cascade.plan.profile import Measured, Profile, Rate
 from cascade.plan.workload import Planner, StageWork, Work
 
 
-def calibrate(config: Config, competition: Competition, base: Profile, runs: Runs, source: str) -> Profile:
+def calibrate(
+    config: Config, competition: Competition, base: Profile, runs: Runs, source: str, planner: Planner | None = None
+) -> Profile:
     """`base` with the runs' own rates before its own, and with what they had to do in place of what is assumed.
 
-    PlanError where the runs have nothing that a rate could be read from.
+    `planner`: one that has counted this config's prompts already. PlanError where the runs have nothing that a rate
+    could be read from.
     """
-    planner = Planner(config, competition, base)
+    planner = planner or Planner(config, competition, base)
     known = base.model_copy(update={"measured": []})
     for name in [stage.name for stage in planner.stages(config, known)]:  # what one leaves, a later one is given
         stage = next(stage for stage in planner.stages(config, known) if stage.name == name)
@@ -60,7 +63,7 @@ def _counted(stage: StageWork, known: Profile, runs: Runs) -> Measured | None:
     """Tokens a query as the run had them, against what the plan makes of the same queries and candidates."""
     selected = known.measured_of(stage.name)
     work = next((work for work in stage.works if work.kind == "llm"), None)
-    chunks = [chunk for run in runs.stages[stage.name] for chunk in _chunks(run)]
+    chunks = [chunk for run in runs.stages[stage.name] for chunk in _chunks(run) if "candidates_cut_to" not in chunk]
     if work is None or not chunks:
         return selected
     share = sum(chunk["queries"] for chunk in chunks) / stage.queries
@@ -92,7 +95,7 @@ def _rates(stage: StageWork, config: Config, runs: Sequence[StageRun], source: s
 
     besides = [run.beside for run in runs if run.beside is not None]
     for work in dict.fromkeys(stage.works):
-        if work.kind in ("notebook", "zero") and besides:
+        if work.kind in ("install", "notebook", "zero") and besides:
             mean = sum(besides) / len(besides)
             yield rate(work, load=mean) if work.loads else rate(work, prompt=mean / work.prompts)
         elif work.kind in ("fusion", "blend"):

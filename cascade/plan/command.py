@@ -8,14 +8,16 @@ from rich.console import Console
 
 from cascade import config as configs
 from cascade import data as csvs
-from cascade import resume
+from cascade import models, resume
 from cascade.config import Config
-from cascade.plan import calibration, ledgers, report
+from cascade.plan import FULL_MAPPING, calibration, ledgers, report
 from cascade.plan import profile as profiles
 from cascade.plan.forecast import forecast
-from cascade.plan.settings import turns
+from cascade.plan.settings import together, turns
 from cascade.plan.workload import Planner
 from cascade.stages import Bench
+
+ENOUGH_NAMES = 0.9  # of the competition's: with fewer the plan says so
 
 
 def plan(config: Path, data: Path, queries: int | None, profile: Path | None, engine: str, picture: Path) -> int:
@@ -26,17 +28,29 @@ def plan(config: Path, data: Path, queries: int | None, profile: Path | None, en
     found = forecast(settings, known, planner.stages(settings, known))
     console = Console(width=max(120, Console().width), highlight=False, soft_wrap=True)
     console.print(report.table(found, planner.queries, config.name))
-    for line in report.notes(found, sorted(planner.counter.unread)):
+    for line in [*_unlike(planner), *report.notes(found, sorted(planner.counter.unread))]:
         console.print(line, markup=False, style="dim")
     report.draw(found, settings, picture)
     for line in report.verdict(found, settings):
         console.print(line, markup=False, style="bold")
     if not found.fits:
         with console.status("planning again with other settings"):
-            advice = report.advice(turns(planner, settings, known, found))
-        console.print("\n".join(advice), markup=False)
+            alone = turns(planner, settings, known, found)
+            needed = [] if any(turn.fits for turn in alone) else together(planner, found, alone)
+        console.print("\n".join(report.advice(alone, needed)), markup=False)
     console.print(str(picture), markup=False)
     return 0 if found.fits else 1
+
+
+def _unlike(planner: Planner) -> list[str]:
+    """What a plan for other queries than the data's cannot tell: misconceptions are as many as the data has."""
+    names = len(planner.competition.misconceptions)
+    if planner.queries <= len(planner.competition.test) or names >= ENOUGH_NAMES * FULL_MAPPING:
+        return []
+    return [
+        f"misconception_mapping.csv has {names:,} rows, the competition's {FULL_MAPPING:,}, which take longer: "
+        f"plan with the competition's folder as DATA"
+    ]
 
 
 def calibrate(config: Path, data: Path, paths: list[Path], profile: Path | None, engine: str, out: Path | None) -> None:
@@ -59,6 +73,13 @@ def calibrate(config: Path, data: Path, paths: list[Path], profile: Path | None,
 
 
 def default_profile(config: Config) -> Path:
-    """That of 2×T4 for a config that names GPUs, else that of a CPU."""
-    on_gpu = any(device != "cpu" for device in config.devices or [])
-    return profiles.PROFILES / ("t4x2.toml" if on_gpu else "cpu.toml")
+    """The one that the config names, else that of 2×T4 where it runs on GPUs, or of a CPU.
+
+    In the kernel the project's profiles/ lies beside configs/, and the project itself is installed elsewhere.
+    """
+    if config.time.profile is not None:
+        return config.path.parent / config.time.profile
+    devices = config.devices or models.device_list(config)
+    name = "t4x2.toml" if any(device != "cpu" for device in devices) else "cpu.toml"
+    beside = config.path.parent.parent / profiles.PROFILES.name / name
+    return beside if beside.is_file() else profiles.PROFILES / name

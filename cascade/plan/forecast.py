@@ -78,9 +78,13 @@ class Forecast:
         return together([part for stage in self.stages for part in stage.parts])
 
     @property
+    def missing(self) -> float:
+        """Seconds by which the expected time is too long for the run, and every stage's for its own limit, together."""
+        return max(0.0, self.seconds - self.available) + sum(stage.over for stage in self.stages)
+
+    @property
     def fits(self) -> bool:
-        """Whether the expected time is within the run's, and every stage's within its own limit."""
-        return self.seconds <= self.available and not any(stage.over for stage in self.stages)
+        return not self.missing
 
 
 def together(parts: Sequence[Part]) -> float:

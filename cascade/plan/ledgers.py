@@ -84,7 +84,8 @@ def _check(path: Path, identity: Mapping[str, str]) -> None:
 def _entries(path: Path, runs: Runs) -> list[Entry]:
     """The whole entries, in the order written; cut lines and entries that end before they start are said."""
     entries = ledger.read(path.parent)
-    cut = sum(bool(line.strip()) for line in path.read_text(encoding="utf-8").splitlines()) - len(entries)
+    cut = sum(bool(line.strip()) for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    cut -= len(entries)
     if cut:
         runs.said.append(f"{path}: {cut} lines are cut off; the whole ones are used")
     good = [entry for entry in entries if _is_entry(entry)]
@@ -94,12 +95,23 @@ def _entries(path: Path, runs: Runs) -> list[Entry]:
 
 
 def _is_entry(entry: Any) -> bool:
-    if not isinstance(entry, dict) or not {"stage", "phase", "start", "end"} <= entry.keys():
+    if not _is_timed(entry) or not {"stage", "phase"} <= entry.keys():
         return False
-    inner = [entry, *entry.get("chunks", [])]
-    return all(isinstance(each.get(key), int | float) for each in inner for key in ("start", "end")) and all(
-        each["end"] >= each["start"] for each in inner
+    chunks, embedded = entry.get("chunks", []), entry.get("embedded", [])
+    return (
+        isinstance(chunks, list)
+        and all(_is_timed(chunk) and _has_numbers(chunk, "queries") for chunk in chunks)
+        and isinstance(embedded, list)
+        and all(_has_numbers(part, "texts", "load", "seconds") for part in embedded)
     )
+
+
+def _is_timed(entry: Any) -> bool:
+    return _has_numbers(entry, "start", "end") and bool(entry["end"] >= entry["start"])
+
+
+def _has_numbers(entry: Any, *keys: str) -> bool:
+    return isinstance(entry, dict) and all(isinstance(entry.get(key), int | float) for key in keys)
 
 
 def _overlapping(wholes: list[Entry]) -> set[str]:
@@ -121,7 +133,8 @@ def _runs_of(stage: str, entries: list[Entry]) -> list[StageRun] | None:
     runs = [StageRun(whole, {p["phase"]: p for p in phases if _within(p, whole)}) for whole in wholes]
     placed = [id(phase) for run in runs for phase in run.phases.values()]
     chunks_fit = all(_within(chunk, phase) for phase in phases for chunk in phase.get("chunks", []))
-    return runs if chunks_fit and all(id(phase) in placed for phase in phases) else None
+    decided = [id(phase) for phase in phases if phase["phase"] == ledger.BUDGET]  # on a stage that may not have run
+    return runs if chunks_fit and all(id(phase) in [*placed, *decided] for phase in phases) else None
 
 
 def _within(inner: Entry, outer: Entry) -> bool:

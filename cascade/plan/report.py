@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"  # Okabe and Ito's
-SHOWN = 8  # settings
 
 
 def clock(seconds: float) -> str:
@@ -101,13 +100,16 @@ def notes(forecast: Forecast, unread: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def advice(turns: Sequence[Turn]) -> list[str]:
-    """Each setting that alone makes the run fit, or else those that save most."""
-    enough = [turn for turn in turns if turn.fits]
+def advice(alone: Sequence[Turn], together: Sequence[Turn] = ()) -> list[str]:
+    """Each setting that alone makes the run fit, or else those that do together, or come closest to it."""
+    enough = [turn for turn in alone if turn.fits]
     if enough:
         return ["any one of these makes it fit:", *(f"  {_turned(turn)}" for turn in enough)]
-    most = [turn for turn in turns if turn.saved > 0][:SHOWN]
-    return ["no setting alone makes it fit; turned as far as it goes:", *(f"  {_turned(turn)}" for turn in most)]
+    if not together:
+        return ["no setting makes it any shorter"]
+    left = together[-1].then.missing
+    found = f"these leave it {span(left)} too long" if left else "these do"
+    return [f"no setting alone makes it fit; together {found}:", *(f"  {_turned(turn)}" for turn in together)]
 
 
 def _turned(turn: Turn) -> str:

@@ -60,7 +60,7 @@ def _by_candidate(
     select, assumed = pipeline.select, profile.assumed
     assert select is not None
     known = count
-    if not _descends(pipeline.candidates, by.name, config):
+    if not descends(pipeline.candidates, by.name, config):
         known = min(count, sizes[by.name])
         if _root(pipeline.candidates, config) != _root(by.name, config):
             known *= assumed.overlap
@@ -82,7 +82,7 @@ def _root(name: str, config: Config) -> str:
     return name
 
 
-def _descends(name: str, from_: str, config: Config) -> bool:
+def descends(name: str, from_: str, config: Config) -> bool:
     """Whether the candidates of table `name` are all among those of the pipeline `from_`."""
     of = {pipeline.name: pipeline.candidates for pipeline in config.pipeline}
     while name != from_ and name in of:

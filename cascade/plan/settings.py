@@ -1,18 +1,21 @@
-"""Which settings, turned alone, make a run fit its time: found by planning it again."""
+"""Which settings, turned alone or together, make a run fit its time: found by planning it again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 from typing import Any
 
 from cascade.config import Config, ListwisePipeline, Pipeline, TournamentPipeline
 from cascade.plan.forecast import Forecast, forecast
 from cascade.plan.profile import Measured, Profile
+from cascade.plan.selected import descends
 from cascade.plan.workload import Planner
+from cascade.rerankers.windows import LEAST_CANDIDATES, least_candidates
 
-LEAST_CANDIDATES = 5  # what 1st place's largest model still ranked
+SELECTED_BY = ("top_k", "select.top_n")  # what changes the candidates that a pipeline leaves
 LEAST_WRITTEN = 16  # tokens: half a sentence
 PERCENT = range(95, 0, -5)
 Plan = tuple[Config, Profile]
@@ -20,16 +23,21 @@ Plan = tuple[Config, Profile]
 
 @dataclass(frozen=True)
 class Turn:
-    """A setting from what it is to `to`, the least change that makes the run fit, or the most there is.
+    """A setting from what it is to `to`, the least change that makes the run fit, or what comes closest to that.
 
-    saved: seconds of the whole run; negative where a limit is raised.
+    saved: seconds of the whole run, none where a stage's limit is raised. plan: with the setting turned.
     """
 
     setting: str
     now: str
     to: str
     saved: float
-    fits: bool
+    plan: Plan
+    then: Forecast
+
+    @property
+    def fits(self) -> bool:
+        return self.then.fits
 
     @property
     def sentence(self) -> str:
@@ -38,30 +46,48 @@ class Turn:
 
 @dataclass(frozen=True)
 class Knob:
-    """One setting; `steps`: what it may be turned to, the least change first, as (words, the plan with it)."""
+    """One setting; `steps`: what it may be turned to, the least change first, as (words, the plan with it).
+
+    steady: whether each step saves at least as much as the one before.
+    """
 
     setting: str
     now: str
     steps: Sequence[tuple[str, Callable[[], Plan]]]
+    steady: bool = True
 
 
 def turns(planner: Planner, config: Config, profile: Profile, now: Forecast) -> list[Turn]:
     """For every setting, its least change that makes the run fit, greatest saving first; the rest behind."""
-    found = [*_limits(config, now), *(_turn(planner, knob, now) for knob in knobs(config, profile))]
-    return sorted(found, key=lambda turn: (not turn.fits, -turn.saved))
+    turned = [_turn(planner, knob, now) for knob in (*_limits(config, profile, now), *knobs(config, profile))]
+    return sorted(turned, key=lambda turn: (not turn.fits, -turn.saved))
 
 
-def _limits(config: Config, now: Forecast) -> Iterator[Turn]:
-    """The limits that are passed, raised to the next minute; raising one is enough where it is the only one."""
-    over = [stage for stage in now.stages if stage.over]
-    late = now.seconds > now.available
-    for stage in over:
-        assert stage.work.limit is not None
-        passed = f"limit of {stage.name.partition('-')[2] or stage.name}"
-        yield Turn(passed, minutes(stage.work.limit), minutes(stage.seconds), 0.0, not late and len(over) == 1)
-    if late:
-        wanted = now.seconds + config.time.reserve
-        yield Turn("limit of [time]", minutes(config.time.limit), minutes(wanted), 0.0, not over)
+def together(planner: Planner, now: Forecast, alone: Sequence[Turn]) -> list[Turn]:
+    """Turns one upon the other, each time the one that gains most, until the run fits or none gains anything more.
+
+    `alone`: what `turns` found. The last one is the smallest of those that are then enough.
+    """
+    made: list[Turn] = []
+    while alone and not now.fits:
+        enough = [turn for turn in alone if turn.fits]
+        best = min(enough, key=lambda turn: turn.saved) if enough else min(alone, key=lambda turn: turn.then.missing)
+        if best.then.missing >= now.missing:
+            break
+        made.append(best)
+        now = best.then
+        alone = turns(planner, *best.plan, now)
+    return made
+
+
+def _limits(config: Config, profile: Profile, now: Forecast) -> Iterator[Knob]:
+    """The stages' limits that are passed, raised to the next minute; not the run's own: Kaggle grants no more."""
+    for stage in now.stages:
+        if stage.over:
+            assert stage.work.limit is not None
+            raised = ceil(stage.seconds / 60) * 60.0
+            step = (minutes(raised), _with_limit(config, profile, stage.name, raised))
+            yield Knob(f"limit of {stage.name.partition('-')[2] or stage.name}", minutes(stage.work.limit), [step])
 
 
 def minutes(seconds: float) -> str:
@@ -70,17 +96,29 @@ def minutes(seconds: float) -> str:
 
 
 def _turn(planner: Planner, knob: Knob, now: Forecast) -> Turn:
+    @cache
     def at(place: int) -> Forecast:
         config, profile = knob.steps[place][1]()
         return forecast(config, profile, planner.stages(config, profile))
 
-    first, last = 0, len(knob.steps) - 1
-    if at(last).fits:
-        while first < last:  # each step saves at least as much as the one before
-            middle = (first + last) // 2
-            first, last = (first, middle) if at(middle).fits else (middle + 1, last)
-    then = at(last)
-    return Turn(knob.setting, knob.now, knob.steps[last][0], now.seconds - then.seconds, then.fits)
+    place = _first(at, len(knob.steps)) if knob.steady else _first_of_any(at, len(knob.steps))
+    words, plan = knob.steps[place]
+    return Turn(knob.setting, knob.now, words, now.seconds - at(place).seconds, plan(), at(place))
+
+
+def _first(at: Callable[[int], Forecast], count: int) -> int:
+    """The first of `count` steps that fits, or the last where none does, of steps that save more and more."""
+    first, last = 0, count - 1
+    while at(last).fits and first < last:
+        middle = (first + last) // 2
+        first, last = (first, middle) if at(middle).fits else (middle + 1, last)
+    return last
+
+
+def _first_of_any(at: Callable[[int], Forecast], count: int) -> int:
+    """The first that fits, or the one that comes closest where none does, of steps in no order."""
+    fitting = next((place for place in range(count) if at(place).fits), None)
+    return min(range(count), key=lambda place: at(place).missing) if fitting is None else fitting
 
 
 def knobs(config: Config, profile: Profile) -> Iterator[Knob]:
@@ -103,10 +141,11 @@ def _of_pipeline(config: Config, profile: Profile, place: int, pipeline: Pipelin
 
     def counts(key: str, now: int, values: Sequence[int], of: Callable[[int], Callable[[], Plan]]) -> Iterator[Knob]:
         if values:
-            yield Knob(f"{key} of {pipeline.name}", str(now), [(str(value), of(value)) for value in values])
+            steps = [(str(value), of(value)) for value in values]
+            yield Knob(f"{key} of {pipeline.name}", str(now), steps, not (key in SELECTED_BY and judges))
 
-    least = max(LEAST_CANDIDATES, getattr(pipeline, "group", 0) if isinstance(pipeline, TournamentPipeline) else 0)
-    fewer = range(pipeline.top_k - 1, least - 1, -1)
+    judges = _judges(config, pipeline)
+    fewer = range(pipeline.top_k - 1, least_candidates(pipeline) - 1, -1)
     yield from counts("top_k", pipeline.top_k, fewer, lambda value: changed(top_k=value))
     select = pipeline.select
     if select is not None and select.top_n is not None:
@@ -125,6 +164,12 @@ def _of_pipeline(config: Config, profile: Profile, place: int, pipeline: Pipelin
     yield Knob(f"enabled of {pipeline.name}", "true", [("false", changed(enabled=False))])
 
 
+def _judges(config: Config, pipeline: Pipeline) -> bool:
+    """Whether another goes by what the pipeline left: the fewer it scores, the more that one may have to keep."""
+    selects = [each.select for each in config.pipeline if each.enabled and each.select is not None]
+    return any(select.by is not None and descends(select.by, pipeline.name, config) for select in selects)
+
+
 def _has_probabilities(config: Config, pipeline: Pipeline) -> bool:
     """Whether the ranking that the pipeline selects by, or could, tells how sure a query is."""
     name = (pipeline.select and pipeline.select.by) or pipeline.candidates
@@ -136,6 +181,18 @@ def _with_pipeline(config: Config, place: int, update: dict[str, Any]) -> Config
     pipelines = list(config.pipeline)
     pipelines[place] = pipelines[place].model_copy(update=update)
     return config.model_copy(update={"pipeline": pipelines})
+
+
+def _with_limit(config: Config, profile: Profile, stage: str, seconds: float) -> Callable[[], Plan]:
+    raised = {"limit": seconds}
+    kind, _, name = stage.partition("-")
+    if not name:  # the reasoning stage, the ensemble
+        update: dict[str, Any] = {stage: getattr(config, stage).model_copy(update=raised)}
+    else:
+        key = "retrieval" if kind == "retrieve" else "pipeline"
+        every = getattr(config, key)
+        update = {key: [each.model_copy(update=raised) if each.name == name else each for each in every]}
+    return lambda: (config.model_copy(update=update), profile)
 
 
 def _with_reason(config: Config, profile: Profile, **update: Any) -> Callable[[], Plan]:
