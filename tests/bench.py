@@ -28,7 +28,15 @@ from cascade.paths import ROOT
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from cascade.workers import places
 from sample.generate.dataset import generate
-from tests import bench_budget, bench_llm, bench_packer_staging, bench_packer_upload, bench_packer_verify, bench_plan
+from tests import (
+    bench_budget,
+    bench_llm,
+    bench_packer_staging,
+    bench_packer_upload,
+    bench_packer_verify,
+    bench_plan,
+    bench_rehearsal,
+)
 
 BUILD = ROOT / "build" / "bench"
 CONFIG = ROOT / "configs" / "sample.toml"
@@ -91,6 +99,7 @@ def precision() -> Figures:
 
 FIGURES = {
     "plan": bench_plan.plan_figures,
+    "rehearsal": bench_rehearsal.rehearsal_figures,
     "budget": bench_budget.budget_figures,
     "verify": bench_packer_verify.verify_figures,
     "staging": bench_packer_staging.staging_figures,

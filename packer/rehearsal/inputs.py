@@ -1,0 +1,86 @@
+"""The kernel's notebook and its inputs, as Kaggle mounts them: our datasets, the competition's data, the models."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from cascade import handles
+from cascade.config import Config
+from packer import adapters, contents, kernel, staging
+from packer.images import Image
+from packer.rehearsal.attempts import INPUT
+
+VISIBLE = 3  # questions of the test that a commit run sees
+TRAIN = 400  # questions: as many as the committed sample's train part has
+SEED = 3  # of a sample that no adapter was trained on
+NOTEBOOK = "/kaggle/src/script.ipynb"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """This machine's folders by their place in the room, the competition's left out: it is `rerun` or `commit`.
+
+    `size`: bytes of the datasets.
+    """
+
+    shown: dict[str, Path]
+    rerun: Path
+    commit: Path
+    size: int
+
+    def of(self, data: Path) -> dict[str, Path]:
+        """With the competition's data in its place."""
+        return {**self.shown, f"{INPUT}/{competition()}": data}
+
+
+def competition() -> str:
+    return str(kernel.read()["competition_sources"][0])
+
+
+def make(config: Config, image: Image, questions: int, folder: Path, say: Callable[[str], None]) -> Inputs:
+    """Checks and stages the datasets by `pack`'s own code, fills in the notebook, and makes a test set from the
+
+    sample's generator: all in `folder`. The config's models are shown from where they lie.
+    """
+    adapters.require(adapters.check(config, image))
+    staged = staging.pack(config, image, folder / "datasets", say, uploaded=False)
+    shown = {f"{INPUT}/{path.name}": path.resolve() for path, _ in staged}
+    for place, model in _models(config):
+        shown[f"{INPUT}/{place}"] = model.resolve()
+    metadata = kernel.read()
+    where = staged[0][1].about["config"]
+    kernel.write(metadata, Path(metadata["code_file"]), where, folder / "kernel")
+    shown[NOTEBOOK] = (folder / "kernel" / kernel.NOTEBOOK).resolve()
+    rerun, commit = _data(folder, questions)
+    return Inputs(shown, rerun.resolve(), commit.resolve(), sum(told.size for _, told in staged))
+
+
+def _models(config: Config) -> list[tuple[str, Path]]:
+    """Kaggle's models and other people's datasets: place among the inputs, folder here."""
+    found = []
+    for _, model in contents.enabled(config):
+        scheme, _, name = model.model.partition(":")
+        if scheme == "kaggle":
+            found.append((f"models/{name}", handles.find(model.model)))
+        elif scheme == "dataset":
+            owner_and_slug = "/".join(name.split("/")[:2])
+            found.append((f"datasets/{owner_and_slug}", handles.find(f"dataset:{owner_and_slug}")))
+    return found
+
+
+def _data(folder: Path, questions: int) -> tuple[Path, Path]:
+    """The competition's folder in the rerun, and in the commit run, whose test has a few of the same questions."""
+    from sample.generate.dataset import generate
+
+    rerun, commit = folder / "data" / "rerun", folder / "data" / "commit"
+    generate(rerun, SEED, TRAIN + questions, questions)
+    (rerun / "test_labels.csv").unlink()  # Kaggle keeps them
+    shutil.copytree(rerun, commit, dirs_exist_ok=True)
+    visible = pd.read_csv(rerun / "test.csv", dtype=str, keep_default_na=False).head(VISIBLE)
+    visible.to_csv(commit / "test.csv", index=False)
+    return rerun, commit

@@ -1,0 +1,149 @@
+"""One run of the pushed notebook in a room: as Kaggle starts it, what failed in it, and what each step took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from cascade import ledger, submission, zero
+from cascade.config import REASON, Config
+from cascade.errors import TableError
+from cascade.kernel import PRACTICE
+from packer.rehearsal import room
+from packer.rehearsal.attempts import SCRATCH, WORKING, summary
+from packer.rehearsal.image_python import PLACE
+from packer.rehearsal.inputs import NOTEBOOK
+from packer.rehearsal.room import Room, Stay
+
+EXECUTED = "__notebook__.ipynb"  # Kaggle's name of the executed notebook
+COMMAND = [
+    f"{PLACE}/bin/python", "-m", "papermill", NOTEBOOK, EXECUTED, "--log-output", "--no-progress-bar",
+    "--request-save-on-cell-execute", "--kernel", "python3",
+]  # fmt: skip
+VARIABLES = {
+    "PATH": f"{PLACE}/bin:/usr/local/bin:/usr/bin:/bin",
+    "HOME": f"{SCRATCH}/home",  # Kaggle's /root is kept as little as scratch
+    "LANG": "C.UTF-8",
+    "PYTHONPATH": ":/kaggle/lib",  # it begins with an empty entry, as the image's
+    "MPLBACKEND": "agg",
+    "KAGGLE_KERNEL_RUN_TYPE": "Batch",
+    # Debian's Python looks for the root's packages in the home; nothing of a person's own is in the image.
+    "PYTHONNOUSERSITE": "1",
+}
+RERUN = {"KAGGLE_IS_COMPETITION_RERUN": "1"}
+SHORTEST = 0.05  # seconds of a step that is worth a line
+SLACK = 600.0  # seconds beyond the config's own limit, until a run is ended from outside
+NO_SPACE = "No space left on device"
+ENVIRONMENT = "The checks and the environment"  # the notebook's own heading
+CONDUCTOR = "Every stage, under the conductor"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a run did between two moments, Unix seconds."""
+
+    name: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is over. `problems`: what failed it, a line each. `tables`: its ledger's folder."""
+
+    name: str
+    stay: Stay
+    steps: list[Step]
+    problems: list[str]
+    tables: Path
+
+
+def run(where: Room, config: Config, data: Path, rerun: bool, said: Callable[[str], None] = lambda _: None) -> Run:
+    """Runs the notebook on `data`, the competition's folder that the room shows; raises nothing that fails in it."""
+    variables = VARIABLES | (RERUN if rerun else {})
+    stay = room.stay(where, COMMAND, variables, config.time.limit + SLACK, said)
+    tables = stay.working / (PRACTICE if not rerun else "")
+    cells = _cells(stay.working / EXECUTED)
+    found = [*summary(stay.attempts), *_limits(where, stay), *_failures(stay, cells), *_unfinished(tables, config)]
+    found += _invalid(stay.working / "submission.csv", data)
+    return Run("scoring rerun" if rerun else "commit run", stay, _steps(stay, cells, tables), found, tables)
+
+
+def _cells(path: Path) -> list[Any]:
+    """The executed notebook's; none where it is not there, or was cut off."""
+    try:
+        return list(nbformat.read(path, as_version=4).cells)
+    except (OSError, ValueError):
+        return []
+
+
+def _limits(where: Room, stay: Stay) -> Iterator[str]:
+    if stay.full or NO_SPACE in stay.output:
+        largest = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in stay.largest)
+        yield (
+            f"disk: more was written to {WORKING} than its limit of {where.working / 1e6:.1f} MB"
+            f"{f'; the largest there: {largest}' if largest else ''}"
+        )
+    if stay.memory > room.MEMORY:
+        yield f"memory: {stay.memory / 1e9:.1f} GB were in use, and Kaggle has {room.MEMORY / 1e9:.0f}: it was ended"
+    elif stay.code is None:
+        yield f"time: it had not ended {SLACK:.0f} s after the config's limit, and was ended"
+
+
+def _failures(stay: Stay, cells: list[Any]) -> list[str]:
+    """What the notebook raised, or printed as failed where nothing may raise; else the run's last words."""
+    found: list[str] = []
+    for output in (output for cell in cells for output in cell.get("outputs", [])):
+        if output.output_type == "error":
+            found += str(output.evalue).splitlines()
+        elif output.output_type == "stream":
+            found += [line for line in str(output.text).splitlines() if line.startswith(("✗", "no environment"))]
+    if not found and stay.code not in (0, None):
+        found = stay.output.strip().splitlines()[-3:]
+    return [f"failed: {line.strip()}" for line in dict.fromkeys(found) if line.strip()]
+
+
+def _unfinished(tables: Path, config: Config) -> list[str]:
+    """Stages that did not succeed by the ledger, or that no line of it tells of."""
+    status = {e["stage"]: str(e["status"]) for e in ledger.read(tables) if e["phase"] == ledger.STAGE and "status" in e}
+    wanted = [REASON] if config.reason is not None and config.reason.enabled else []
+    wanted += [f"retrieve-{each.name}" for each in config.retrieval]
+    wanted += [f"rerank-{each.name}" for each in config.pipeline if each.enabled]
+    skipped = {e["stage"] for e in ledger.read(tables) if e["phase"] == "select" and "decision" in e}
+    missing = [f"stage {name}: did not run" for name in wanted if name not in status and name not in skipped]
+    return [*(f"stage {name}: {said}" for name, said in status.items() if said != ledger.OK), *missing]
+
+
+def _invalid(path: Path, data: Path) -> list[str]:
+    try:
+        submission.validate(path, list(zero.rows(data)), zero.known(data))
+    except TableError as error:
+        return [f"submission.csv: {error}"]
+    return []
+
+
+def _steps(stay: Stay, cells: list[Any], tables: Path) -> list[Step]:
+    """The notebook's parts by their headings, and in the conductor's place the ledger's stages."""
+    found, heading = list[Step](), ""
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            heading = cell.source.partition("\n")[0].lstrip("# ")
+            continue
+        times = cell.metadata.get("papermill", {})
+        if times.get("start_time") and times.get("end_time"):
+            start, end = (datetime.fromisoformat(times[key]).timestamp() for key in ("start_time", "end_time"))
+            if found and found[-1].name == heading:
+                found[-1] = Step(heading, found[-1].start, end)
+            else:
+                found.append(Step(heading, start, end))
+    place = next((at for at, step in enumerate(found) if step.name == CONDUCTOR), None)
+    if place is not None:
+        entries = [e for e in ledger.read(tables) if e["phase"] == ledger.STAGE and e["start"] >= found[place].start]
+        found[place : place + 1] = [Step(e["stage"], e["start"], e["end"]) for e in entries] or [found[place]]
+    began = found[0].start if found else stay.end
+    return [Step("papermill and its kernel", stay.start, began), *(s for s in found if s.end - s.start >= SHORTEST)]
