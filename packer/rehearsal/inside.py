@@ -36,6 +36,9 @@ def furnish(asked: dict[str, Any], root: Path) -> None:
     _mount("-t", "proc", "proc", "/proc")
     _run("ip", "link", "set", "lo", "up")
     _mount("-t", "tmpfs", "-o", "mode=755,size=16m", "room", root)
+    scratch = root / SCRATCH.lstrip("/")
+    scratch.mkdir(parents=True)
+    _mount("--bind", folder / "scratch", scratch)  # first: what is shown may itself lie below it
     for place, source in asked["shown"].items():
         _show(Path(source), root / place.lstrip("/"))
     for place, source in asked["laid"].items():
@@ -53,7 +56,6 @@ def furnish(asked: dict[str, Any], root: Path) -> None:
     if (root / "dev/shm").is_dir():
         _mount("-t", "tmpfs", "shm", root / "dev/shm")
     _mount("-t", "tmpfs", "-o", f"mode=755,size={asked['working']}", "working", root / WORKING.lstrip("/"))
-    _mount("--bind", folder / "scratch", root / SCRATCH.lstrip("/"))
     _mount("--bind", folder / "record", root / LOG.lstrip("/"))
     _mount("-o", "remount,bind,ro", root)
 
