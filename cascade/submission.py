@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cascade import whole
 from cascade.errors import TableError
 
 ROW_LENGTH = 25
@@ -19,14 +20,10 @@ def write(rows: Mapping[str, Sequence[int]], path: Path) -> None:
     frame = pd.DataFrame(
         {COLUMNS[0]: list(rows), COLUMNS[1]: [" ".join(map(str, ids)) for ids in rows.values()]}, columns=COLUMNS
     )
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole.replaced(path) as partial:
         frame.to_csv(partial, index=False)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read(path: Path) -> dict[str, list[int]]:

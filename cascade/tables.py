@@ -7,12 +7,12 @@ A table has one row per query and ranked misconception: `query_id` (str, `Questi
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from cascade import whole
 from cascade.errors import TableError
 
 COLUMNS = ["query_id", "misconception_id", "score", "rank"]
@@ -89,12 +89,8 @@ def write(table: pd.DataFrame, path: Path) -> None:
 
 def replace(table: pd.DataFrame, path: Path) -> None:
     """Writes any table as parquet, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole.replaced(path) as partial:
         table.to_parquet(partial, index=False)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read(path: Path) -> pd.DataFrame:

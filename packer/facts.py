@@ -18,6 +18,7 @@ from typing import Any
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from cascade import whole
 from cascade.manifest import sha256
 from packer.elf import Library, read_library
 
@@ -155,17 +156,9 @@ def _read_and_remember(path: Path, memory: Path) -> Facts:
     facts = read(path)
     raw = {**asdict(facts), "format": FORMAT, "stamp": before}
     del raw["path"]
-    write(_place(path, memory), json.dumps(raw))
+    whole.write_text(_place(path, memory), json.dumps(raw))
     return facts
 
 
 def _place(path: Path, memory: Path) -> Path:
     return memory / f"{path.name}.json"
-
-
-def write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from types import TracebackType
 
+from cascade import whole
 from cascade.manifest import sha256
 
 
@@ -25,11 +26,8 @@ class Hashes:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        part = self.file.with_suffix(".part")
         with contextlib.suppress(OSError):  # a full disk: what is not remembered is read again
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(self._known, indent=1, sort_keys=True), encoding="utf-8")
-            part.replace(self.file)
+            whole.write_text(self.file, json.dumps(self._known, indent=1, sort_keys=True))
 
     def of(self, path: Path) -> str:
         """The SHA-256 in hex."""

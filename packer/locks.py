@@ -10,6 +10,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from cascade import whole
 from cascade.errors import CascadeError
 
 HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})\b")
@@ -69,9 +70,7 @@ def add_hash(path: Path, pin: Pin, sha256: str) -> None:
     first = re.search(rf"^{re.escape(pin.name)}==\S+ \\\n", text, re.MULTILINE)
     if first is None:
         raise LockError(f"{path}: {pin} does not stand there as uv writes it; lock again: make wheels UPGRADE=1")
-    part = path.with_suffix(".lock.part")
-    part.write_text(f"{text[: first.end()]}    --hash=sha256:{sha256} \\\n{text[first.end() :]}", encoding="utf-8")
-    part.replace(path)
+    whole.write_text(path, f"{text[: first.end()]}    --hash=sha256:{sha256} \\\n{text[first.end() :]}")
 
 
 def _pin(text: str, asked_by: tuple[str, ...], where: str) -> Pin:

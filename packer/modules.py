@@ -11,7 +11,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 
-from packer.facts import Facts, cores, write
+from cascade import whole
+from packer.facts import Facts, cores
 from packer.imports import at_import
 
 # Of what is remembered: raise the first whenever this file or imports.py finds something else. Which sources can be
@@ -111,7 +112,7 @@ class Modules:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for package in self.changed:
-            write(self._place(package), json.dumps({"format": FORMAT, "imports": self.remembered[package]}))
+            whole.write_text(self._place(package), json.dumps({"format": FORMAT, "imports": self.remembered[package]}))
 
 
 def _parse(task: tuple[str, Path, list[tuple[str, str]]]) -> tuple[str, dict[str, Imports]]:

@@ -13,6 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from cascade import whole
 from packer.images import Image, ImageError
 from packer.locks import LockError
 
@@ -34,9 +35,7 @@ def lock(image: Image, upgrade: bool = False) -> bool:
         if image.lock.is_file() and not upgrade:
             shutil.copyfile(image.lock, made)  # uv keeps the versions that it finds in its output
         _compile(image, made)
-        part = image.lock.with_suffix(".lock.part")
-        part.write_text(_header(image) + made.read_text(encoding="utf-8"), encoding="utf-8")
-    part.replace(image.lock)
+        whole.write_text(image.lock, _header(image) + made.read_text(encoding="utf-8"))
     return True
 
 

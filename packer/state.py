@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cascade import whole
 from cascade.errors import CascadeError
 
 FOLDER = Path("build/kernel")
@@ -71,14 +72,8 @@ def last_pushed(folder: Path = FOLDER) -> Pushed:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """A reader sees the old file or the new, never a part; StateError where the disk does not take it."""
-    partial = path.with_name(f".{path.name}.part")
+    """As `whole.write_text`; StateError where the disk does not take it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        whole.write_text(path, text)
     except OSError as error:
         raise StateError(f"{path}: cannot be written ({error.strerror}); free space, or make it yours") from error

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +23,7 @@ from typing import Any
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from cascade import whole
 from cascade.errors import CascadeError
 from cascade.manifest import Entry
 from packer.session import KaggleError, Session
@@ -80,17 +80,14 @@ class State:
         return record if record and same and time.time() - record.started < VALID else None
 
     def put(self, record: Record) -> None:
-        part = self.path.with_name(self.path.name + ".part")
         with self.lock:
             self.records[record.name] = record
             lines = "".join(json.dumps(asdict(each)) + "\n" for each in self.records.values())
             try:
-                # Whoever has an upload's address may write to it.
-                with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                    file.write(lines)
-                part.replace(self.path)
+                with whole.replaced(self.path) as partial:
+                    partial.touch(mode=0o600)  # whoever has an upload's address may write to it
+                    partial.write_text(lines, encoding="utf-8")
             except OSError as error:
-                part.unlink(missing_ok=True)
                 raise UploadError(f"{self.path}: cannot be written ({error.strerror}); free space and push") from error
 
 

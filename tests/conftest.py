@@ -1,4 +1,4 @@
-"""A competition folder so small that every row of it can be thought through."""
+"""A competition folder so small that every row of it can be thought through; and Kaggle on loopback."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kaggle_server import KaggleServer
+from tests.kaggle_server.datasets import Datasets
 from tests.runs import Run, small_run
 
 MISCONCEPTIONS = 30
@@ -95,3 +97,17 @@ def run(tmp_path: Path) -> Iterator[Run]:
     yield made
     for process in made.survivors():
         process.kill()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KaggleServer]:
+    """Kaggle's API on loopback, and a login there instead of the person's own."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with KaggleServer() as server, server.login(monkeypatch):
+        yield server
+
+
+@pytest.fixture
+def store(server: KaggleServer) -> Datasets:
+    """Its datasets and blobs."""
+    return Datasets(server)

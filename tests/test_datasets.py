@@ -15,26 +15,14 @@ from packer import images
 from packer.dataset_rules import DatasetError, DatasetMetadata
 from packer.datasets import push, staged
 from packer.session import KaggleError, Session
-from tests.kaggle_server import CutError, KaggleServer, RefusalError
-from tests.kaggle_server.datasets import CREATE, DOWNLOAD, PUT, START, STATUS, UPDATE, Datasets
+from tests.kaggle_server import CutError, RefusalError
+from tests.kaggle_server.datasets import CREATE, DOWNLOAD, PUT, START, STATUS, UPDATE
 from tests.pushing import make_packed
 
 ABOUT = DatasetMetadata("some-wheels", "Some wheels", "Wheels for a kernel that is offline", "other")
 REF = "ada/some-wheels"
 FILES = {"t4x2.lock": b"a==1\n", "wheels/a-1+cpu-py3-none-any.whl": b"a" * 1000, "wheels/deep/er/b.whl": b""}
 WRITES = {START, PUT, CREATE, UPDATE}
-
-
-@pytest.fixture
-def server(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with KaggleServer() as server, server.login(monkeypatch):
-        yield server
-
-
-@pytest.fixture
-def store(server):
-    return Datasets(server)
 
 
 @pytest.fixture

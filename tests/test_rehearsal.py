@@ -158,7 +158,7 @@ def tried(work, *arguments):
     with suppress(OSError):
         work(*arguments)
 tried(socket.create_connection, ("192.0.2.7", 443))
-tried(socket.getaddrinfo, "pypi.example.org", 443)
+tried(socket.getaddrinfo, "files.example.org", 443)
 tried(open, "/etc/cascade", "w")
 tried(os.mkdir, "/root/cache")
 tried(os.remove, "/usr/bin/env")
@@ -173,7 +173,7 @@ def test_each_forbidden_thing_is_told_with_who_tried_it(tmp_path: Path, library:
     told = summary(done.attempts)
     assert done.code == 0, done.output
     targets = [
-        "192.0.2.7:443", "the address of pypi.example.org", "/etc/cascade", "/root/cache", "/usr/bin/env",
+        "192.0.2.7:443", "the address of files.example.org", "/etc/cascade", "/root/cache", "/usr/bin/env",
         str(ROOT / "pyproject.toml"),
     ]  # fmt: skip
     assert [next((t for t in targets if f" tried {t}: " in line), line) for line in told] == targets

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -201,7 +202,7 @@ def test_what_was_pushed_last_is_known_and_a_broken_file_is_not(tmp_path, monkey
 
 def test_what_cannot_be_remembered_is_an_error_and_leaves_what_was(tmp_path):
     state.remember("submission", {"ref": 1}, tmp_path)
-    (tmp_path / ".submission.json.part").symlink_to("/dev/full")
+    (tmp_path / f".submission.{os.getpid()}.json").symlink_to("/dev/full")
     with pytest.raises(StateError, match=r"submission\.json: cannot be written \(No space left on device\)"):
         state.remember("submission", {"ref": 2}, tmp_path)
     assert state.recall("submission", tmp_path) == {"ref": 1}

@@ -5,18 +5,16 @@ import requests
 
 from packer import session as sessions
 from packer.session import KaggleError, Session
-from tests.kaggle_server import OWNER, CutError, KaggleServer, RefusalError
+from tests.kaggle_server import OWNER, CutError, RefusalError
 
 STATUS = "datasets.DatasetApiService/GetDatasetStatus"
 LOGIN = "security.OAuthService/IntrospectToken"
 
 
 @pytest.fixture
-def server(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))  # no login of the person's own
-    with KaggleServer() as server, server.login(monkeypatch):
-        server.handlers[STATUS] = lambda call: {"status": "READY"}
-        yield server
+def server(server):
+    server.handlers[STATUS] = lambda call: {"status": "READY"}
+    return server
 
 
 def status(session, **settings):

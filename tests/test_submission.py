@@ -331,6 +331,7 @@ def test_zero_needs_pandas_and_scikit_learn_only() -> None:
         "cascade.retrievers.tfidf",
         "cascade.submission",
         "cascade.zero",
+        "cascade.whole",
     }
 
 

@@ -12,24 +12,16 @@ from cascade.paths import ROOT
 from packer import upload as uploads
 from packer.session import KaggleError, Session
 from packer.upload import State, UploadError, upload
-from tests.kaggle_server import CutError, KaggleServer, RefusalError
-from tests.kaggle_server.datasets import GRANULE, PUT, START, Datasets
+from tests.kaggle_server import CutError, RefusalError
+from tests.kaggle_server.datasets import GRANULE, PUT, START
 
 CHUNK = 1 << 20
 SIZES = {"empty.txt": 0, "small.txt": 1, "wheels/a-1+cpu.whl": 700_001, "b.bin": 5 * CHUNK, "wheels/c.bin": 12_345_678}
 
 
-@pytest.fixture
-def server(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
     monkeypatch.setattr(uploads, "CHUNK", CHUNK)
-    with KaggleServer() as server, server.login(monkeypatch):
-        yield server
-
-
-@pytest.fixture
-def store(server):
-    return Datasets(server)
 
 
 @pytest.fixture
@@ -253,7 +245,7 @@ def test_a_state_that_cannot_be_written_leaves_no_part(store, session, folder, t
     state.path.mkdir()  # no file can take its place
     with pytest.raises(UploadError, match=r"there: cannot be written"):
         upload(session, folder, entries(folder), state)
-    assert not (tmp_path / "there.part").exists()
+    assert not list(tmp_path.glob(".there*"))
 
 
 def test_nobody_else_may_read_where_to_write(store, session, folder):

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from cascade import conductor, ledger, metrics, stages, submission, timeline
+from cascade import conductor, ledger, metrics, stages, submission, timeline, whole
 from cascade.config import ENSEMBLE
 from cascade.data import Competition
 from cascade.errors import CascadeError, StageError
@@ -26,9 +26,8 @@ def write(bench: Bench) -> Path:
     if not ledger.read(bench.run):
         raise StageError(f"{bench.run / ledger.FILE}: no such ledger, or an empty one; pass --run with a run's folder")
     path = bench.run / FILE
-    partial = path.with_suffix(".partial")
-    partial.write_text(html(bench), encoding="utf-8", errors="replace")
-    partial.replace(path)
+    with whole.replaced(path) as partial:
+        partial.write_text(html(bench), encoding="utf-8", errors="replace")
     return path
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cascade import whole
 from cascade.config import Config
 from cascade.data import Competition
 from cascade.errors import PlanError
@@ -140,13 +140,7 @@ def write(profile: Profile, path: Path) -> None:
     for name in ("rate", "measured"):
         for row in data.get(name, []):
             lines += _table(f"[[{name}]]", row)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    whole.write_text(path, "\n".join(lines) + "\n")
 
 
 def _table(heading: str, row: dict[str, Any]) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from cascade import whole
 from cascade.config import Config
 from cascade.plan.forecast import Forecast, Stage
 from cascade.plan.settings import Turn
@@ -135,13 +135,8 @@ def draw(forecast: Forecast, config: Config, path: Path) -> None:
     title = f"{span(forecast.seconds)} ± {span(forecast.spread)} of {span(forecast.available)}"
     axes.set_title(title, loc="left", color="black" if forecast.fits else ORANGE)
     axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.png")
-    try:
+    with whole.replaced(path) as partial:
         figure.savefig(partial, dpi=120)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _bar(axes: Axes, y: int, stage: Stage, unit: float) -> None:

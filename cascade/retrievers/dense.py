@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ import faiss
 import numpy as np
 from tqdm import tqdm
 
-from cascade import models, workers
+from cascade import models, whole, workers
 from cascade.config import Config, DensePart, EmbeddingModel
 from cascade.scorers import check_finite
 
@@ -153,10 +152,8 @@ class Embedder:
                 path.unlink(missing_ok=True)
         vectors = self.encode(texts, prompt)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.{os.getpid()}.npy")
-            np.save(partial, vectors)
-            partial.replace(path)
+            with whole.replaced(path) as partial:
+                np.save(partial, vectors)
         except OSError as error:  # a cache that can't be written costs time on the next run, not this run
             print(f"embeddings are not cached: {error}")
         return vectors
