@@ -18,6 +18,7 @@ from cascade.config import Config
 from packer import facts, locks
 from packer.bundle import Bundle, Finding
 from packer.images import Image
+from packer.locks import LockError
 from packer.proofs import PROOFS, Proof
 
 LARGEST = 10  # wheels that the report names
@@ -53,7 +54,10 @@ class Report:
 
 
 def verify(image: Image, configs: list[Config], full: bool = False) -> Report:
-    """Every proof on the image's wheels; `full` forgets what was read before. LockError where there is no lock."""
+    """Every proof on the image's wheels; `full` forgets what was read before.
+
+    LockError where there is no lock, or no wheel.
+    """
     start = time.monotonic()
     pins = locks.read(image.lock)
     memory = image.project.parent / "build" / "verify" / image.name
@@ -62,6 +66,8 @@ def verify(image: Image, configs: list[Config], full: bool = False) -> Report:
     there = sorted(image.wheels.iterdir()) if image.wheels.is_dir() else []
     entries = [path for path in there if not path.name.startswith(".")]  # .part: on its way; .DS_Store
     others = [path for path in entries if path.suffix != ".whl"]
+    if len(others) == len(entries):
+        raise LockError(f"{image.wheels}: has no wheels to prove; fetch them: make wheels IMAGE={image.name}")
     with _progress(image.wheels) as progress:
         size = sum(path.stat().st_size for path in entries if path.suffix == ".whl")
         task = progress.add_task("", total=size)

@@ -44,6 +44,12 @@ def named(findings: list[Finding]) -> list[tuple[str, str]]:
     return [(found.package, found.wants.partition(";")[0]) for found in findings]
 
 
+def test_without_a_library_to_look_into_gpu_code_is_not_proved(image: Image) -> None:
+    next(image.wheels.glob("torch-*")).unlink()
+    [found] = gpu_code.prove(bundle(image))
+    assert found.status == "not proved" and "none of bitsandbytes, torch, vllm" in found.wants
+
+
 def test_a_sound_set_has_no_findings(image: Image) -> None:
     assert cuda.prove(bundle(image)) == gpu_code.prove(bundle(image)) == []
 

@@ -92,6 +92,15 @@ def test_without_a_lock_nothing_is_proved(image: Image) -> None:
     assert done.stderr == "error: wheels/tiny.lock: no such lock; make it with: make wheels IMAGE=tiny\n"
 
 
+def test_without_a_wheel_nothing_is_proved(image: Image) -> None:
+    for path in image.wheels.glob("*.whl"):
+        path.unlink()
+    done = command(image)
+    assert done.returncode == 2
+    assert done.stderr == "error: wheels/tiny: has no wheels to prove; fetch them: make wheels IMAGE=tiny\n"
+    assert "✓" not in done.stdout
+
+
 def test_what_was_read_is_remembered_until_the_file_changes_or_all_is_asked_for(image: Image) -> None:
     assert not verify(image, []).failed
     path = next(image.wheels.glob("leaf-*"))
