@@ -141,6 +141,10 @@ submit: .venv/ready ## submits a version whose run is complete: VERSION=n; AGAIN
 watch: .venv/ready ## times the last submission, or REF=n, until it has ended; EVERY=seconds
 	$(BIN)/python -m packer watch $(if $(REF),--ref $(REF)) $(if $(EVERY),--every $(EVERY))
 
+.PHONY: faults
+faults: .venv-vllm/ready ## micro runs under faults, each on each kind of stage; N=200 as many at random; SEED=n JOBS=n
+	$(VLLM)/python -m tests.faults $(if $(N),--count $(N)) --seed $(SEED) $(if $(JOBS),--jobs $(JOBS))
+
 .PHONY: clean
 clean: ## removes build/ but for build/kernel (what was pushed, submitted and timed), not the environment
 	if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -path build/kernel -exec rm -rf {} +; fi

@@ -106,11 +106,15 @@ def work_through(
         facts["decision"] = "; ".join(troubles[:3])
 
 
-def gather(table: Path) -> pd.DataFrame:
-    """Makes a stage's table out of the chunks it finished; TableError where it finished none."""
+def gather(table: Path, why: str = "") -> pd.DataFrame:
+    """Makes a stage's table out of the chunks it finished; TableError where it finished none, with what is known of
+
+    `why`.
+    """
     chunks = _finished(table)
     if not chunks:
-        raise TableError(f"{table}: no finished chunk to make it from; run its stage again")
+        known = f" ({why})" if why else ""
+        raise TableError(f"{table}: no finished chunk to make it from{known}; run its stage again")
     gathered = pd.concat(chunks, ignore_index=True)
     contract(table).write(gathered, table)
     return gathered

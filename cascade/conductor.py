@@ -5,7 +5,6 @@ A stage that crashes, hangs, or leaves nothing usable costs its own improvement 
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 import shutil
@@ -16,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import nbformat
 
 from cascade import (
     chunks,
@@ -39,8 +36,9 @@ from cascade import data as csvs
 from cascade import resume as resume_file
 from cascade.budget import Budget
 from cascade.config import ENSEMBLE, REASON
-from cascade.errors import CascadeError, StageError, TableError, nearest
+from cascade.errors import CascadeError, StageError, TableError
 from cascade.kernel import is_rerun
+from cascade.parameters import check_parameters
 from cascade.stages import Bench
 
 # Between the moment a stage should stop by itself and the moment it is ended it writes its table and draws.
@@ -113,42 +111,6 @@ def planned(bench: Bench) -> list[Stage]:
     ]  # fmt: skip
     table = config.table_path(ENSEMBLE, run)
     return [*plan, Stage(ENSEMBLE, ENSEMBLE, "ensemble.ipynb", table, config.ensemble.limit)]
-
-
-def declared_parameters(notebook: Path) -> dict[str, str]:
-    """Name -> annotated type of each parameter in the cell tagged `parameters`."""
-    if not notebook.is_file():
-        raise StageError(f"{notebook}: no such notebook; pass --notebooks with the folder that holds it")
-    try:
-        cells = nbformat.read(notebook, as_version=4).cells
-        tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-        body = ast.parse(tagged[0].source).body if tagged else []
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, SyntaxError) as error:
-        raise StageError(f"{notebook}: not a valid notebook: {error}; restore it") from error
-    if not tagged:
-        raise StageError(f"{notebook}: no cell is tagged 'parameters'; tag the one with the defaults")
-    found = {}
-    for line in body:
-        if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name):
-            raise StageError(f"{notebook}: parameters: '{ast.unparse(line)}' has no type; write 'name: type = default'")
-        found[line.target.id] = ast.unparse(line.annotation)
-    return found
-
-
-def check_parameters(notebook: Path, given: Mapping[str, Any]) -> None:
-    """Refuses unknown, missing and wrongly typed parameters, which papermill lets pass."""
-    declared = declared_parameters(notebook)
-    for name, value in given.items():
-        if name not in declared:
-            raise StageError(f"{notebook}: has no parameter '{name}'{nearest(name, declared)}; declare it or drop it")
-        if type(value).__name__ != declared[name]:
-            raise StageError(
-                f"{notebook}: parameter '{name}' is declared {declared[name]}, given {type(value).__name__}; "
-                f"give it as declared"
-            )
-    for name in declared:
-        if name not in given:
-            raise StageError(f"{notebook}: parameter '{name}' is given by nobody; drop it from the parameters cell")
 
 
 def conduct(
@@ -371,6 +333,8 @@ def _verdict(bench: Bench, results: list[Result], seconds: float) -> int:
     for name, entries in timeline.read(bench.run).attempts.items():
         for decided in timeline.cuts(entries)[-1:]:
             print(f"budget: {name}: {decided['decision']}")
+    for loss in ledger.losses(bench.run):
+        print(loss)
     query_ids = bench.competition.asked
     mismatch = submission.check_against_sample(bench.competition.folder / "sample_submission.csv", query_ids)
     for difference in mismatch:

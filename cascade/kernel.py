@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,8 @@ import threading
 import time
 import tomllib
 import traceback
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from cascade import checks, environment, handles, limits, manifest, processes, s
 from cascade.errors import CascadeError, StageError, TableError
 from cascade.paths import ROOT, resolve, resolve_output
 
+LAST = 40  # lines of the conductor's that are looked through for what failed
+FAILED = " failed ("  # in the conductor's line of a stage that did
 PRACTICE = "practice"  # the folder of the practice run, in the run's own
 
 
@@ -148,8 +152,14 @@ def conduct(kernel: Kernel, start: float, deadline: float = 0.0, engine: str = "
     )  # fmt: skip
     until = _last_moment(kernel, start, deadline)
     try:
-        _show(process, until)
-        return process.wait(max(processes.REAPED, until - time.time()))
+        last = _show(process, until)
+        code = process.wait(max(processes.REAPED, until - time.time()))
+        kernel.failures += [line.strip() for line in last if FAILED in line]
+        if code < 0:
+            print(
+                f"the conductor was killed by {signal.Signals(-code).name}; what it had put into submission.csv stands"
+            )
+        return code
     except subprocess.TimeoutExpired:
         print("the conductor is long past its deadline and is ended; what it had put into submission.csv stands")
         return 1
@@ -171,8 +181,8 @@ def _last_moment(kernel: Kernel, start: float, deadline: float) -> float:
     return (deadline or start + available) + reserve / 2
 
 
-def _show(process: subprocess.Popen[str], until: float) -> None:
-    """Prints what a process says, as it comes, up to its end or Unix time `until`.
+def _show(process: subprocess.Popen[str], until: float) -> Iterable[str]:
+    """Prints what a process says, as it comes, up to its end or Unix time `until`; returns its last lines.
 
     Read in a thread, which nobody waits for: a pipe has no end as long as anything else holds it.
     """
@@ -186,15 +196,18 @@ def _show(process: subprocess.Popen[str], until: float) -> None:
         lines.put(None)
 
     threading.Thread(target=read, daemon=True).start()
+    last: deque[str] = deque(maxlen=LAST)
     line: str | None = ""
     while line is not None and time.time() < until:
         try:
             line = lines.get(timeout=1.0)
         except queue.Empty:
             if process.poll() is not None:
-                return
+                break
             continue
         print(line or "", end="", flush=True)
+        last.append(line or "")
+    return last
 
 
 def settle(kernel: Kernel, code: int) -> None:
@@ -216,7 +229,7 @@ def settle(kernel: Kernel, code: int) -> None:
         return
     failures = [*kernel.failures]
     if code != 0:
-        failures.append(f"the conductor's exit code is {code}; its last lines above say which stage failed and why")
+        failures.append(f"the conductor's exit code is {code}; see its last lines above")
     if failures:
         raise StageError("\n".join(failures))
 

@@ -22,7 +22,8 @@ def record(run: Path, stage: str, phase: str, start: float, end: float, **facts:
 
     queries, passages, prompts, tokens, cached_tokens, written_tokens, peak_memory_mb, peak_gpu_memory_mb, status,
     decision; `chunks` of a reranker, `embedded` of a retrieval: what each part of it took; `selected` of a select;
-    `given`, `expected` and `later` of the budget: seconds for the stage, of it, and of those after it.
+    `given`, `expected` and `later` of the budget: seconds for the stage, of it, and of those after it; `losses`:
+    model processes that died, in a sentence each.
     """
     line = {"stage": stage, "phase": phase, "start": round(start, 3), "end": round(end, 3), **facts}
     try:
@@ -59,3 +60,11 @@ def read(run: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return entries
+
+
+def losses(run: Path) -> list[str]:
+    """Every model process that died on the way, its stage before it; the work may have gone on without it."""
+    return [
+        f"{entry['stage']}: {loss}"
+        for entry in read(run) for part in (entry, *entry.get("embedded", [])) for loss in part.get("losses", [])
+    ]  # fmt: skip

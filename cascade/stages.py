@@ -198,7 +198,7 @@ def rerank(bench: Bench, pipeline: str) -> pd.DataFrame:
         print(f"{stage}: {sentence}")
         selected = {"queries": saving.queries, "of_queries": saving.all_queries, "candidates": len(rows)}
         ledger.record(bench.run, stage, "select", time.time(), time.time(), decision=sentence, selected=selected)
-    return chunks.gather(table)
+    return chunks.gather(table, facts.get("decision", ""))
 
 
 def reason(bench: Bench) -> pd.DataFrame:
@@ -214,8 +214,8 @@ def reason(bench: Bench) -> pd.DataFrame:
         (queries.iloc[part].reset_index(drop=True),)
         for part in chunks.share_out(weights, settings.chunk, len(_places(bench, settings)))
     ]
-    _in_chunks(bench, REASON, settings, table, tasks, len(done), reasons.open_writer, (settings, bench.config))
-    return chunks.gather(table)
+    facts = _in_chunks(bench, REASON, settings, table, tasks, len(done), reasons.open_writer, (settings, bench.config))
+    return chunks.gather(table, facts.get("decision", ""))
 
 
 def _in_chunks(
@@ -242,6 +242,8 @@ def _in_chunks(
         with pool:
             chunks.work_through(pool, tasks, table, bench.deadline, facts, done, pipeline, decide)
     finally:
+        if pool.losses:
+            facts["losses"] = pool.losses
         loaded = start + pool.load_seconds
         ledger.record(bench.run, stage, "load", start, loaded)
         ledger.record(bench.run, stage, "score", loaded, time.time(), **facts)

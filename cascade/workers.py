@@ -102,7 +102,8 @@ class Pool:
     """Processes that each call `make(place, *arguments)` once and then its result for every task.
 
     `make` is a module's function, and it, its arguments, tasks and values must be picklable. What the
-    processes print goes to `<logs>/<name>-<number>.log`. Use as a context manager: leaving it ends them.
+    processes print goes to `<logs>/<name>-<number>.log`; `losses` says which of them died.
+    Use as a context manager: leaving it ends them.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Pool:
     environment: Mapping[str, str] = field(default_factory=dict)
     say: Callable[[str], None] = print
     workers: list[Worker] = field(init=False)
+    losses: list[str] = field(init=False, default_factory=list)
     load_seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -209,7 +211,8 @@ class Pool:
     def _bury(self, worker: Worker, why: str) -> None:
         self._end(worker)
         then = "started once more" if worker.lives else "given up"
-        self.say(f"{self.name}: the process on {worker.place.name} died ({why}); its work goes on elsewhere; {then}")
+        self.losses.append(f"the process on {worker.place.name} died ({why}); its work goes on elsewhere; {then}")
+        self.say(f"{self.name}: {self.losses[-1]}")
 
     def _end(self, worker: Worker) -> None:
         if worker.process is not None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import nbformat
 
-from cascade.conductor import declared_parameters
 from cascade.errors import CascadeError
+from cascade.parameters import declared_parameters
 
 
 def problems(folder: Path) -> list[str]:

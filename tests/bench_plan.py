@@ -27,7 +27,7 @@ from cascade.stages import Bench
 Figures = Iterator[tuple[str, float, str]]
 CONFIG = ROOT / "configs" / "sample-llm.toml"
 BUILD = ROOT / "build" / "bench" / "plan"
-CALIBRATED, LARGER = 30, 70  # questions, three queries each
+CALIBRATED, LARGER = 40, 80  # questions, three queries each
 CANDIDATES = {25: 15}  # top_k of every pipeline that has it, in the second prediction
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cascade import conductor, ledger, submission, tables
+from cascade import ledger, parameters, submission, tables
 from cascade.errors import StageError
 from cascade.paths import ROOT
 from tests.runs import Run
@@ -84,6 +84,32 @@ def test_a_stage_that_hangs_is_ended_at_its_limit(run: Run, stage: str) -> None:
     run.assert_valid()
     assert run.survivors() == []
     assert f"{stage} failed (ended at its limit of 15 s" in output
+
+
+KILL_WORKER = """
+import threading, time
+
+import psutil
+
+
+def kill():
+    while True:
+        for child in psutil.Process().children():
+            if "--multiprocessing-fork" in child.cmdline():
+                return child.kill()
+        time.sleep(0.02)
+
+
+threading.Thread(target=kill, daemon=True).start()
+"""
+
+
+def test_a_model_process_that_died_is_told_though_another_has_done_its_work(run: Run) -> None:
+    run.inject("rerank.ipynb", KILL_WORKER, before_work=True)
+    code, output = run.finish()
+    assert code == 0, output
+    last = output.rpartition("✓ ensemble")[2]
+    assert "rerank-ce: the process on cpu died (exit code -9); its work goes on elsewhere; started once more" in last
 
 
 FOREIGN = (
@@ -215,8 +241,8 @@ GIVEN = {"config": "c", "data": "d", "run": "r", "deadline": 0.0, "retrieval": "
 def test_parameters_that_do_not_fit_are_refused(change: dict[str, object], message: str) -> None:
     given = {name: value for name, value in (GIVEN | change).items() if value is not None}
     with pytest.raises(StageError, match=message):
-        conductor.check_parameters(ROOT / "notebooks" / "retrieve.ipynb", given)
-    conductor.check_parameters(ROOT / "notebooks" / "retrieve.ipynb", GIVEN)
+        parameters.check_parameters(ROOT / "notebooks" / "retrieve.ipynb", given)
+    parameters.check_parameters(ROOT / "notebooks" / "retrieve.ipynb", GIVEN)
 
 
 def test_a_resumed_run_repeats_nothing(run: Run) -> None:

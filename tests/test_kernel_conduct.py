@@ -19,7 +19,10 @@ def conducted(tmp_path: Path, script: str, time_: str = "", practice: int = 0) -
     python.write_text("#!/bin/sh\n" + script)
     python.chmod(0o755)
     config.write_text(f"[time]\n{time_}")
-    return kernel.conduct(kernel.Kernel(config, tmp_path, tmp_path, tmp_path, practice, python), time.time())
+    made = kernel.Kernel(config, tmp_path, tmp_path, tmp_path, practice, python)
+    code = kernel.conduct(made, time.time())
+    (tmp_path / "failures").write_text("\n".join(made.failures))
+    return code
 
 
 def test_a_conductor_that_is_stopped_is_ended_after_its_deadline_with_all_that_it_started(
@@ -51,3 +54,16 @@ def test_a_config_that_is_refused_is_the_conductors_to_refuse(tmp_path: Path, ti
 def test_bytes_that_are_no_text_are_shown_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert conducted(tmp_path, "printf 'caf\\351\\n'; printf 'no end'; exit 3") == 3
     assert capsys.readouterr().out == "caf\ufffd\nno end"
+
+
+def test_what_failed_is_in_the_error_that_a_commit_run_ends_with(tmp_path: Path) -> None:
+    script = "echo '✗ rerank-p1  3.0 s  FAILED: no'\necho 'rerank-p1 failed (no); cost: its ranking'\nexit 1\n"
+    assert conducted(tmp_path, script) == 1
+    assert (tmp_path / "failures").read_text() == "rerank-p1 failed (no); cost: its ranking"
+
+
+def test_a_conductor_that_is_killed_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the rerun nothing is raised, so that the log is all there is."""
+    assert conducted(tmp_path, "kill -KILL $$\n") == -signal.SIGKILL
+    said = "the conductor was killed by SIGKILL; what it had put into submission.csv stands\n"
+    assert capsys.readouterr().out == said

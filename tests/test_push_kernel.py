@@ -7,9 +7,9 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from cascade.conductor import declared_parameters
 from cascade.config import load
 from cascade.manifest import Manifest
+from cascade.parameters import declared_parameters
 from packer import images, kernel, push, sources, staging, state
 from packer.__main__ import app
 from packer.kernel import KernelError

@@ -286,6 +286,7 @@ def test_the_task_of_a_process_that_died_is_done_by_another(
     assert {done.value for done in found.values()} == {0, 2, 4, 6, 8, 10}
     assert all(done.error is None for done in found.values())
     assert len(said) == 1 and why in said[0] and "started once more" in said[0]
+    assert said == [f"stage: {loss}" for loss in made.losses]
 
 
 @pytest.mark.parametrize("what", ["die", "raise", "unpicklable"])

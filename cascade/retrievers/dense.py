@@ -77,7 +77,7 @@ def open_encoder(place: workers.Place, part: EmbeddingModel, folder: Path, adapt
 class Embedder:
     """One sentence-transformers model with its adapter, in a process per device from the first text on.
 
-    `spent` has an entry for every time that texts were read: how many, seconds, and seconds to load before.
+    `spent` has an entry for every time that texts were read: how many, seconds, seconds to load before, and losses.
     """
 
     def __init__(self, part: EmbeddingModel, config: Config, cache: Path) -> None:
@@ -111,6 +111,7 @@ class Embedder:
     def encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
         """Unit vectors, float32 [n_texts, n_dimensions]. Long texts first: what is left at the end is short."""
         start, is_loaded = time.time(), self._pool is not None
+        lost = len(self.pool.losses)
         distinct = sorted(set(texts), key=lambda text: (-len(text), text))  # texts of one question repeat
         share = -(-len(distinct) // len(self.places))
         size = max(1, min(share, BATCHES * self.part.batch_size))
@@ -128,7 +129,8 @@ class Embedder:
         assert vectors is not None
         load = 0.0 if is_loaded else self.pool.load_seconds
         seconds = time.time() - start - load
-        self.spent.append({"texts": len(distinct), "load": round(load, 3), "seconds": round(seconds, 3)})
+        took = {"texts": len(distinct), "load": round(load, 3), "seconds": round(seconds, 3)}
+        self.spent.append(took | ({"losses": self.pool.losses[lost:]} if self.pool.losses[lost:] else {}))
         check_finite(vectors, distinct)
         return vectors[[place[text] for text in texts]]
 

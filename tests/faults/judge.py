@@ -1,0 +1,157 @@
+"""Whether all held that must hold, whatever was done to a run; and what the run said of it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cascade import ledger
+from tests.faults.cases import Case
+from tests.faults.inject import Fault, Injector, Reference, Strike
+from tests.faults.micro import RESERVE, MicroRun
+from tests.faults.roles import RUN
+from tests.faults.watcher import fault_of
+
+ZERO_WITHIN = 10.0  # seconds from the start
+GONE_WITHIN = 3.0  # seconds from the end of submission.ipynb to that of the last process
+DIED = r"{stage}: the process on \S+ died"
+FAILED = r"{stage} failed \("
+# What the last lines must hold of a fault that struck before its stage had done its work.
+TOLD = {
+    ("kill", "papermill"): FAILED + r"[^\n]*SIGKILL",
+    ("kill", "kernel"): FAILED + r"[^\n]*(Kernel died|DeadKernel)",
+    ("kill", "worker"): DIED,
+    ("kill", "engine"): DIED,
+    ("kill", "conductor"): "the conductor was killed by SIGKILL",
+    ("stop", "papermill"): FAILED + r"[^\n]*ended at its limit",
+    ("stop", "kernel"): FAILED + r"[^\n]*ended at its limit",
+    ("stop", "conductor"): "the conductor is long past its deadline and is ended",
+    ("raise", ""): FAILED + r"[^\n]*injected",
+    ("nan", ""): FAILED,
+    ("card", ""): DIED,
+}
+SHORT = r"skipped: |deadline: |ended at its limit"  # a stage's status where those before it left too little time
+ALONE = ("kill", "stop", "memory", "table", "adapter", "nan", "raise", "card")  # cost no other stage than their own
+
+
+@dataclass
+class Verdict:
+    """How one run ended: `broken` says what did not hold; `margin`: seconds that its stages left before
+
+    the deadline; `failed`: why each stage did.
+    """
+
+    case: Case
+    strikes: list[Strike]
+    code: int
+    zero: float
+    seconds: float
+    margin: float
+    failed: dict[str, str] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+
+def judge(case: Case, run: MicroRun, injector: Injector, deadline: float, reference: Reference) -> Verdict:
+    """Looks at a run that has ended; `deadline`: seconds after its start."""
+    assert run.process is not None and run.watcher is not None
+    watcher = run.watcher
+    gone = time.time() + GONE_WITHIN
+    while (left := run.survivors()) and time.time() < gone:
+        time.sleep(0.1)
+    watcher.stop()
+    injector.stop()
+    code, seconds = run.process.returncode, run.ended - run.began
+    stages = [entry for entry in ledger.read(run.out) if entry["phase"] == ledger.STAGE]
+    failed = {entry["stage"]: str(entry["status"]) for entry in stages if entry["status"] != ledger.OK}
+    zero = watcher.first - run.began if watcher.first else float("inf")
+    conducted = max((entry["end"] for entry in stages), default=run.began) - run.began
+    verdict = Verdict(case, injector.strikes, code, zero, seconds, deadline - conducted, failed)
+    broken = verdict.broken
+    if zero > ZERO_WITHIN:
+        broken.append(f"submission zero after {zero:.1f} s")
+    broken += [f"submission.csv at {fault}" for fault in watcher.faults]
+    text = _text(run.out / "submission.csv")
+    if fault := fault_of(text, watcher.ids, watcher.known):
+        broken.append(f"submission.csv at the end: {fault}")
+    if conducted > max(deadline, ZERO_WITHIN):
+        broken.append(f"a stage ended {conducted - deadline:.1f} s after the deadline")
+    if seconds > max(deadline, ZERO_WITHIN) + RESERVE:
+        broken.append(f"ended {seconds - deadline:.1f} s after the deadline, with a reserve of {RESERVE:.0f} s")
+    broken += [f"left a process: {_words(process)}" for process in left]
+    broken += _of_code(case, run, stages, code, text, reference)
+    last = _last_lines(run.output())
+    for strike in injector.strikes:
+        broken += _untold(strike, ledger.read(run.out), last)
+    broken += _spread(case.faults, failed)
+    return verdict
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _words(process: Any) -> str:
+    try:
+        return f"{process.pid} {' '.join(process.cmdline())[:120]}"
+    except Exception:
+        return str(process)
+
+
+def _of_code(
+    case: Case, run: MicroRun, stages: list[dict[str, Any]], code: int, text: str, reference: Reference
+) -> list[str]:
+    """The exit code: 0 in the rerun, where submission.csv is what counts; else 0 for all that a whole run gives."""
+    whole = [entry["stage"] for entry in stages if entry["status"] == ledger.OK]
+    if case.rerun:
+        return [] if code == 0 or any(f.kind == "raise" and f.stage == RUN for f in case.faults) else [f"code {code}"]
+    if code != 0:
+        return [] if "Error" in run.output() else [f"exit code {code} without a word"]
+    missing = sorted({*case.stages} - {*whole})
+    if missing:
+        return [f"exit code 0 without {', '.join(missing)}"]
+    if reference.submission and text != reference.submission:
+        return ["exit code 0 with another submission than that of a whole run"]
+    return []
+
+
+def _last_lines(output: str) -> str:
+    """What comes after the last line of a stage."""
+    return re.split(r"^[✓✗] .*$", output, flags=re.MULTILINE)[-1]
+
+
+def _untold(strike: Strike, entries: list[dict[str, Any]], last: str) -> list[str]:
+    """What is missing of a strike in the last lines; nothing where its stage had done its work, or failed before."""
+    fault = strike.fault
+    pattern = TOLD.get((fault.kind, fault.what))
+    if fault.kind == "raise" and fault.stage == RUN:
+        pattern = "injected"
+    if pattern is None or re.search(pattern.format(stage=re.escape(fault.stage)), last):
+        return []
+    own = [entry for entry in entries if entry["stage"] == fault.stage]
+    done = [entry["end"] for entry in own if entry["phase"] in ("score", "retrieve", "fuse")]
+    ended = any(entry["phase"] == ledger.STAGE and entry["status"] == ledger.OK for entry in own)
+    if strike.at and ended and done and done[0] <= strike.at:
+        return []
+    if re.search(FAILED.format(stage=re.escape(fault.stage)), last):
+        return []  # by something else that befell it in the same run
+    if fault.stage != RUN and not any(entry["phase"] == ledger.STAGE for entry in own):
+        return []  # the run ended before it
+    return [f"'{fault}' ({strike.to}) is not told in the last lines"]
+
+
+def _spread(faults: Sequence[Fault], failed: Mapping[str, str]) -> list[str]:
+    """Stages that failed, and not for lack of time, though nothing was done to them."""
+    if any(fault.kind not in ALONE or fault.stage == RUN for fault in faults):
+        return []
+    hit = {fault.stage for fault in faults}
+    return [
+        f"{stage} failed, to which nothing was done: {why}"
+        for stage, why in failed.items() if stage not in hit and not re.search(SHORT, why)
+    ]  # fmt: skip

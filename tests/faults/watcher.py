@@ -1,0 +1,87 @@
+"""Reads submission.csv all along, by its own understanding of what is valid, and notes what it saw."""
+
+from __future__ import annotations
+
+import csv
+import io
+import threading
+import time
+from pathlib import Path
+
+EVERY = 0.02  # seconds between two readings
+LETTERS = "ABCD"
+
+
+def expected_ids(test: Path) -> list[str]:
+    """QuestionId_Answer of each wrong answer, as the competition asks for them."""
+    with test.open(encoding="utf-8", newline="") as file:
+        return [
+            f"{row['QuestionId']}_{letter}"
+            for row in csv.DictReader(file) for letter in LETTERS if letter != row["CorrectAnswer"]
+        ]  # fmt: skip
+
+
+def fault_of(text: str, ids: list[str], known: int) -> str:
+    """What is wrong with a submission's text; empty where nothing is. `known`: ids are below it."""
+    rows = list(csv.reader(io.StringIO(text)))
+    if not text.endswith("\n") or not rows or rows[0] != ["QuestionId_Answer", "MisconceptionId"]:
+        return "no header, or a last line that is cut off"
+    if [row[0] for row in rows[1:]] != ids:
+        return f"{len(rows) - 1} rows that are not the test's {len(ids)}"
+    for _, cell in rows[1:]:
+        numbers = cell.split()
+        if len(numbers) != 25 or len(set(numbers)) != 25 or not all(n.isdigit() and int(n) < known for n in numbers):
+            return f"a row without 25 different known ids: {cell[:80]}"
+    return ""
+
+
+class Watcher:
+    """Looks from its making until `stop`. `first`: Unix time of the first valid file; `faults`: what was wrong."""
+
+    def __init__(self, path: Path, test: Path) -> None:
+        self.path, self.ids = path, expected_ids(test)
+        mapping = test.with_name("misconception_mapping.csv")
+        with mapping.open(encoding="utf-8", newline="") as file:
+            self.known = 1 + max(int(row["MisconceptionId"]) for row in csv.DictReader(file))
+        self.first = 0.0
+        self.readings = self.versions = 0
+        self.faults: list[str] = []
+        self._last: str | None = None
+        self._noted = ""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+        self._look()
+
+    def _watch(self) -> None:
+        while not self._over.wait(EVERY):
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            if self.first:
+                self._note("it is gone")
+            return
+        except (OSError, UnicodeError) as error:
+            self._note(f"it cannot be read: {error}")
+            return
+        self.readings += 1
+        if text == self._last:
+            return
+        self._last = text
+        self.versions += 1
+        if fault := fault_of(text, self.ids, self.known):
+            self._note(fault)
+        else:
+            self.first = self.first or time.time()
+
+    def _note(self, fault: str) -> None:
+        if self._noted != fault:
+            self._noted = fault
+            self.faults.append(f"{time.time():.2f}: {fault}")

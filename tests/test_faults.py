@@ -1,0 +1,114 @@
+"""What the fault suite sees a run by: a watcher that must not miss anything, and roles that must be the right ones."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cascade import submission, zero
+from tests.faults import cases, inject, judge, roles
+from tests.faults.inject import Fault, Strike
+from tests.faults.micro import STAGES
+from tests.faults.watcher import Watcher, expected_ids, fault_of
+
+DAMAGE = {
+    "cut within a row": lambda text: text[:-30],
+    "cut at its last line end": lambda text: text[:-1],
+    "empty": lambda text: "",
+    "a row less": lambda text: text[: text.rstrip().rindex("\n") + 1],
+    "rows in another order": lambda text: "\n".join([*text.split("\n")[:1], *text.split("\n")[-2:0:-1], ""]),
+    "an id twice": lambda text: text.replace(",0 1 ", ",0 0 "),
+    "an unknown id": lambda text: text.replace(",0 1 ", ",0 999 "),
+    "24 ids": lambda text: text.replace(",0 1 ", ",0 "),
+    "another header": lambda text: text.replace("MisconceptionId", "Misconception"),
+}
+
+
+def valid(folder: Path) -> str:
+    """A submission whose first row is 0 to 24."""
+    rows = {query: list(range(25)) for query in zero.rows(folder)}
+    submission.write(rows, folder / "valid.csv")
+    return (folder / "valid.csv").read_text()
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_the_watcher_knows_what_is_no_submission(folder: Path, damage: str) -> None:
+    ids, text = expected_ids(folder / "test.csv"), valid(folder)
+    assert fault_of(text, ids, 30) == ""
+    assert fault_of(DAMAGE[damage](text), ids, 30)
+
+
+def test_the_watcher_sees_a_file_that_was_invalid_or_gone_for_a_moment(folder: Path, tmp_path: Path) -> None:
+    path, text = tmp_path / "submission.csv", valid(folder)
+    watcher = Watcher(path, folder / "test.csv")
+    time.sleep(0.1)
+    assert not watcher.first and not watcher.faults, "before submission zero there is nothing to see"
+    for content in (text, text[:100], text, None, text):
+        if content is None:
+            path.unlink()
+        else:
+            partial = path.with_name("partial")
+            partial.write_text(content)
+            partial.replace(path)
+        time.sleep(0.2)
+    watcher.stop()
+    assert watcher.first
+    assert [fault.partition(": ")[2] for fault in watcher.faults] == [
+        "no header, or a last line that is cut off", "it is gone",
+    ]  # fmt: skip
+
+
+def test_each_fault_comes_once_on_each_stage_that_can_have_it() -> None:
+    drawn = [fault for case in cases.each(random.Random(1), True) for fault in case.faults]
+    for kind, what, stages in cases.OF_STAGES:
+        found = [fault.stage for fault in drawn if fault.kind == kind and fault.what in what and fault.stage in STAGES]
+        assert sorted(found) == sorted(stages), (kind, what)
+    for kind, what in cases.OF_RUNS:
+        assert [fault for fault in drawn if (fault.kind, fault.what, fault.stage) == (kind, what[0], roles.RUN)]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_as_many_are_drawn_as_are_wanted_and_the_same_again_by_the_same_seed(seed: int) -> None:
+    drawn, again = (list(cases.at_random(random.Random(seed), 100, True)) for _ in range(2))
+    assert drawn == again != list(cases.at_random(random.Random(3), 100, True))
+    assert sum(len(case.faults) for case in drawn) == 100
+
+
+def test_a_strike_that_nothing_tells_is_found_and_one_after_the_work_is_not() -> None:
+    strike = Strike(Fault("kill", "rerank-point", "worker"), 50.0, "process 1")
+    ok = {"stage": "rerank-point", "phase": "stage", "start": 0, "end": 70, "status": "ok"}
+    score = {"stage": "rerank-point", "phase": "score", "start": 0, "end": 60}
+    assert judge._untold(strike, [score, ok], "is valid") == [
+        "'kill worker of rerank-point at 0.00' (process 1) is not told in the last lines"
+    ]
+    assert not judge._untold(strike, [score | {"end": 40}, ok], "is valid")
+    assert not judge._untold(strike, [score, ok], "rerank-point: the process on cpu died (exit code -9)")
+    failed = ok | {"status": "exit code 1"}
+    assert judge._untold(strike, [score, failed], "retrieve-r1 failed (killed by SIGKILL)")
+    assert not judge._untold(strike, [score, failed], "rerank-point failed (killed by SIGKILL)")
+
+
+def test_a_stage_that_failed_though_nothing_was_done_to_it_is_found() -> None:
+    faults = [Fault("nan", "retrieve-r1")]
+    assert judge._spread(faults, {"retrieve-r1": "exit code 1"}) == []
+    assert judge._spread(faults, {"ensemble": "skipped: 3 s are too little to start it"}) == []
+    assert judge._spread(faults, {"retrieve-r1": "exit code 1", "ensemble": "exit code 1: KeyError"}) == [
+        "ensemble failed, to which nothing was done: exit code 1: KeyError"
+    ]
+    assert judge._spread([Fault("deadline", roles.RUN)], {"ensemble": "exit code 1: KeyError"}) == []
+
+
+def test_memory_is_taken_away_for_real() -> None:
+    base, file = inject.memory_cgroup()
+    if base is None:
+        pytest.skip("no cgroup can be made here; the suite says so and uses RLIMIT_AS")
+    assert (base / file).is_file() and not (base / f"cascade-{os.getpid()}").exists()
+
+
+def test_only_a_runs_own_processes_have_roles() -> None:
+    assert roles.seen([psutil.Process()]) == {}
