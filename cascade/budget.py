@@ -31,12 +31,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Need:
-    """What a stage is to take: seconds that no cut saves, and those of its `work`. known: whether a rate of it is."""
+    """What a stage is to take: seconds that no cut saves, and those of its `work`. known: whether a rate of it is.
+
+    tail: seconds, of the fixed ones, that come after the work: its pictures.
+    """
 
     name: str
     fixed: float
     work: float = 0.0
     known: bool = True
+    tail: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -50,11 +54,15 @@ class Need:
 
 @dataclass(frozen=True)
 class Share:
-    """What a stage is given, in seconds; 0 where it is left out. why: in words, where that is less than it needs."""
+    """What a stage is given, in seconds; 0 where it is left out. why: in words, where that is less than it needs.
+
+    tail: seconds of them that it is to take after its work.
+    """
 
     seconds: float
     why: str = ""
     dropped: bool = False
+    tail: float = 0.0
 
 
 def share(needs: Sequence[Need], left: float, optional: Sequence[str] = ()) -> Share:
@@ -121,21 +129,27 @@ class Budget:
         Where nothing can be planned it is all that is left, as without a budget, which is said once.
         """
         start = time.time()
-        found, expected, said = Share(self.end - start), dict[str, float](), ""
-        if self._lost or found.seconds <= 0:
+        found, expected = Share(self.end - start), dict[str, float]()
+        if found.seconds <= 0:
+            if stages[0] not in self.optional:
+                return found
+            found = Share(0.0, "dropped, as it is optional: no time is left", dropped=True)
+        elif self._lost:
             return found
-        try:
-            needs = within(min(PATIENCE, PATIENCE_SHARE * found.seconds), lambda: self._needs(stages))
-            found = share(needs, self.end - time.time(), self.optional)
-            expected = {"expected": round(needs[0].seconds, 1), "later": round(_seconds(needs[1:]), 1)}
-            said = found.why
-        except Exception as error:  # no error of a plan may cost a stage
-            self._lost = True
-            said = f"no plan, so each stage has all that is left: {type(error).__name__}: {error}"
-        facts = {"given": round(found.seconds, 1), **expected, **({"decision": said} if said else {})}
+        else:
+            try:
+                needs = within(min(PATIENCE, PATIENCE_SHARE * found.seconds), lambda: self._needs(stages))
+                found = replace(share(needs, self.end - time.time(), self.optional), tail=needs[0].tail)
+                expected = {"expected": round(needs[0].seconds, 1), "later": round(_seconds(needs[1:]), 1)}
+            except Exception as error:  # no error of a plan may cost a stage
+                self._lost = True
+                why = f"no plan, so each stage has all that is left: {type(error).__name__}: {error}"
+                found = replace(found, why=why)
+        decision = {"decision": found.why} if found.why else {}
+        facts = {"given": round(found.seconds, 1), **expected, **decision}
         ledger.record(self.bench.run, stages[0], ledger.BUDGET, start, time.time(), **facts)
-        if said:
-            print(f"budget: {stages[0]}: {said}", flush=True)
+        if found.why:
+            print(f"budget: {stages[0]}: {found.why}", flush=True)
         return found
 
     def _needs(self, stages: Sequence[str]) -> list[Need]:

@@ -44,7 +44,7 @@ from cascade.stages import Bench
 # Between the moment a stage should stop by itself and the moment it is ended it writes its table and draws.
 GRACE = 15.0  # seconds, and at most
 GRACE_SHARE = 0.2  # of the stage's time
-TAIL = 3.0  # seconds of that which are in the stage's share; what it takes beyond, in need, later ones do without
+TAIL = 3.0  # seconds of that, or what the plan has for it, are in the stage's share; later ones do without the rest
 LAST = 1.0  # seconds before the deadline from which only this process's own end is left
 LEAST = 5.0  # seconds: no stage even starts in less
 SET = {
@@ -226,7 +226,7 @@ def _run_stage(course: Course, stage: Stage, later: Sequence[Stage]) -> Result:
             result.failure = f"skipped: {share.why or f'{max(0.0, given):.0f} s are too little to start it'}"
         else:
             grace = min(GRACE, GRACE_SHARE * given)
-            stop = start + min(share.seconds - min(TAIL, grace), limit - grace)
+            stop = start + min(share.seconds - min(max(TAIL, share.tail), grace), limit - grace)
             until = min(stop + grace, course.budget.end)
             parameters = {**course.common, "deadline": stop, **stage.parameters}
             log = bench.run / "logs" / f"{stage.name}.log"

@@ -201,6 +201,23 @@ def test_every_decision_is_in_the_ledger_with_its_reason_and_said(
     assert f"budget: reason: {entry['decision']}" in capsys.readouterr().out
 
 
+def test_where_no_time_is_left_what_is_optional_is_dropped_and_the_rest_goes_without_a_share(
+    tmp_path: Path, planned: Forecast
+) -> None:
+    made = make_budget(tmp_path, 0, extra='optional = ["point"]')
+    assert made.share(names(planned, "rerank-point")).dropped
+    assert last_decision(tmp_path)["decision"] == "dropped, as it is optional: no time is left"
+    assert not made.share(names(planned, "rerank-ce")).dropped
+    assert last_decision(tmp_path)["stage"] == "rerank-point"
+
+
+def test_the_pictures_of_a_stage_come_out_of_its_own_share(tmp_path: Path, planned: Forecast) -> None:
+    found = make_budget(tmp_path, 3600).share(names(planned, "rerank-ce"))
+    stage = next(stage for stage in planned.stages if stage.name == "rerank-ce")
+    notebook = next(part.seconds for part in stage.parts if part.work.kind == "notebook")
+    assert 0.5 * notebook < found.tail < notebook
+
+
 @pytest.mark.parametrize(
     ("extra", "why"),
     [

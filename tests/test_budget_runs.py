@@ -24,9 +24,9 @@ HANG = "import time\n\n(bench.run / 'hanging').touch()\ntime.sleep(1000)"
 def profile_of(folder: Path, load: float) -> str:
     """A profile by which the cross-encoder takes so many seconds to load, as a line of the config's [time]."""
     text = (ROOT / "profiles" / "cpu.toml").read_text()
-    assert 'model = "gtallminilml6v2"\nload = 5\nprompt' in text
+    assert 'model = "gtallminilml6v2"\nload = 7.5\nprompt' in text
     path = folder / "profile.toml"
-    path.write_text(text.replace("load = 5\nprompt", f"load = {load}\nprompt", 1))
+    path.write_text(text.replace("load = 7.5\nprompt", f"load = {load}\nprompt", 1))
     return f'profile = "{path}"'
 
 
