@@ -97,7 +97,7 @@ def share(needs: Sequence[Need], left: float, optional: Sequence[str] = ()) -> S
     own = cut[0]
     while (part := _part(cut, left)) < WORTH and sum(need.chunked for need in cut) > 1:
         cut.remove([need for need in cut if need.chunked][-1])
-    given = own.fixed + part * own.work
+    given = own.fixed + min(part, 1.0) * own.work  # without the last ones there may be more than enough
     if given < own.fixed:
         why = f"not begun: it is to take {own.fixed:.0f} s before its first score, and {max(0.0, given):.0f} s are left"
         return Share(0.0, why)
@@ -129,7 +129,7 @@ class Budget:
         Where nothing can be planned it is all that is left, as without a budget, which is said once.
         """
         start = time.time()
-        found, expected = Share(self.end - start), dict[str, float]()
+        found, expected, trouble = Share(self.end - start), dict[str, float](), ""
         if found.seconds <= 0:
             if stages[0] not in self.optional:
                 return found
@@ -143,13 +143,12 @@ class Budget:
                 expected = {"expected": round(needs[0].seconds, 1), "later": round(_seconds(needs[1:]), 1)}
             except Exception as error:  # no error of a plan may cost a stage
                 self._lost = True
-                why = f"no plan, so each stage has all that is left: {type(error).__name__}: {error}"
-                found = replace(found, why=why)
-        decision = {"decision": found.why} if found.why else {}
-        facts = {"given": round(found.seconds, 1), **expected, **decision}
+                trouble = f"no plan, so each stage has all that is left: {type(error).__name__}: {error}"
+        said = trouble or found.why
+        facts = {"given": round(found.seconds, 1), **expected, **({"decision": said} if said else {})}
         ledger.record(self.bench.run, stages[0], ledger.BUDGET, start, time.time(), **facts)
-        if found.why:
-            print(f"budget: {stages[0]}: {found.why}", flush=True)
+        if said:
+            print(f"budget: {stages[0]}: {said}", flush=True)
         return found
 
     def _needs(self, stages: Sequence[str]) -> list[Need]:

@@ -326,6 +326,10 @@ def _improve(bench: Bench, baseline: Rows) -> None:
 def _verdict(bench: Bench, results: list[Result], seconds: float) -> int:
     """The last lines: what failed, what it cost, and whether submission.csv is valid."""
     path = bench.run / "submission.csv"
+    for result in results:
+        made = result.used and not result.failure and result.stage.of != ENSEMBLE
+        if made and not _is_whole(bench, result.stage):
+            result.failure = "its table was spoiled after it was made"
     failed = [result for result in results if result.failure]
     for result in failed:
         log = bench.run / "logs" / f"{result.stage.name}.log"
@@ -333,7 +337,7 @@ def _verdict(bench: Bench, results: list[Result], seconds: float) -> int:
     for name, entries in timeline.read(bench.run).attempts.items():
         for decided in timeline.cuts(entries)[-1:]:
             print(f"budget: {name}: {decided['decision']}")
-    for loss in ledger.losses(bench.run):
+    for loss in timeline.losses(bench.run):
         print(loss)
     query_ids = bench.competition.asked
     mismatch = submission.check_against_sample(bench.competition.folder / "sample_submission.csv", query_ids)

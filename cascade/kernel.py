@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -18,8 +19,7 @@ import threading
 import time
 import tomllib
 import traceback
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,8 +27,7 @@ from cascade import checks, environment, handles, limits, manifest, processes, s
 from cascade.errors import CascadeError, StageError, TableError
 from cascade.paths import ROOT, resolve, resolve_output
 
-LAST = 40  # lines of the conductor's that are looked through for what failed
-FAILED = " failed ("  # in the conductor's line of a stage that did
+FAILED = re.compile(r"\S+ failed \(")  # how the conductor's line of a stage that did begins
 PRACTICE = "practice"  # the folder of the practice run, in the run's own
 
 
@@ -152,9 +151,9 @@ def conduct(kernel: Kernel, start: float, deadline: float = 0.0, engine: str = "
     )  # fmt: skip
     until = _last_moment(kernel, start, deadline)
     try:
-        last = _show(process, until)
+        failed = _show(process, until)
         code = process.wait(max(processes.REAPED, until - time.time()))
-        kernel.failures += [line.strip() for line in last if FAILED in line]
+        kernel.failures += failed if code else []
         if code < 0:
             print(
                 f"the conductor was killed by {signal.Signals(-code).name}; what it had put into submission.csv stands"
@@ -181,8 +180,8 @@ def _last_moment(kernel: Kernel, start: float, deadline: float) -> float:
     return (deadline or start + available) + reserve / 2
 
 
-def _show(process: subprocess.Popen[str], until: float) -> Iterable[str]:
-    """Prints what a process says, as it comes, up to its end or Unix time `until`; returns its last lines.
+def _show(process: subprocess.Popen[str], until: float) -> list[str]:
+    """Prints what a process says, as it comes, up to its end or Unix time `until`; returns its lines of what failed.
 
     Read in a thread, which nobody waits for: a pipe has no end as long as anything else holds it.
     """
@@ -196,7 +195,7 @@ def _show(process: subprocess.Popen[str], until: float) -> Iterable[str]:
         lines.put(None)
 
     threading.Thread(target=read, daemon=True).start()
-    last: deque[str] = deque(maxlen=LAST)
+    failed = []
     line: str | None = ""
     while line is not None and time.time() < until:
         try:
@@ -206,8 +205,9 @@ def _show(process: subprocess.Popen[str], until: float) -> Iterable[str]:
                 break
             continue
         print(line or "", end="", flush=True)
-        last.append(line or "")
-    return last
+        if line and FAILED.match(line):
+            failed.append(line.strip())
+    return failed
 
 
 def settle(kernel: Kernel, code: int) -> None:

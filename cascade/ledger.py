@@ -60,11 +60,3 @@ def read(run: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return entries
-
-
-def losses(run: Path) -> list[str]:
-    """Every model process that died on the way, its stage before it; the work may have gone on without it."""
-    return [
-        f"{entry['stage']}: {loss}"
-        for entry in read(run) for part in (entry, *entry.get("embedded", [])) for loss in part.get("losses", [])
-    ]  # fmt: skip

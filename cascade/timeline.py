@@ -49,6 +49,15 @@ def cuts(entries: list[Entry]) -> list[Entry]:
     return [e for e in entries if e["phase"] == ledger.BUDGET and e.get("decision")]
 
 
+def losses(run: Path) -> list[str]:
+    """Every model process that died on the way, its stage before it; the work may have gone on without it."""
+    return [
+        f"{stage}: {loss}"
+        for stage, entries in read(run).attempts.items() for entry in entries
+        for part in (entry, *entry.get("embedded", [])) for loss in part.get("losses", [])
+    ]  # fmt: skip
+
+
 def read(run: Path) -> Timeline:
     attempts = _last_attempts(ledger.read(run))
     spans = [(min(e["start"] for e in entries), max(e["end"] for e in entries)) for entries in attempts.values()]

@@ -115,6 +115,7 @@ class Pool:
     say: Callable[[str], None] = print
     workers: list[Worker] = field(init=False)
     losses: list[str] = field(init=False, default_factory=list)
+    _why: str = field(init=False, default="")
     load_seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -146,7 +147,7 @@ class Pool:
                     self._give(worker, waiting.popleft(), tasks)
             if not any(worker.task is not None or (waiting and worker.process) for worker in self.workers):
                 if waiting and go_on():
-                    raise WorkerError(f"{self.name}: no process is left to work; see {self.logs}")
+                    raise WorkerError(f"{self.name}: no process is left to work ({self._why}); see {self.logs}")
                 return
             if not go_on() and all(worker.task is None for worker in self.workers):
                 return
@@ -210,6 +211,7 @@ class Pool:
 
     def _bury(self, worker: Worker, why: str) -> None:
         self._end(worker)
+        self._why = why = " ".join(why.split())  # a CUDA error has five lines
         then = "started once more" if worker.lives else "given up"
         self.losses.append(f"the process on {worker.place.name} died ({why}); its work goes on elsewhere; {then}")
         self.say(f"{self.name}: {self.losses[-1]}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from pathlib import Path
@@ -11,7 +10,8 @@ import psutil
 import pytest
 
 from cascade import submission, zero
-from tests.faults import cases, inject, judge, roles
+from tests.faults import cases, judge, roles
+from tests.faults.cases import Case
 from tests.faults.inject import Fault, Strike
 from tests.faults.micro import STAGES
 from tests.faults.watcher import Watcher, expected_ids, fault_of
@@ -25,6 +25,9 @@ DAMAGE = {
     "an id twice": lambda text: text.replace(",0 1 ", ",0 0 "),
     "an unknown id": lambda text: text.replace(",0 1 ", ",0 999 "),
     "24 ids": lambda text: text.replace(",0 1 ", ",0 "),
+    "a blank line": lambda text: text + "\n",
+    "a cell more": lambda text: text.replace("\n", ",x\n"),
+    "digits that are none": lambda text: text.replace(",0 1 ", ",0 ² "),
     "another header": lambda text: text.replace("MisconceptionId", "Misconception"),
 }
 
@@ -94,20 +97,18 @@ def test_a_strike_that_nothing_tells_is_found_and_one_after_the_work_is_not() ->
 
 
 def test_a_stage_that_failed_though_nothing_was_done_to_it_is_found() -> None:
-    faults = [Fault("nan", "retrieve-r1")]
-    assert judge._spread(faults, {"retrieve-r1": "exit code 1"}) == []
-    assert judge._spread(faults, {"ensemble": "skipped: 3 s are too little to start it"}) == []
-    assert judge._spread(faults, {"retrieve-r1": "exit code 1", "ensemble": "exit code 1: KeyError"}) == [
+    fault = Fault("nan", "retrieve-r1")
+    case, strikes = Case((fault,)), [Strike(fault, 0.0, "retriever-minilm")]
+    assert judge._spread(case, strikes, {"retrieve-r1": "exit code 1"}) == []
+    assert judge._spread(case, strikes, {"ensemble": "skipped: 3 s are too little to start it"}) == []
+    assert judge._spread(case, strikes, {"retrieve-r1": "exit code 1", "ensemble": "exit code 1: KeyError"}) == [
         "ensemble failed, to which nothing was done: exit code 1: KeyError"
     ]
-    assert judge._spread([Fault("deadline", roles.RUN)], {"ensemble": "exit code 1: KeyError"}) == []
-
-
-def test_memory_is_taken_away_for_real() -> None:
-    base, file = inject.memory_cgroup()
-    if base is None:
-        pytest.skip("no cgroup can be made here; the suite says so and uses RLIMIT_AS")
-    assert (base / file).is_file() and not (base / f"cascade-{os.getpid()}").exists()
+    assert judge._spread(case, [], {"retrieve-r1": "exit code 1"}), "a fault that struck nothing excuses nothing"
+    both = {"retrieve-r1": "exit code 1", "rerank-point": "exit code 1", "ensemble": "no table is there to fuse"}
+    assert [broken.split()[0] for broken in judge._spread(case, strikes, both)] == ["rerank-point"]
+    moved = Case((Fault("deadline", roles.RUN),))
+    assert judge._spread(moved, [], {"ensemble": "exit code 1: KeyError"}) == []
 
 
 def test_only_a_runs_own_processes_have_roles() -> None:

@@ -317,7 +317,7 @@ def test_on_one_device_too_a_task_that_kills_its_process_costs_no_other(tmp_path
 def test_a_pool_that_has_lost_all_its_processes_says_so(tmp_path: Path) -> None:
     tasks = [(f"die {n}", 0) for n in range(9)]
     with (
-        pytest.raises(WorkerError, match=r"stage: no process is left to work; see .*logs"),
+        pytest.raises(WorkerError, match=r"stage: no process is left to work \(.+\); see .*logs"),
         pool(tmp_path, make=die_at_every_task) as made,
     ):
         list(made.run(tasks))

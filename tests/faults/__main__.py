@@ -31,7 +31,7 @@ from tests.faults import cases, inject
 from tests.faults.cases import Case
 from tests.faults.inject import Fault, Injector, Reference
 from tests.faults.judge import Verdict, judge
-from tests.faults.micro import DISK, MicroRun, make_project
+from tests.faults.micro import DISK, MicroRun, make_project, set_limits
 
 BUILD = ROOT / "build" / "faults"
 INSIDE = "CASCADE_FAULTS_INSIDE"  # set within the namespace
@@ -61,6 +61,8 @@ class Suite:
             if verdict.broken or verdict.code or verdict.failed:
                 sys.exit(f"error: a run without faults is not well: {verdict}; see {BUILD / f'reference-{name}'}")
             reference.seconds = verdict.seconds
+            if name in self.projects:
+                set_limits(self.projects[name], round(2.5 * reference.longest + 5))
 
     def run(self, case: Case, folder: Path, seed: int, keep: bool = False) -> Verdict:
         """One run under its faults; the folder stays only where something did not hold, or to `keep` it."""
@@ -99,11 +101,7 @@ class Suite:
             run.ended = time.time()
             verdict = judge(case, run, injector, deadline, reference)
             if not case.faults:
-                reference.appeared = injector.appeared
-                reference.lasted = {key: end - injector.appeared[key] for key, end in injector.last.items()}
-                for stage in inject.TABLES:
-                    reference.lasted[(stage, "table")] = run.ended - injector.appeared.get((stage, "table"), run.ended)
-                reference.lasted[(inject.RUN, "zero")] = run.ended - injector.appeared[(inject.RUN, "zero")]
+                reference.take(injector, run.ended)
                 reference.submission = (run.out / "submission.csv").read_text(encoding="utf-8")
             for process in run.survivors():
                 process.kill()
@@ -163,11 +161,20 @@ def main(
     draw = random.Random(seed)
     drawn = list(cases.at_random(draw, count, vllm) if count else cases.each(draw, vllm))
     drawn = [case for case in drawn if not only or any(fault.kind == only for fault in case.faults)]
+    if not drawn:
+        sys.exit(f"error: --only {only}: no such kind of fault; see tests/faults/cases.py")
     base, _ = inject.memory_cgroup()
     print(f"memory is taken away by {'a cgroup' if base else 'RLIMIT_AS, as no cgroup can be made here'}")
     if not vllm:
         print("vLLM is not installed here: no fault of an engine of its own; make faults runs where it is")
     suite = Suite(sorted({"transformers", *(case.engine for case in drawn)}), any(case.kernel for case in drawn))
+    for case in drawn:
+        known = suite.references["kernel" if case.kernel else case.engine].lasted
+        for fault in case.faults:
+            if fault.kind not in ("raise", "nan", "deadline") and not {*inject.event(fault)} <= {*known}:
+                sys.exit(
+                    f"error: a run without faults has nothing that '{fault}' could hit; mend tests/faults/roles.py"
+                )
     verdicts: list[Verdict] = []
     begun = time.time()
     with ThreadPoolExecutor(jobs) as pool:
@@ -191,7 +198,8 @@ def main(
 
 def _facts(verdict: Verdict) -> dict[str, object]:
     return {
-        "faults": [str(fault) for fault in verdict.case.faults], "strikes": [s.to for s in verdict.strikes],
+        "faults": [str(fault) for fault in verdict.case.faults],
+        "strikes": [f"{strike.fault}: {strike.to}" for strike in verdict.strikes],
         "rerun": verdict.case.rerun, "code": verdict.code, "zero": round(verdict.zero, 2),
         "seconds": round(verdict.seconds, 1), "margin": round(verdict.margin, 1), "failed": verdict.failed,
         "broken": verdict.broken,

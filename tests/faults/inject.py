@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -25,6 +26,7 @@ LOOK = 0.1  # seconds between two looks at a run's processes
 HOW = ("corrupt", "truncate", "remove")  # what is done to a file
 CGROUPS = (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup"))  # version 1, version 2
 MEMORY = (1, 64)  # MB that a stage may still take, at least and at most
+HARMLESS = "with kernels.harmless():"
 ADAPTERS = {"retrieve-r1": "retriever-minilm", "rerank-point": "tiny-pointwise"}
 TABLES = {
     "reason": "reasons",
@@ -52,12 +54,23 @@ class Fault:
 
 @dataclass
 class Reference:
-    """A run without faults: how long it took, when each role's first process appeared and how long it was there."""
+    """A run without faults: how long it took, how long each role's processes were there, and the longest stage."""
 
     seconds: float = 0.0
-    appeared: dict[Key, float] = field(default_factory=dict)
     lasted: dict[Key, float] = field(default_factory=dict)
+    longest: float = 0.0
     submission: str = ""
+
+    def take(self, injector: Injector, ended: float) -> None:
+        """What the injector has seen of a run that ended then."""
+        appeared = injector.appeared
+        self.lasted = {key: end - appeared[key] for key, end in injector.last.items()}
+        self.longest = max((span for (_, role), span in self.lasted.items() if role == "papermill"), default=0.0)
+        for (stage, role), first in appeared.items():
+            if role in ("table", "zero"):
+                self.lasted[stage, role] = ended - first
+            elif role == "worker":  # it loads for about half of the time that it is there
+                self.lasted[stage, "loading"] = first - appeared[stage, "papermill"] + self.lasted[stage, role] / 2
 
 
 @dataclass
@@ -79,8 +92,9 @@ class Injector:
         self.strikes: list[Strike] = []
         self.appeared: dict[Key, float] = {}
         self.last: dict[Key, float] = {}
+        self.trouble: list[str] = []  # what kept it from doing its work
         self.vanished: dict[str, set[int]] = {}  # stage -> processes of the card that is there still
-        self.cgroup: Path | None = None
+        self.cgroups: list[Path] = []
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -94,32 +108,39 @@ class Injector:
     def stop(self) -> None:
         self.over.set()
         self.thread.join()
-        if self.cgroup is not None:
+        for group in self.cgroups:
             with contextlib.suppress(OSError):
-                self.cgroup.rmdir()
+                group.rmdir()
 
     def _watch(self) -> None:
         while not self.over.wait(LOOK):
-            now, found = time.time(), roles.seen(self.run.tree())
-            for key in found:
-                self.appeared.setdefault(key, now)
-                self.last[key] = now
-            if self.run.watcher is not None and self.run.watcher.first:
-                self.appeared.setdefault((RUN, "zero"), self.run.watcher.first)
-            for stage, name in TABLES.items():
-                if (self.run.out / f"{name}.parquet").exists():
-                    self.appeared.setdefault((stage, "table"), now)
-            for fault in list(self.pending):
-                key = _event(fault)
-                lasted = self.reference.lasted.get(key, 1.0)
-                if key in self.appeared and now >= self.appeared[key] + fault.moment * lasted:
-                    self.pending.remove(fault)
-                    if to := self._strike(fault, found):
-                        self.strikes.append(Strike(fault, time.time(), to))
-            for stage, spared in self.vanished.items():
-                for process in found.get((stage, "worker"), []):
-                    if process.pid not in spared:
-                        _signal([process], signal.SIGKILL)
+            try:
+                self._look()
+            except Exception as error:
+                self.trouble.append(f"{type(error).__name__}: {error}")
+                self.pending.clear()
+
+    def _look(self) -> None:
+        now, found = time.time(), roles.seen(self.run.tree())
+        for key in found:
+            self.appeared.setdefault(key, now)
+            self.last[key] = now
+        if self.run.watcher is not None and self.run.watcher.first:
+            self.appeared.setdefault((RUN, "zero"), self.run.watcher.first)
+        for stage, name in TABLES.items():
+            if (self.run.out / f"{name}.parquet").exists():
+                self.appeared.setdefault((stage, "table"), now)
+        for fault in list(self.pending):
+            key, span = event(fault)
+            lasted = self.reference.lasted.get(span, 0.0)
+            if key in self.appeared and now >= self.appeared[key] + fault.moment * lasted:
+                self.pending.remove(fault)
+                if to := self._strike(fault, found):
+                    self.strikes.append(Strike(fault, time.time(), to))
+        for stage, spared in self.vanished.items():
+            for process in found.get((stage, "worker"), []):
+                if process.pid not in spared:
+                    _signal([process], signal.SIGKILL)
 
     def _strike(self, fault: Fault, found: roles.Seen) -> str:
         """Does it; what it was done to, empty where nothing of the kind is left."""
@@ -148,22 +169,25 @@ class Injector:
 
     def _weights(self, stage: str) -> Path:
         if stage not in ADAPTERS:  # the reasoning LLM has none: its own weights
-            return self.run.folder / "models" / "tiny-qwen2" / "model.safetensors"
+            return self.run.folder / "models" / "reason" / "model.safetensors"
         return self.run.folder / "adapters" / ADAPTERS[stage] / "adapter_model.safetensors"
 
     def _spoil(self, path: Path, how: str, others: list[Path] | None = None) -> str:
         """Another file in its place, as a new upload would be: what is mapped by a process stays whole."""
+        spoiled = ""
         for each in (path, *(others or [])):
-            if not each.exists():
+            try:
+                data = bytearray(each.read_bytes())
+                each.unlink()
+            except FileNotFoundError:  # not made yet, or just replaced
                 continue
-            data = bytearray(each.read_bytes())
-            each.unlink()
+            spoiled = path.name
             if how == "corrupt":
-                for _ in range(max(8, len(data) // 100)):
+                for _ in range(max(8, len(data) // 100) if data else 0):
                     data[self.random.randrange(len(data))] = self.random.randrange(256)
             if how != "remove":
-                each.write_bytes(bytes(data if how == "corrupt" else data[: self.random.randrange(len(data))]))
-        return path.name
+                each.write_bytes(bytes(data if how == "corrupt" else data[: int(self.random.random() * len(data))]))
+        return spoiled
 
     def _nan(self, fault: Fault) -> str:
         path = self._weights(fault.stage)
@@ -176,10 +200,15 @@ class Injector:
         name = fault.stage.partition("-")[0]
         path = self.run.folder / "notebooks" / f"{'submission' if fault.stage == RUN else name}.ipynb"
         content = nbformat.read(path, as_version=4)
-        parameters = next(i for i, cell in enumerate(content.cells) if "parameters" in cell.metadata.get("tags", []))
-        first = len(content.cells) if fault.stage == RUN else parameters + 1  # submission.ipynb's own: behind all
-        place = first + round(fault.moment * (len(content.cells) - first))
-        content.cells.insert(place, nbformat.v4.new_code_cell("raise ValueError('injected')"))
+        if fault.stage == RUN:  # what stands outside of it is meant to raise
+            harmless = [i for i, cell in enumerate(content.cells) if HARMLESS in cell.source]
+            place = harmless[int(fault.moment * len(harmless))]
+            cell = content.cells[place]
+            cell.source = cell.source.replace(HARMLESS, f"{HARMLESS}\n        raise ValueError('injected')")
+        else:
+            first = 1 + next(i for i, cell in enumerate(content.cells) if "parameters" in cell.metadata.get("tags", []))
+            place = first + round(fault.moment * (len(content.cells) - first))
+            content.cells.insert(place, nbformat.v4.new_code_cell("raise ValueError('injected')"))
         nbformat.write(content, path)
         return f"{path.name}, cell {place}"
 
@@ -195,15 +224,17 @@ class Injector:
                     most = process.memory_info().vms + room
                     resource.prlimit(process.pid, resource.RLIMIT_AS, (most, most))
             return f"{len(processes)} processes, RLIMIT_AS {room // 1_000_000} MB more"
-        self.cgroup = base / f"cascade-{self.run.mark}"
-        self.cgroup.mkdir(exist_ok=True)
-        (self.cgroup / file).write_text(str(room))
+        group = base / f"cascade-{self.run.mark}-{len(self.cgroups)}"
+        group.mkdir()
+        self.cgroups.append(group)
+        (group / file).write_text(str(room))
         for process in processes:
             with contextlib.suppress(OSError):
-                (self.cgroup / "cgroup.procs").write_text(str(process.pid))
+                (group / "cgroup.procs").write_text(str(process.pid))
         return f"{len(processes)} processes, cgroup {room // 1_000_000} MB"
 
 
+@cache
 def memory_cgroup() -> tuple[Path | None, str]:
     """Where a memory cgroup can be made, and its file of the limit; None where that is not allowed."""
     for base, file in zip(CGROUPS, ("memory.limit_in_bytes", "memory.max"), strict=True):
@@ -218,17 +249,16 @@ def memory_cgroup() -> tuple[Path | None, str]:
     return None, ""
 
 
-def _event(fault: Fault) -> Key:
-    """What must have appeared before it."""
+def event(fault: Fault) -> tuple[Key, Key]:
+    """What must have appeared before it, and the span of the run without faults that its moment is a part of."""
+    stage = fault.stage
     if fault.kind in ("kill", "stop"):
-        return (fault.stage, fault.what)
-    if fault.kind == "card":
-        return (fault.stage, "worker")
-    if fault.kind == "memory":
-        return (fault.stage, "kernel")
-    if fault.kind == "table":
-        return (fault.stage, "table")
-    return (RUN, "zero")
+        return (stage, fault.what), (stage, fault.what)
+    if fault.kind == "adapter":
+        return (stage, "papermill"), (stage, "loading")
+    own = {"card": "worker", "memory": "kernel", "table": "table"}.get(fault.kind)
+    key = (stage, own) if own else (RUN, "zero")
+    return key, key
 
 
 def _signal(processes: list[psutil.Process], number: signal.Signals) -> str:

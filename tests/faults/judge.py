@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cascade import ledger
+from cascade.config import ENSEMBLE, REASON
 from tests.faults.cases import Case
-from tests.faults.inject import Fault, Injector, Reference, Strike
+from tests.faults.inject import Injector, Reference, Strike
 from tests.faults.micro import RESERVE, MicroRun
 from tests.faults.roles import RUN
 from tests.faults.watcher import fault_of
@@ -32,17 +33,21 @@ TOLD = {
     ("stop", "conductor"): "the conductor is long past its deadline and is ended",
     ("raise", ""): FAILED + r"[^\n]*injected",
     ("nan", ""): FAILED,
+    ("table", "corrupt"): FAILED,
+    ("table", "truncate"): FAILED,
+    ("table", "remove"): FAILED,
     ("card", ""): DIED,
 }
-SHORT = r"skipped: |deadline: |ended at its limit"  # a stage's status where those before it left too little time
+FAILED_LINE = re.compile(r"^\S+ failed \(", re.MULTILINE)
+SHORT = r"skipped: |deadline: |ended at its limit"  # why a stage failed, where those before it left too little time
 ALONE = ("kill", "stop", "memory", "table", "adapter", "nan", "raise", "card")  # cost no other stage than their own
 
 
 @dataclass
 class Verdict:
-    """How one run ended: `broken` says what did not hold; `margin`: seconds that its stages left before
+    """How one run ended: `broken` says what did not hold; `margin`: seconds that it left of its limit, which is the
 
-    the deadline; `failed`: why each stage did.
+    deadline and the reserve; `failed`: why each stage did.
     """
 
     case: Case
@@ -69,8 +74,9 @@ def judge(case: Case, run: MicroRun, injector: Injector, deadline: float, refere
     failed = {entry["stage"]: str(entry["status"]) for entry in stages if entry["status"] != ledger.OK}
     zero = watcher.first - run.began if watcher.first else float("inf")
     conducted = max((entry["end"] for entry in stages), default=run.began) - run.began
-    verdict = Verdict(case, injector.strikes, code, zero, seconds, deadline - conducted, failed)
+    verdict = Verdict(case, injector.strikes, code, zero, seconds, deadline + RESERVE - seconds, failed)
     broken = verdict.broken
+    broken += [f"the injector failed: {trouble}" for trouble in injector.trouble]
     if zero > ZERO_WITHIN:
         broken.append(f"submission zero after {zero:.1f} s")
     broken += [f"submission.csv at {fault}" for fault in watcher.faults]
@@ -82,11 +88,11 @@ def judge(case: Case, run: MicroRun, injector: Injector, deadline: float, refere
     if seconds > max(deadline, ZERO_WITHIN) + RESERVE:
         broken.append(f"ended {seconds - deadline:.1f} s after the deadline, with a reserve of {RESERVE:.0f} s")
     broken += [f"left a process: {_words(process)}" for process in left]
-    broken += _of_code(case, run, stages, code, text, reference)
+    broken += _of_code(case, run, stages, failed, text, reference)
     last = _last_lines(run.output())
     for strike in injector.strikes:
         broken += _untold(strike, ledger.read(run.out), last)
-    broken += _spread(case.faults, failed)
+    broken += _spread(case, injector.strikes, failed)
     return verdict
 
 
@@ -105,20 +111,30 @@ def _words(process: Any) -> str:
 
 
 def _of_code(
-    case: Case, run: MicroRun, stages: list[dict[str, Any]], code: int, text: str, reference: Reference
+    case: Case,
+    run: MicroRun,
+    stages: list[dict[str, Any]],
+    failed: Mapping[str, str],
+    text: str,
+    reference: Reference,
 ) -> list[str]:
-    """The exit code: 0 in the rerun, where submission.csv is what counts; else 0 for all that a whole run gives."""
-    whole = [entry["stage"] for entry in stages if entry["status"] == ledger.OK]
-    if case.rerun:
-        return [] if code == 0 or any(f.kind == "raise" and f.stage == RUN for f in case.faults) else [f"code {code}"]
-    if code != 0:
-        return [] if "Error" in run.output() else [f"exit code {code} without a word"]
-    missing = sorted({*case.stages} - {*whole})
-    if missing:
-        return [f"exit code 0 without {', '.join(missing)}"]
-    if reference.submission and text != reference.submission:
-        return ["exit code 0 with another submission than that of a whole run"]
-    return []
+    """The exit code: always 0 in the rerun, where submission.csv is what counts; else 0 for all that a whole run gives.
+
+    Where no stage failed and none is missing it is the submission of a run without faults, in the rerun too.
+    """
+    assert run.process is not None
+    code, told = run.process.returncode, FAILED_LINE.search(_last_lines(run.output()))
+    missing = sorted({*case.stages} - {entry["stage"] for entry in stages} - {*failed})
+    broken = []
+    if case.rerun and code != 0:
+        broken.append(f"exit code {code} in the rerun")
+    if not case.rerun and code == 0 and (missing or failed):
+        broken.append(f"exit code 0 without {', '.join([*missing, *failed])}")
+    if code != 0 and not failed and not told and not any(fault.stage == RUN for fault in case.faults):
+        broken.append(f"exit code {code}, and no stage failed")
+    if not (missing or failed or told) and reference.submission and text != reference.submission:
+        broken.append("nothing failed, and the submission is not that of a run without faults")
+    return broken
 
 
 def _last_lines(output: str) -> str:
@@ -136,22 +152,26 @@ def _untold(strike: Strike, entries: list[dict[str, Any]], last: str) -> list[st
         return []
     own = [entry for entry in entries if entry["stage"] == fault.stage]
     done = [entry["end"] for entry in own if entry["phase"] in ("score", "retrieve", "fuse")]
+    if fault.kind == "table":  # the ensemble's own is read by nobody
+        done = [0.0] if fault.stage == ENSEMBLE else [max(entry["end"] for entry in entries)]
     ended = any(entry["phase"] == ledger.STAGE and entry["status"] == ledger.OK for entry in own)
     if strike.at and ended and done and done[0] <= strike.at:
         return []
-    if re.search(FAILED.format(stage=re.escape(fault.stage)), last):
-        return []  # by something else that befell it in the same run
+    if re.search(FAILED.format(stage=re.escape(fault.stage)) + f"[^\\n]*({SHORT})", last):
+        return []  # for lack of time, which what befell other stages took
     if fault.stage != RUN and not any(entry["phase"] == ledger.STAGE for entry in own):
         return []  # the run ended before it
     return [f"'{fault}' ({strike.to}) is not told in the last lines"]
 
 
-def _spread(faults: Sequence[Fault], failed: Mapping[str, str]) -> list[str]:
-    """Stages that failed, and not for lack of time, though nothing was done to them."""
-    if any(fault.kind not in ALONE or fault.stage == RUN for fault in faults):
+def _spread(case: Case, strikes: list[Strike], failed: Mapping[str, str]) -> list[str]:
+    """Stages that failed, and not for lack of time or of anything to read, though nothing was done to them."""
+    if any(fault.kind not in ALONE or fault.stage == RUN for fault in case.faults):
         return []
-    hit = {fault.stage for fault in faults}
+    hit = {strike.fault.stage for strike in strikes}
+    members = {stage for stage in case.stages if stage not in (REASON, ENSEMBLE)}
+    alone = {ENSEMBLE} if members <= {*failed} else set()  # it has nothing to fuse
     return [
         f"{stage} failed, to which nothing was done: {why}"
-        for stage, why in failed.items() if stage not in hit and not re.search(SHORT, why)
+        for stage, why in failed.items() if stage not in hit | alone and not re.search(SHORT, why)
     ]  # fmt: skip

@@ -27,7 +27,7 @@ MARK = "CASCADE_FAULT"  # the variable by which a run's processes are known
 DISK = 64  # MB that the run's folder has
 STAGES = ("reason", "retrieve-r1", "rerank-point", "ensemble")
 VLLM_STAGES = STAGES[1:]
-LIMITS = {"transformers": 30, "vllm": 90}  # seconds of a stage by its engine: what one that hangs costs
+LIMIT = 150  # seconds of a stage in the run without faults, by whose stages the others' limits are set
 CONFIG = """
 adapters = "adapters"
 engine = "{engine}"
@@ -48,7 +48,7 @@ VLLM_ENABLE_V1_MULTIPROCESSING = "1" # an engine of several cards is a process o
 
 [reason]
 enabled = {reason}
-model = "models/tiny-qwen2"
+model = "models/reason"
 prompt = "prompts/reason.txt"
 max_tokens = 4
 chunk = 2
@@ -92,10 +92,11 @@ def make_project(folder: Path, engine: str) -> Path:
     shutil.copytree(ROOT / "profiles", folder / "profiles")
     shutil.copytree(ROOT / "configs" / "prompts", folder / "prompts")
     shutil.copytree(ROOT / "sample" / "adapters", folder / "adapters")
-    shutil.copytree(ROOT / "sample" / "models", folder / "models")
+    for name in ("reason", "tiny-qwen2"):  # each stage its own, to be spoiled alone
+        shutil.copytree(ROOT / "sample" / "models" / "tiny-qwen2", folder / "models" / name)
     text = CONFIG.format(
         engine=engine, devices='["cpu"]' if engine == "vllm" else '["cpu", "cpu"]', reserve=RESERVE,
-        limit=LIMITS[engine], reason=str(engine == "transformers").lower(),
+        limit=LIMIT, reason=str(engine == "transformers").lower(),
     )  # fmt: skip
     (folder / "micro.toml").write_text(text, encoding="utf-8")
     (folder / "notebooks").mkdir()
@@ -111,6 +112,12 @@ def make_project(folder: Path, engine: str) -> Path:
     return folder
 
 
+def set_limits(project: Path, seconds: int) -> None:
+    """Gives every stage so long."""
+    path = project / "micro.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace(f'"{LIMIT}s"', f'"{seconds}s"'), encoding="utf-8")
+
+
 @dataclass
 class MicroRun:
     """One run: papermill of submission.ipynb, from its start to the last process's end."""
@@ -124,6 +131,7 @@ class MicroRun:
     process: subprocess.Popen[bytes] | None = None
     began: float = 0.0
     ended: float = 0.0
+    seen: set[psutil.Process] = field(default_factory=set)
     watcher: Watcher | None = None
 
     @property
@@ -161,20 +169,25 @@ class MicroRun:
         return self.folder if (self.folder / "cascade").is_dir() else self.out
 
     def tree(self) -> list[psutil.Process]:
-        """Its processes, but for papermill and the kernel of submission.ipynb; none once it has ended."""
+        """Its processes, but for papermill of submission.ipynb; none once that has ended."""
         try:
             assert self.process is not None
             below = psutil.Process(self.process.pid).children(recursive=True)
         except psutil.Error:
             return []
+        self.seen.update(below)
         return below
 
     def survivors(self) -> list[psutil.Process]:
-        """Every process on this machine that came of it and still is."""
+        """Every process on this machine that came of it and still is: by its variables, or as it was seen among its
+
+        own. vLLM's write their names over their variables.
+        """
         found = []
-        for process in psutil.process_iter():
+        for process in {*psutil.process_iter(), *self.seen}:
             try:
-                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
+                own = process in self.seen or process.environ().get(MARK) == self.mark
+                if own and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
             except psutil.Error:
                 continue

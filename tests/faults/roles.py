@@ -11,7 +11,6 @@ import psutil
 from tests.faults.micro import words
 
 RUN = "run"  # stands where a stage would, for what is the whole run's
-ROLES = ("papermill", "kernel", "worker", "engine")
 Key = tuple[str, str]  # stage, role
 Seen = Mapping[Key, list[psutil.Process]]
 

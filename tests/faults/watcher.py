@@ -26,11 +26,13 @@ def fault_of(text: str, ids: list[str], known: int) -> str:
     rows = list(csv.reader(io.StringIO(text)))
     if not text.endswith("\n") or not rows or rows[0] != ["QuestionId_Answer", "MisconceptionId"]:
         return "no header, or a last line that is cut off"
+    if any(len(row) != 2 for row in rows):
+        return "a row without two cells"
     if [row[0] for row in rows[1:]] != ids:
         return f"{len(rows) - 1} rows that are not the test's {len(ids)}"
     for _, cell in rows[1:]:
-        numbers = cell.split()
-        if len(numbers) != 25 or len(set(numbers)) != 25 or not all(n.isdigit() and int(n) < known for n in numbers):
+        numbers = {int(n) for n in cell.split() if n.isascii() and n.isdigit()} & set(range(known))
+        if not len(cell.split()) == len(numbers) == 25:
             return f"a row without 25 different known ids: {cell[:80]}"
     return ""
 
@@ -44,7 +46,7 @@ class Watcher:
         with mapping.open(encoding="utf-8", newline="") as file:
             self.known = 1 + max(int(row["MisconceptionId"]) for row in csv.DictReader(file))
         self.first = 0.0
-        self.readings = self.versions = 0
+        self.readings = 0
         self.faults: list[str] = []
         self._last: str | None = None
         self._noted = ""
@@ -75,7 +77,6 @@ class Watcher:
         if text == self._last:
             return
         self._last = text
-        self.versions += 1
         if fault := fault_of(text, self.ids, self.known):
             self._note(fault)
         else:
