@@ -93,7 +93,8 @@ def test_a_strike_that_nothing_tells_is_found_and_one_after_the_work_is_not() ->
     assert not judge._untold(strike, [score, ok], "rerank-point: the process on cpu died (exit code -9)")
     failed = ok | {"status": "exit code 1"}
     assert judge._untold(strike, [score, failed], "retrieve-r1 failed (killed by SIGKILL)")
-    assert not judge._untold(strike, [score, failed], "rerank-point failed (killed by SIGKILL)")
+    assert judge._untold(strike, [score, failed], "rerank-point failed (exit code 1: KeyError)")
+    assert not judge._untold(strike, [score, failed], "rerank-point failed (ended at its limit of 20 s)")
 
 
 def test_a_stage_that_failed_though_nothing_was_done_to_it_is_found() -> None:
