@@ -131,6 +131,8 @@ def _steps(stay: Stay, cells: list[Any], tables: Path) -> list[Step]:
     """The notebook's parts by their headings, and in the conductor's place the ledger's stages."""
     found, heading = list[Step](), ""
     for cell in cells:
+        if "papermill-error-cell-tag" in cell.metadata.get("tags", []):  # what papermill adds where a cell has raised
+            continue
         if cell.cell_type == "markdown":
             heading = cell.source.partition("\n")[0].lstrip("# ")
             continue
