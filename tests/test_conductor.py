@@ -86,6 +86,15 @@ def test_a_stage_that_hangs_is_ended_at_its_limit(run: Run, stage: str) -> None:
     assert f"{stage} failed (ended at its limit of 15 s" in output
 
 
+def test_a_table_that_is_lost_after_its_stage_is_told_though_every_stage_succeeded(run: Run) -> None:
+    run.inject("rerank.ipynb", "bench.config.table_path('r1', bench.run).unlink()", before_work=False)
+    code, output = run.finish()
+    assert code == 1, output
+    run.assert_valid()
+    assert "retrieve-r1 failed (its table was spoiled after it was made)" in output
+    assert "rerank-ce failed" not in output and "ensemble failed" not in output
+
+
 KILL_WORKER = """
 import threading, time
 

@@ -62,6 +62,11 @@ def test_what_failed_is_in_the_error_that_a_commit_run_ends_with(tmp_path: Path)
     assert (tmp_path / "failures").read_text() == "rerank-p1 failed (no); cost: its ranking"
 
 
+def test_a_word_like_failed_in_a_run_that_succeeded_is_no_failure(tmp_path: Path) -> None:
+    assert conducted(tmp_path, "echo 'rerank-p1: cudaMalloc failed (no memory)'\necho 'x failed (y)'\nexit 0\n") == 0
+    assert (tmp_path / "failures").read_text() == ""
+
+
 def test_a_conductor_that_is_killed_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In the rerun nothing is raised, so that the log is all there is."""
     assert conducted(tmp_path, "kill -KILL $$\n") == -signal.SIGKILL

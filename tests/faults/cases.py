@@ -11,7 +11,7 @@ from tests.faults.micro import STAGES, VLLM_STAGES
 from tests.faults.roles import RUN
 
 POOLED = STAGES[:-1]  # those with workers
-INSTALL = 0.4  # of a kernel's run, in which wheels are read
+INSTALL = 0.15  # of a kernel's run, in which wheels are read
 HURT = 0.75  # of the stages of a run drawn at random
 OF_STAGES: Sequence[tuple[str, Sequence[str], Sequence[str]]] = (
     # kind, what, the stages that have it; neighbours come into one run, so those that take time lie apart
