@@ -15,6 +15,7 @@ import psutil
 
 from cascade import data, submission
 from cascade.paths import ROOT
+from tests import processes
 
 CONFIG = """
 [[retrieval]]
@@ -96,14 +97,7 @@ class Run:
         submission.validate(self.out / "submission.csv", competition.test["query_id"].tolist(), known)
 
     def survivors(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("CASCADE_TEST") == self.mark and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+        return processes.marked("CASCADE_TEST", self.mark)
 
 
 def small_run(tmp_path: Path) -> Run:

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from cascade.errors import CascadeError, ModelError, ScoreError, WorkerError
 from cascade.workers import ATTEMPTS, LIVES, Done, Place, Pool, places
+from tests.processes import lives, wait_until_gone
 
 TWO = [Place(("cpu",)), Place(("cpu",))]
 
@@ -117,90 +117,8 @@ def processes_of(tmp_path: Path) -> list[int]:
     return [int(path.name.split("-")[1]) for path in (tmp_path / "processes").glob("pid-*")]
 
 
-def alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def gone(pid: int, patience: float = 10.0) -> bool:
-    until = time.monotonic() + patience
-    while alive(pid) and time.monotonic() < until:
-        time.sleep(0.02)
-    return not alive(pid)
-
-
-# Places.
-
-
 def cores_here() -> list[int]:
     return sorted(os.sched_getaffinity(0))
-
-
-@pytest.fixture
-def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 3, 5, 7}, raising=False)
-
-
-@pytest.mark.usefixtures("four_cores")
-@pytest.mark.parametrize(
-    ("devices", "cores"),
-    [
-        (["cpu"], [(2, 3, 5, 7)]),
-        (["cpu", "cpu"], [(2, 3), (5, 7)]),
-        (["cpu", "cpu", "cpu"], [(2,), (3,), (5,)]),
-        (["cpu"] * 6, [(2,), (3,), (5,), (7,), (2,), (3,)]),
-        (["cuda:0", "cuda:1"], [(), ()]),
-        (["cuda:0", "cpu", "cpu"], [(), (2, 3), (5, 7)]),
-        (["cpu", "cuda:0", "cpu"], [(2, 3), (), (5, 7)]),
-    ],
-)
-def test_cpus_share_the_cores_out(devices: list[str], cores: list[tuple[int, ...]]) -> None:
-    made = places(devices)
-    assert [place.devices for place in made] == [(device,) for device in devices]
-    assert [place.cores for place in made] == cores
-
-
-@pytest.mark.usefixtures("four_cores")
-def test_devices_that_work_together_are_one_place() -> None:
-    (cards,) = places(["cuda:0", "cuda:1"], together=True)
-    assert (cards.devices, cards.cores, cards.name) == (("cuda:0", "cuda:1"), (), "cuda:0+cuda:1")
-    (cpus,) = places(["cpu", "cpu"], together=True)
-    assert cpus.cores == (2, 3, 5, 7)
-    assert cpus.environment() == {"OMP_NUM_THREADS": "2", "VLLM_CPU_OMP_THREADS_BIND": "2,3|5,7"}
-
-
-@pytest.mark.parametrize(
-    ("visible", "devices", "seen"),
-    [
-        (None, ["cuda:0"], "0"),
-        (None, ["cuda:1"], "1"),
-        (None, ["cuda:0", "cuda:1"], "0,1"),
-        ("", ["cuda:1"], "1"),
-        ("4,6", ["cuda:0"], "4"),
-        ("4,6", ["cuda:1"], "6"),
-        ("4,6", ["cuda:1", "cuda:0"], "6,4"),
-        ("GPU-aa,GPU-bb", ["cuda:1"], "GPU-bb"),
-    ],
-)
-def test_a_process_sees_its_own_cards_alone(
-    monkeypatch: pytest.MonkeyPatch, visible: str | None, devices: list[str], seen: str
-) -> None:
-    if visible is None:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    else:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    place = Place(tuple(devices))
-    assert place.environment() == {"CUDA_VISIBLE_DEVICES": seen}
-    assert place.device == "cuda:0"
-
-
-def test_a_process_on_cpus_counts_its_threads_by_its_cores() -> None:
-    place = Place(("cpu",), (1, 3))
-    assert place.environment() == {"OMP_NUM_THREADS": "2", "VLLM_CPU_OMP_THREADS_BIND": "1,3"}
-    assert (place.device, place.name) == ("cpu", "cpu")
 
 
 # Work that goes well.
@@ -388,8 +306,8 @@ def test_leaving_the_pool_ends_its_processes_and_their_children(tmp_path: Path) 
     with pool(tmp_path, TWO[:1]) as made:
         (done,) = made.run([("child", 0)])
         child, mine = done.value, processes_of(tmp_path)
-        assert alive(child) and all(map(alive, mine)) and len(mine) == 1
-    assert gone(child) and all(map(gone, mine))
+        assert lives(child) and all(map(lives, mine)) and len(mine) == 1
+    wait_until_gone(child, *mine)
 
 
 def test_leaving_the_pool_by_an_error_ends_a_process_that_is_at_work(tmp_path: Path) -> None:
@@ -398,7 +316,8 @@ def test_leaving_the_pool_by_an_error_ends_a_process_that_is_at_work(tmp_path: P
         for _ in made.run([("double", 1), ("sleep", 1000)]):
             raise KeyError
     assert time.monotonic() - start < 20
-    assert processes_of(tmp_path) and all(map(gone, processes_of(tmp_path)))
+    assert processes_of(tmp_path)
+    wait_until_gone(*processes_of(tmp_path))
 
 
 PARENT = """
@@ -424,10 +343,10 @@ def test_a_killed_parent_leaves_no_process(tmp_path: Path) -> None:
         assert parent.stdout is not None
         assert [parent.stdout.readline() for _ in range(2)] == ["done\n"] * 2
         workers = processes_of(tmp_path)
-        assert workers and all(map(alive, workers))
+        assert workers and all(map(lives, workers))
         parent.kill()
         parent.wait()
-    assert all(map(gone, workers))
+    wait_until_gone(*workers)
 
 
 @pytest.mark.parametrize("error", [CascadeError, ScoreError, ModelError])

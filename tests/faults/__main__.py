@@ -26,6 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cascade.paths import ROOT
+from packer.rehearsal import room
+from packer.rehearsal.room import RehearsalError
 from tests import kernel_inputs
 from tests.faults import cases, inject
 from tests.faults.cases import Case
@@ -208,12 +210,10 @@ def _facts(verdict: Verdict) -> dict[str, object]:
 
 def enter() -> int:
     """This program once more, in a namespace; its exit code."""
-    if shutil.which("unshare") is None or subprocess.run([*SPACE, "true"], capture_output=True).returncode:
-        print(
-            "error: this host forbids user namespaces, in which a run has a disk of its own; as root: "
-            "sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0",
-            file=sys.stderr,
-        )
+    try:
+        room.check_host()
+    except RehearsalError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
     command = [*SPACE, sys.executable, "-m", "tests.faults", *sys.argv[1:]]
     return subprocess.run(command, cwd=ROOT, env=os.environ | {INSIDE: "1"}, check=False).returncode

@@ -14,7 +14,7 @@ from cascade.config import ENSEMBLE, REASON
 from tests.faults.cases import Case
 from tests.faults.inject import Injector, Reference, Strike
 from tests.faults.micro import RESERVE, MicroRun
-from tests.faults.roles import RUN
+from tests.faults.roles import RUN, words
 from tests.faults.watcher import fault_of
 
 ZERO_WITHIN = 10.0  # seconds from the start
@@ -87,7 +87,7 @@ def judge(case: Case, run: MicroRun, injector: Injector, deadline: float, refere
         broken.append(f"a stage ended {conducted - deadline:.1f} s after the deadline")
     if seconds > max(deadline, ZERO_WITHIN) + RESERVE:
         broken.append(f"ended {seconds - deadline:.1f} s after the deadline, with a reserve of {RESERVE:.0f} s")
-    broken += [f"left a process: {_words(process)}" for process in left]
+    broken += [f"left a process: {process.pid} {' '.join(words(process))[:120]}" for process in left]
     broken += _of_code(case, run, stages, failed, text, reference)
     last = _last_lines(run.output())
     for strike in injector.strikes:
@@ -101,13 +101,6 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError:
         return ""
-
-
-def _words(process: Any) -> str:
-    try:
-        return f"{process.pid} {' '.join(process.cmdline())[:120]}"
-    except Exception:
-        return str(process)
 
 
 def _of_code(

@@ -9,16 +9,17 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import nbformat
 import pandas as pd
 import psutil
 
 from cascade.paths import ROOT
+from tests import processes
 from tests.faults.watcher import Watcher
 
 QUESTIONS = 2
@@ -144,7 +145,6 @@ class MicroRun:
 
     def start(self, test: Path, deadline: float) -> None:
         """Starts it with the watcher beside; `test`: the test.csv it is about, `deadline`: seconds from now."""
-        self.out.mkdir(exist_ok=True)
         self.began = time.time()
         self.watcher = Watcher(self.out / "submission.csv", test)
         given = {"run": str(self.out), "deadline": self.began + deadline, **self.parameters}
@@ -156,7 +156,6 @@ class MicroRun:
         ]  # fmt: skip
         rerun = {"KAGGLE_IS_COMPETITION_RERUN": "1"} if self.rerun else {}
         variables = os.environ | {MARK: self.mark, "PYTHONUNBUFFERED": "1"} | rerun | dict(self.variables)
-        output: TextIO
         with self.log.open("w") as output:
             self.process = subprocess.Popen(
                 command, cwd=self._place, env=variables, stdin=subprocess.DEVNULL, stdout=output,
@@ -183,22 +182,8 @@ class MicroRun:
 
         own. vLLM's write their names over their variables.
         """
-        found = []
-        for process in {*psutil.process_iter(), *self.seen}:
-            try:
-                own = process in self.seen or process.environ().get(MARK) == self.mark
-                if own and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+        left = [process for process in self.seen if process.is_running() and processes.lives(process.pid)]
+        return list({*processes.marked(MARK, self.mark), *left})
 
     def output(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
-
-
-def words(process: psutil.Process) -> Sequence[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []

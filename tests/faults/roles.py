@@ -8,8 +8,6 @@ from pathlib import Path
 
 import psutil
 
-from tests.faults.micro import words
-
 RUN = "run"  # stands where a stage would, for what is the whole run's
 Key = tuple[str, str]  # stage, role
 Seen = Mapping[Key, list[psutil.Process]]
@@ -26,6 +24,14 @@ def seen(tree: list[psutil.Process]) -> dict[Key, list[psutil.Process]]:
             found.setdefault(key, []).append(process)
             known[process.pid] = key
     return found
+
+
+def words(process: psutil.Process) -> list[str]:
+    """Its command; nothing of one that is gone."""
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
 
 
 def _made(process: psutil.Process) -> float:

@@ -46,7 +46,6 @@ class Watcher:
         with mapping.open(encoding="utf-8", newline="") as file:
             self.known = 1 + max(int(row["MisconceptionId"]) for row in csv.DictReader(file))
         self.first = 0.0
-        self.readings = 0
         self.faults: list[str] = []
         self._last: str | None = None
         self._noted = ""
@@ -73,7 +72,6 @@ class Watcher:
         except (OSError, UnicodeError) as error:
             self._note(f"it cannot be read: {error}")
             return
-        self.readings += 1
         if text == self._last:
             return
         self._last = text
