@@ -11,7 +11,6 @@ from tests.faults.micro import STAGES, VLLM_STAGES
 from tests.faults.roles import RUN
 
 POOLED = STAGES[:-1]  # those with workers
-INSTALL = 0.15  # of a kernel's run, in which wheels are read
 HURT = 0.75  # of the stages of a run drawn at random
 OF_STAGES: Sequence[tuple[str, Sequence[str], Sequence[str]]] = (
     # kind, what, the stages that have it; neighbours come into one run, so those that take time lie apart
@@ -70,7 +69,7 @@ def each(draw: random.Random, vllm: bool) -> Iterator[Case]:
     for number, (kind, what) in enumerate(OF_RUNS):
         yield Case((Fault(kind, RUN, draw.choice(what), draw.random()),), rerun=bool(number % 2))
     for number, how in enumerate(KERNEL[1]):
-        yield Case((Fault(KERNEL[0], RUN, how, INSTALL * draw.random()),), rerun=bool(number % 2), kernel=True)
+        yield Case((Fault(KERNEL[0], RUN, how),), rerun=bool(number % 2), kernel=True)
     if vllm:
         for kind, what in OF_VLLM:
             yield Case((Fault(kind, "rerank-point", what[0], draw.random()),), "vllm")
@@ -86,7 +85,7 @@ def at_random(draw: random.Random, count: int, vllm: bool) -> Iterator[Case]:
             faults = [_of(stage, draw) for stage in STAGES if draw.random() < HURT] or [_of(draw.choice(STAGES), draw)]
             case = Case(tuple(faults[:count]), rerun=rerun)
         elif group is KERNEL:
-            fault = Fault(KERNEL[0], RUN, draw.choice(HOW), INSTALL * draw.random())
+            fault = Fault(KERNEL[0], RUN, draw.choice(HOW))
             case = Case((fault,), rerun=rerun, kernel=True)
         else:
             kind, what = draw.choice(OF_RUNS if group is OF_RUNS else OF_VLLM)

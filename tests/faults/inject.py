@@ -100,10 +100,10 @@ class Injector:
 
     def prepare(self) -> None:
         """What is done before the run starts."""
-        for fault in [fault for fault in self.pending if fault.kind in ("raise", "nan")]:
+        before = {"raise": self._raise, "nan": self._nan, "wheel": self._wheel}
+        for fault in [fault for fault in self.pending if fault.kind in before]:
             self.pending.remove(fault)
-            to = self._raise(fault) if fault.kind == "raise" else self._nan(fault)
-            self.strikes.append(Strike(fault, 0.0, to))
+            self.strikes.append(Strike(fault, 0.0, before[fault.kind](fault)))
 
     def stop(self) -> None:
         self.over.set()
@@ -162,10 +162,11 @@ class Injector:
         if fault.kind == "table":
             tables = list(self.run.out.rglob(f"{TABLES[fault.stage]}.*/*.parquet"))
             return self._spoil(self.run.out / f"{TABLES[fault.stage]}.parquet", fault.what, tables)
-        if fault.kind == "adapter":
-            return self._spoil(self._weights(fault.stage), fault.what)
+        return self._spoil(self._weights(fault.stage), fault.what)
+
+    def _wheel(self, fault: Fault) -> str:
         wheels = sorted(self.run.folder.glob("input/*/wheels/*.whl"))
-        return self._spoil(self.random.choice(wheels), fault.what) if wheels else ""
+        return self._spoil(self.random.choice(wheels), fault.what)
 
     def _weights(self, stage: str) -> Path:
         if stage not in ADAPTERS:  # the reasoning LLM has none: its own weights

@@ -37,6 +37,8 @@ TOLD = {
     ("table", "truncate"): FAILED,
     ("table", "remove"): FAILED,
     ("card", ""): DIED,
+    ("wheel", "truncate"): "bytes instead of|is broken|could not install",
+    ("wheel", "remove"): "No such file|is broken|could not install",
 }
 FAILED_LINE = re.compile(r"^\S+ failed \(", re.MULTILINE)
 SHORT = r"skipped: |deadline: |ended at its limit"  # why a stage failed, where those before it left too little time
