@@ -99,7 +99,9 @@ def precision() -> Figures:
 
 FIGURES = {
     "plan": bench_plan.plan_figures,
+    "plan-vllm": partial(bench_plan.plan_figures, engine="vllm"),
     "rehearsal": bench_rehearsal.rehearsal_figures,
+    "rehearsal-broken": bench_rehearsal.broken_figures,
     "budget": bench_budget.budget_figures,
     "verify": bench_packer_verify.verify_figures,
     "staging": bench_packer_staging.staging_figures,

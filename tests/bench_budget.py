@@ -1,5 +1,6 @@
 """The budget's part of `python -m tests.bench`: a run with all the time it needs, then one with half of that.
 
+The second one's profile is calibrated by the first, as whoever has run a config once would do.
 Seconds are this machine's and an idle one's: what runs beside eats the second run's time.
 """
 
@@ -22,6 +23,7 @@ from cascade.pace import Pace
 from cascade.paths import ROOT
 from cascade.workers import Pool
 from sample.generate.dataset import generate
+from tests.bench_plan import elsewhere
 
 Figures = Iterator[tuple[str, float, str]]
 CONFIG = ROOT / "configs" / "sample-llm.toml"
@@ -38,7 +40,9 @@ def budget_figures(folder: Path = BUILD, questions: int = QUESTIONS) -> Figures:
     needed, full = run(folder / "full", test)
     yield "budget_full_run", needed, "s"
     yield "budget_cost_share", decided(full, folder) / needed, "ratio"
-    _, half = run(folder / "half", test, needed / 2)
+    calibrated(full, test, folder / "profile.toml")
+    text = CONFIG.read_text(encoding="utf-8").replace("[time]\n", f'[time]\nprofile = "{folder / "profile.toml"}"\n')
+    _, half = run(folder / "half", test, needed / 2, elsewhere(text, folder / "calibrated.toml"))
     retrieval = map_of(test, rows_of(tables.read(full / "candidates-r1.parquet")))
     gains = [map_of(test, submission.read(each / "submission.csv")) - retrieval for each in (full, half)]
     yield "budget_full_gain", gains[0], "MAP@25"
@@ -47,15 +51,22 @@ def budget_figures(folder: Path = BUILD, questions: int = QUESTIONS) -> Figures:
     yield "budget_half_left", deadline(half) - max(entry["end"] for entry in ledger.read(half)), "s"
 
 
-def run(out: Path, test: Path, seconds: float | None = None) -> tuple[float, Path]:
+def run(out: Path, test: Path, seconds: float | None = None, config: Path = CONFIG) -> tuple[float, Path]:
     """Runs the config from an empty folder; how long that took, and the folder."""
     shutil.rmtree(out, ignore_errors=True)
     start = time.time()
-    command = [sys.executable, "-m", "cascade", "run", "--config", str(CONFIG), "--data", str(test), "--out", str(out)]
+    command = [sys.executable, "-m", "cascade", "run", "--config", str(config), "--data", str(test), "--out", str(out)]
     until = ["--deadline", str(start + seconds)] if seconds is not None else []
     # 1: a stage that ran out of time is a failure, and what the figures are of
     subprocess.run([*command, "--engine", "transformers", *until], check=seconds is None, cwd=ROOT)
     return time.time() - start, out
+
+
+def calibrated(run: Path, test: Path, profile: Path) -> None:
+    """Writes the profile that the run's ledger shows."""
+    command = [sys.executable, "-m", "cascade", "plan", "--config", str(CONFIG), "--data", str(test)]
+    ledgers = ["--engine", "transformers", "--calibrate", str(run / ledger.FILE), "--out", str(profile)]
+    subprocess.run([*command, *ledgers], check=True, cwd=ROOT)
 
 
 def decided(run: Path, folder: Path) -> float:

@@ -5,7 +5,6 @@ Seconds are this machine's and an idle one's: whatever runs beside is measured t
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -27,26 +26,25 @@ from cascade.stages import Bench
 Figures = Iterator[tuple[str, float, str]]
 CONFIG = ROOT / "configs" / "sample-llm.toml"
 BUILD = ROOT / "build" / "bench" / "plan"
-CALIBRATED, LARGER = 40, 80  # questions, three queries each
+WARMING, CALIBRATED, LARGER = 4, 40, 80  # questions, three queries each
 CANDIDATES = {25: 15}  # top_k of every pipeline that has it, in the second prediction
 
 
-def plan_figures(folder: Path = BUILD, small: int = CALIBRATED, large: int = LARGER) -> Figures:
+def plan_figures(folder: Path = BUILD, engine: str = "transformers") -> Figures:
     """|predicted / measured - 1| of each model stage and of the run, for other queries and for other candidates."""
-    engines = ["transformers", *(["vllm"] if importlib.util.find_spec("vllm") else [])]
-    few, many = questions(folder / "few", small), questions(folder / "many", large)
-    for engine in engines:
-        fewer_candidates = narrowed(folder)
-        calibrating = measured(CONFIG, few, folder / f"{engine}-calibrated", engine)
-        known = calibrated(few, calibrating, engine)
-        for what, config, test in (("queries", CONFIG, many), ("candidates", fewer_candidates, few)):
-            took = stage_seconds(measured(config, test, folder / f"{engine}-{what}", engine))
-            said = predicted(config, few, len(data.read(test).test), known, engine)
-            for stage, seconds in took.items():
-                if stage not in ("zero", "ensemble"):
-                    yield f"plan_error_{what}_{engine}_{stage}", abs(said[stage] / seconds - 1), "ratio"
-            total = sum(said[stage] for stage in took)
-            yield f"plan_error_{what}_{engine}_total", abs(total / sum(took.values()) - 1), "ratio"
+    few, many = questions(folder / "few", CALIBRATED), questions(folder / "many", LARGER)
+    # A machine's first run reads all packages from its disk and compiles vLLM's kernels, which no later one does.
+    measured(CONFIG, questions(folder / "first", WARMING), folder / "warming", engine)
+    calibrating = measured(CONFIG, few, folder / "calibrated", engine)
+    known = calibrated(few, calibrating, engine)
+    for what, config, test in (("queries", CONFIG, many), ("candidates", narrowed(folder), few)):
+        took = stage_seconds(measured(config, test, folder / what, engine))
+        said = predicted(config, few, len(data.read(test).test), known, engine)
+        for stage, seconds in took.items():
+            if stage not in ("zero", "ensemble"):
+                yield f"plan_error_{what}_{engine}_{stage}", abs(said[stage] / seconds - 1), "ratio"
+        total = sum(said[stage] for stage in took)
+        yield f"plan_error_{what}_{engine}_total", abs(total / sum(took.values()) - 1), "ratio"
 
 
 def questions(folder: Path, count: int) -> Path:
@@ -61,12 +59,16 @@ def questions(folder: Path, count: int) -> Path:
 
 
 def narrowed(folder: Path) -> Path:
-    """The config with other candidate counts; where it lies beside its prompts and models is written out."""
+    """The config with other candidate counts."""
     text = CONFIG.read_text(encoding="utf-8")
     for now, then in CANDIDATES.items():
         text = text.replace(f"top_k = {now}\n", f"top_k = {then}\n").replace("top_n = 15", "top_n = 10")
+    return elsewhere(text, folder / "narrowed.toml")
+
+
+def elsewhere(text: str, path: Path) -> Path:
+    """The config's `text` as `path`, where the files it names are found as well."""
     text = re.sub(r'"\.\./', f'"{ROOT}/', text).replace('"prompts/', f'"{ROOT}/configs/prompts/')
-    path = folder / "narrowed.toml"
     path.write_text(text, encoding="utf-8")
     return path
 
