@@ -109,8 +109,9 @@ pack: .venv/ready ## stages the datasets that CONFIG=file IMAGE=name needs -> bu
 .PHONY: rehearse
 rehearse: CONFIG := $(if $(filter command%,$(origin CONFIG)),$(CONFIG),configs/sample-llm.toml)
 rehearse: IMAGE := $(if $(filter command%,$(origin IMAGE)),$(IMAGE),cpu-linux)
-rehearse: .venv/ready ## runs the bundle of CONFIG=file (default: sample-llm.toml) as the kernel would, with no network: QUESTIONS=n
+rehearse: .venv/ready ## proves the wheels, then runs the bundle of CONFIG=file (default: sample-llm.toml) as the kernel would, with no network: QUESTIONS=n
 	test -d wheels/$(IMAGE) || $(BIN)/python -m packer wheels --image $(IMAGE)
+	$(BIN)/python -m packer verify --config $(CONFIG) --image $(IMAGE)
 	$(BIN)/python -m packer rehearse --config $(CONFIG) --image $(IMAGE) $(if $(QUESTIONS),--questions $(QUESTIONS))
 
 .PHONY: push-datasets

@@ -22,6 +22,8 @@ import psutil
 from packer.rehearsal.attempts import LOG, SCRATCH, WORKING
 
 LOOK = 0.25  # seconds between two looks at the kept folder
+FAILED = "\n✗ ".encode()  # how the kernel's line of a failed check or stage begins
+LAST_WORDS = 2.0  # seconds after it that the run still has to say more
 MEMORY_EVERY = 1.0  # seconds between two looks at memory
 SHARE = 0.03  # of the time, spent on counting what lies in scratch: tens of thousands of files
 BLOCK = 4096  # bytes: a tmpfs that has not so many left is full
@@ -88,19 +90,24 @@ def _run(*command: str) -> None:
 
 
 def run(asked: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Runs the command and looks at it until it ends, is too slow, or takes more memory than Kaggle has."""
+    """Runs the command and looks at it until it ends, is too slow, takes more memory than Kaggle has, or says that
+
+    something has failed: what is red already need not be waited for.
+    """
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: asked["cores"]])
     chroot = shutil.which("chroot") or "chroot"  # the command's own PATH need not have it
     command = [*asked["tracer"], chroot, str(root), "env", f"--chdir={WORKING}", *asked["command"]]
     start = time.time()
-    watch = Watch(root)
-    with (root.parent / "record" / "output").open("wb") as output:
+    watch, said, over = Watch(root), root.parent / "record" / "output", float("inf")
+    with said.open("wb") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=asked["variables"]
         )
         while process.poll() is None:
             watch.look()
-            if time.time() > start + asked["limit"] or watch.memory > asked["memory"]:
+            if over == float("inf") and FAILED in said.read_bytes():
+                over = time.time() + LAST_WORDS
+            if time.time() > min(over, start + asked["limit"]) or watch.memory > asked["memory"]:
                 break
             if select.select([sys.stdin], [], [], LOOK)[0]:
                 raise SystemExit("whoever began the rehearsal is gone")
@@ -109,8 +116,8 @@ def run(asked: dict[str, Any], root: Path) -> dict[str, Any]:
         os.kill(-1, signal.SIGKILL)  # this is its first process, so no others: nothing writes while it is copied
     watch.look(last=True)
     return {
-        "code": code, "start": start, "end": time.time(), "full": watch.full, "samples": watch.samples,
-        "largest": _largest(watch.working),
+        "code": code, "failed": over < float("inf"), "start": start, "end": time.time(), "full": watch.full,
+        "samples": watch.samples, "largest": _largest(watch.working),
     }  # fmt: skip
 
 

@@ -64,13 +64,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Stay:
-    """How a run in the room went. `code` is None where it was ended for taking too long, or too much memory.
+    """How a run in the room went. `code` is None where it was ended: for taking too long, or too much memory, or, where
+
+    `failed`, because it had said that a check or a stage of it had failed.
 
     `full`: the kept folder's limit was reached; `largest`: the largest files there at the end. `working`: a copy of
     what it left there. `record`: the folder of what was seen. `output`: what it said.
     """
 
     code: int | None
+    failed: bool
     start: float
     end: float
     full: bool

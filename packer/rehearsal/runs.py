@@ -69,7 +69,11 @@ def run(where: Room, config: Config, data: Path, rerun: bool, said: Callable[[st
     stay = room.stay(where, COMMAND, variables, config.time.limit + SLACK, said)
     tables = stay.working / (PRACTICE if not rerun else "")
     cells = _cells(stay.working / EXECUTED)
-    found = [*summary(stay.attempts), *_limits(where, stay), *_failures(stay, cells), *_unfinished(tables, config)]
+    found = [*summary(stay.attempts), *_limits(where, stay), *_failures(stay, cells)]
+    if stay.code is None and stay.failed:
+        found.append("ended at that: what would have come after it was not tried")
+    else:
+        found += _unfinished(tables, config)
     found += _invalid(stay.working / "submission.csv", data)
     return Run("scoring rerun" if rerun else "commit run", stay, _steps(stay, cells, tables), found, tables)
 
@@ -91,12 +95,15 @@ def _limits(where: Room, stay: Stay) -> Iterator[str]:
         )
     if stay.memory > room.MEMORY:
         yield f"memory: {stay.memory / 1e9:.1f} GB were in use, and Kaggle has {room.MEMORY / 1e9:.0f}: it was ended"
-    elif stay.code is None:
+    elif stay.code is None and not stay.failed:
         yield f"time: it had not ended {SLACK:.0f} s after the config's limit, and was ended"
 
 
 def _failures(stay: Stay, cells: list[Any]) -> list[str]:
     """What the notebook raised, or printed as failed where nothing may raise; else the run's last words."""
+    if stay.code is None and stay.failed:
+        said = [line for line in stay.output.splitlines() if line.startswith("✗")]
+        return [f"failed: {line.removeprefix('✗ ').strip()}" for line in said]
     found: list[str] = []
     for output in (output for cell in cells for output in cell.get("outputs", [])):
         if output.output_type == "error":
@@ -143,9 +150,9 @@ def _steps(stay: Stay, cells: list[Any], tables: Path) -> list[Step]:
                 found[-1] = Step(heading, found[-1].start, end)
             else:
                 found.append(Step(heading, start, end))
-    place = next((at for at, step in enumerate(found) if step.name == CONDUCTOR), None)
-    if place is not None:
-        entries = [e for e in ledger.read(tables) if e["phase"] == ledger.STAGE and e["start"] >= found[place].start]
-        found[place : place + 1] = [Step(e["stage"], e["start"], e["end"]) for e in entries] or [found[place]]
+    place = next((at for at, step in enumerate(found) if step.name == CONDUCTOR), len(found))  # none if it was ended
+    since = found[place].start if place < len(found) else max((step.end for step in found), default=stay.end)
+    entries = [e for e in ledger.read(tables) if e["phase"] == ledger.STAGE and e["start"] >= since]
+    found[place : place + 1] = [Step(e["stage"], e["start"], e["end"]) for e in entries] or found[place : place + 1]
     began = found[0].start if found else stay.end
     return [Step("papermill and its kernel", stay.start, began), *(s for s in found if s.end - s.start >= SHORTEST)]
