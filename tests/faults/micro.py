@@ -156,6 +156,7 @@ class MicroRun:
         ]  # fmt: skip
         rerun = {"KAGGLE_IS_COMPETITION_RERUN": "1"} if self.rerun else {}
         variables = os.environ | {MARK: self.mark, "PYTHONUNBUFFERED": "1"} | rerun | dict(self.variables)
+        variables.pop("PYTHONPATH", None)  # another checkout's code and notebooks would run in place of the hurt ones
         with self.log.open("w") as output:
             self.process = subprocess.Popen(
                 command, cwd=self._place, env=variables, stdin=subprocess.DEVNULL, stdout=output,
