@@ -21,26 +21,26 @@ from cascade import config as configs
 from cascade import data, ledger, metrics, submission, tables
 from cascade.pace import Pace
 from cascade.paths import ROOT
+from cascade.plan import calibration
 from cascade.workers import Pool
 from sample.generate.dataset import generate
-from tests.bench_plan import elsewhere
+from tests.bench_plan import calibrated, elsewhere
 
 Figures = Iterator[tuple[str, float, str]]
 CONFIG = ROOT / "configs" / "sample-llm.toml"
 # Of the sample's kind, with more to score: of the 80 questions' run half is starting notebooks and loading models.
 QUESTIONS, SEED = 200, 2
-BUILD = ROOT / "build" / "bench" / "budget"
 LINES = 1000  # written to time one
 
 
-def budget_figures(folder: Path = BUILD, questions: int = QUESTIONS) -> Figures:
+def budget_figures(folder: Path) -> Figures:
     """What half of the time is worth, how much of it goes into scoring, and what deciding costs."""
     test = folder / "data"
-    generate(test, SEED, questions=400 + questions, test=questions)
+    generate(test, SEED, questions=400 + QUESTIONS, test=QUESTIONS)
     needed, full = run(folder / "full", test)
     yield "budget_full_run", needed, "s"
     yield "budget_cost_share", decided(full, folder) / needed, "ratio"
-    calibrated(full, test, folder / "profile.toml")
+    calibration.write(calibrated(test, full, "transformers"), folder / "profile.toml")
     text = CONFIG.read_text(encoding="utf-8").replace("[time]\n", f'[time]\nprofile = "{folder / "profile.toml"}"\n')
     _, half = run(folder / "half", test, needed / 2, elsewhere(text, folder / "calibrated.toml"))
     retrieval = map_of(test, rows_of(tables.read(full / "candidates-r1.parquet")))
@@ -60,13 +60,6 @@ def run(out: Path, test: Path, seconds: float | None = None, config: Path = CONF
     # 1: a stage that ran out of time is a failure, and what the figures are of
     subprocess.run([*command, "--engine", "transformers", *until], check=seconds is None, cwd=ROOT)
     return time.time() - start, out
-
-
-def calibrated(run: Path, test: Path, profile: Path) -> None:
-    """Writes the profile that the run's ledger shows."""
-    command = [sys.executable, "-m", "cascade", "plan", "--config", str(CONFIG), "--data", str(test)]
-    ledgers = ["--engine", "transformers", "--calibrate", str(run / ledger.FILE), "--out", str(profile)]
-    subprocess.run([*command, *ledgers], check=True, cwd=ROOT)
 
 
 def decided(run: Path, folder: Path) -> float:

@@ -25,12 +25,11 @@ from cascade.stages import Bench
 
 Figures = Iterator[tuple[str, float, str]]
 CONFIG = ROOT / "configs" / "sample-llm.toml"
-BUILD = ROOT / "build" / "bench" / "plan"
 WARMING, CALIBRATED, LARGER = 4, 40, 80  # questions, three queries each
 CANDIDATES = {25: 15}  # top_k of every pipeline that has it, in the second prediction
 
 
-def plan_figures(folder: Path = BUILD, engine: str = "transformers") -> Figures:
+def plan_figures(folder: Path, engine: str = "transformers") -> Figures:
     """|predicted / measured - 1| of each model stage and of the run, for other queries and for other candidates."""
     few, many = questions(folder / "few", CALIBRATED), questions(folder / "many", LARGER)
     # A machine's first run reads all packages from its disk and compiles vLLM's kernels, which no later one does.

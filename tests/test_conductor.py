@@ -1,7 +1,4 @@
-"""The conductor against real faults: real notebooks, real papermill, real kernels, real signals.
-
-tests/faults/ has each fault on each stage, at random moments; here are those that take a cell of their own.
-"""
+"""The conductor against real faults: real notebooks, real papermill, real kernels, real signals."""
 
 from __future__ import annotations
 
@@ -47,19 +44,19 @@ def test_a_run_without_faults(run: Run) -> None:
     assert rows != submission.read(run.out / "submission-zero.csv")
 
 
-@pytest.mark.parametrize(
-    ("stage", "fault"),
-    [("retrieve-r1", KILL), ("rerank-ce", RAISE), ("rerank-ce", EXIT_EARLY), ("ensemble", EXIT_EARLY)],
-    ids=["retrieval killed", "reranker raises", "reranker exits early", "ensemble exits early"],
-)
+FAULTS = {"killed": KILL, "exits early": EXIT_EARLY, "raises": RAISE}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("stage", ["retrieve-r1", "rerank-ce", "ensemble"])
 def test_a_stage_that_fails_costs_only_itself(run: Run, stage: str, fault: str) -> None:
-    run.inject(f"{stage.split('-')[0]}.ipynb", fault, before_work=True)
+    run.inject(f"{stage.split('-')[0]}.ipynb", FAULTS[fault], before_work=True)
     code, output = run.finish()
     assert code == 1, output
     run.assert_valid()
     assert run.survivors() == []
     assert f"{stage} failed" in output and "cost:" in output
-    if fault == RAISE:
+    if fault == "raises":
         assert "injected" in output
     # What reads a retrieval that is not there reads submission zero instead.
     assert not any(f"{name} failed" in output for name in {"retrieve-r1", "rerank-ce", "ensemble"} - {stage})
@@ -76,15 +73,17 @@ def test_a_stage_that_corrupts_tables_and_the_submission(run: Run, stage: str) -
     assert f"{stage} failed" in output
 
 
-def test_a_stage_that_hangs_is_ended_at_its_limit(run: Run) -> None:
-    run.pipeline_extra = 'limit = "15s"'
-    run.inject("rerank.ipynb", HANG, before_work=True)
+@pytest.mark.parametrize("stage", ["retrieve-r1", "rerank-ce", "ensemble"])
+def test_a_stage_that_hangs_is_ended_at_its_limit(run: Run, stage: str) -> None:
+    kind = {"retrieve-r1": "retrieval", "rerank-ce": "pipeline", "ensemble": "ensemble"}[stage]
+    setattr(run, f"{kind}_extra", 'limit = "15s"')
+    run.inject(f"{stage.split('-')[0]}.ipynb", HANG, before_work=True)
     code, output = run.finish()
     assert code == 1, output
     assert (run.out / "hanging").exists()
     run.assert_valid()
     assert run.survivors() == []
-    assert "rerank-ce failed (ended at its limit of 15 s" in output
+    assert f"{stage} failed (ended at its limit of 15 s" in output
 
 
 def test_a_table_that_is_lost_after_its_stage_is_told_though_every_stage_succeeded(run: Run) -> None:
@@ -203,7 +202,7 @@ def test_the_deadline_ends_the_run(run: Run) -> None:
     assert "rerank-ce failed (skipped: " in output
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_an_ended_conductor_leaves_no_process_and_a_valid_submission(run: Run, sent: signal.Signals) -> None:
     run.inject("retrieve.ipynb", "import time\n\n(bench.run / 'hanging').touch()\ntime.sleep(1000)", before_work=True)
     process = run.start()

@@ -116,8 +116,8 @@ def run(asked: dict[str, Any], root: Path) -> dict[str, Any]:
         os.kill(-1, signal.SIGKILL)  # this is its first process, so no others: nothing writes while it is copied
     watch.look(last=True)
     return {
-        "code": code, "failed": over < float("inf"), "start": start, "end": time.time(), "full": watch.full,
-        "samples": watch.samples, "largest": _largest(watch.working),
+        "code": code, "failed": code is None and over < float("inf"), "start": start, "end": time.time(),
+        "full": watch.full, "samples": watch.samples, "largest": _largest(watch.working),
     }  # fmt: skip
 
 

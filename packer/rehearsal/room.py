@@ -64,9 +64,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Stay:
-    """How a run in the room went. `code` is None where it was ended: for taking too long, or too much memory, or, where
+    """How a run in the room went. `code` is None where it was ended: for taking too long or too much memory, or, where
 
-    `failed`, because it had said that a check or a stage of it had failed.
+    it has `failed`, after it had said so of a check or a stage.
 
     `full`: the kept folder's limit was reached; `largest`: the largest files there at the end. `working`: a copy of
     what it left there. `record`: the folder of what was seen. `output`: what it said.

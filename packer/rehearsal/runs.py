@@ -70,7 +70,7 @@ def run(where: Room, config: Config, data: Path, rerun: bool, said: Callable[[st
     tables = stay.working / (PRACTICE if not rerun else "")
     cells = _cells(stay.working / EXECUTED)
     found = [*summary(stay.attempts), *_limits(where, stay), *_failures(stay, cells)]
-    if stay.code is None and stay.failed:
+    if stay.failed:
         found.append("ended at that: what would have come after it was not tried")
     else:
         found += _unfinished(tables, config)
@@ -101,7 +101,7 @@ def _limits(where: Room, stay: Stay) -> Iterator[str]:
 
 def _failures(stay: Stay, cells: list[Any]) -> list[str]:
     """What the notebook raised, or printed as failed where nothing may raise; else the run's last words."""
-    if stay.code is None and stay.failed:
+    if stay.failed:
         said = [line for line in stay.output.splitlines() if line.startswith("✗")]
         return [f"failed: {line.removeprefix('✗ ').strip()}" for line in said]
     found: list[str] = []
