@@ -85,7 +85,7 @@ def precision() -> Figures:
     config = configs.load(CONFIG)
     pipeline = next(each for each in config.pipeline if isinstance(each, CrossEncoderPipeline))
     queries, given, names = bench_llm.work(20)
-    chosen = models.precision("cpu")
+    chosen = models.encoder_precision("cpu")
     seconds = {}
     for dtype in dict.fromkeys(("float32", chosen)):
         reranker = CrossEncoderReranker(places(["cpu"])[0], pipeline, config, names)

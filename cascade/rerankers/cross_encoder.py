@@ -71,7 +71,7 @@ class CrossEncoderReranker:
         self.names = names
         models.check_head(pipeline, config)
         folder = models.model_path(pipeline.model, config.path.parent)
-        dtype: torch.dtype = getattr(torch, models.precision(place.device))
+        dtype: torch.dtype = getattr(torch, models.encoder_precision(place.device))
         self.model = load(folder, pipeline.head, pipeline.max_length, place.device, dtype)
         models.merge_adapter(self.model.transformers_model, models.adapter_path(pipeline, config))
         self.model.eval()

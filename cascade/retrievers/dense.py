@@ -87,7 +87,7 @@ class Embedder:
         self.places = workers.places(models.device_list(config))
         self.folder = models.model_path(part.model, config.path.parent)
         self.adapter = models.adapter_path(part, config)
-        self.precision = models.precision(self.places[0].device)
+        self.precision = models.encoder_precision(self.places[0].device)
         self.spent: list[dict[str, Any]] = []
         self._open = ExitStack()
         self._pool: workers.Pool | None = None
