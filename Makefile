@@ -14,6 +14,9 @@ KERNEL_CONFIG := $(if $(filter file,$(origin CONFIG)),,--config $(CONFIG))
 RUN := $(if $(filter vllm,$(ENGINE)),.venv-vllm,.venv)
 # The sample's adapters are trained on its train part, folds of which would flatter them.
 FOLDS ?= $(if $(filter sample,$(DATA)),0,3)
+# Tests and micro runs at once: most of what each does is one core's.
+JOBS ?= 2
+AT_ONCE := -n $(JOBS) --dist worksteal
 BIN := .venv/bin
 VLLM := .venv-vllm/bin
 SHELL := /bin/bash
@@ -51,7 +54,7 @@ evaluate: .venv/ready ## table of every part on the sample's test, or by cross-v
 .PHONY: test
 test: .venv/ready ## lint, types and all tests that need no vLLM
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(AT_ONCE)
 
 .PHONY: test-slow
 test-slow: .venv/ready ## the tests on the T4's whole lock and wheels: minutes, and wants `make wheels`
@@ -59,7 +62,7 @@ test-slow: .venv/ready ## the tests on the T4's whole lock and wheels: minutes, 
 
 .PHONY: test-vllm
 test-vllm: .venv-vllm/ready ## the tests of the real vLLM engine, on the CPU
-	$(VLLM)/python -m pytest tests/vllm
+	$(VLLM)/python -m pytest tests/vllm $(AT_ONCE)
 
 .PHONY: lint
 lint: .venv/ready ## ruff, mypy and the notebooks' check
@@ -144,7 +147,7 @@ watch: .venv/ready ## times the last submission, or REF=n, until it has ended; E
 
 .PHONY: faults
 faults: .venv-vllm/ready ## micro runs under faults, each on each kind of stage; N=200 as many at random; SEED=n JOBS=n
-	$(VLLM)/python -m tests.faults $(if $(N),--count $(N)) --seed $(SEED) $(if $(JOBS),--jobs $(JOBS))
+	$(VLLM)/python -m tests.faults $(if $(N),--count $(N)) --seed $(SEED) --jobs $(JOBS)
 
 .PHONY: clean
 clean: ## removes build/ but for build/kernel (what was pushed, submitted and timed), not the environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import uuid
@@ -100,6 +101,15 @@ class Run:
         return processes.marked("CASCADE_TEST", self.mark)
 
 
+def copy_plain_notebooks(folder: Path) -> None:
+    """The notebooks without their pictures, which take most of so small a run's time."""
+    folder.mkdir(exist_ok=True)
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        content = nbformat.read(path, as_version=4)
+        content.cells = [cell for cell in content.cells if not re.search(r"figures(_llm)?\.", cell.source)]
+        nbformat.write(content, folder / path.name)
+
+
 def small_run(tmp_path: Path) -> Run:
     """Three questions of the sample's test against the whole mapping; notebooks without their pictures."""
     folder = tmp_path / "data"
@@ -108,9 +118,5 @@ def small_run(tmp_path: Path) -> Run:
         (folder / name).write_bytes((ROOT / "sample" / name).read_bytes())
     for name in ("test.csv", "test_labels.csv"):
         pd.read_csv(ROOT / "sample" / name, dtype=str).head(3).to_csv(folder / name, index=False)
-    (tmp_path / "notebooks").mkdir()
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
-        content = nbformat.read(path, as_version=4)
-        content.cells = [cell for cell in content.cells if "figures." not in cell.source]
-        nbformat.write(content, tmp_path / "notebooks" / path.name)
+    copy_plain_notebooks(tmp_path / "notebooks")
     return Run(tmp_path, uuid.uuid4().hex)

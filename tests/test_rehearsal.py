@@ -26,6 +26,7 @@ from packer.rehearsal import image_python, rehearse, room
 from packer.rehearsal.attempts import summary
 from packer.rehearsal.room import RehearsalError, Room, Stay
 from tests import kernel_inputs, packing
+from tests.runs import copy_plain_notebooks
 from tests.wheelmaker import make_wheel
 
 try:
@@ -53,10 +54,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = packing.make_project(tmp_path_factory.mktemp("rehearsed") / "project")
     shutil.copy(ROOT / "kernel-metadata.json", folder)
     shutil.copytree(ROOT / "profiles", folder / "profiles", dirs_exist_ok=True)
-    for path in (folder / "notebooks").glob("*.ipynb"):  # their pictures take most of so small a run's time
-        notebook = nbformat.read(path, as_version=4)
-        notebook.cells = [cell for cell in notebook.cells if "figures." not in cell.source]
-        nbformat.write(notebook, path)
+    copy_plain_notebooks(folder / "notebooks")
     (folder / "configs" / "kernel.toml").write_text(kernel_inputs.CONFIG)
     wheels = folder / "wheels" / packing.IMAGE
     shutil.rmtree(wheels)

@@ -46,7 +46,7 @@ HANGS = 600.0  # seconds after which a run is given up and ended
 class Suite:
     """The micro project of each engine, made once, and a run without faults to which the others are compared."""
 
-    def __init__(self, engines: Iterable[str], kernel: bool) -> None:
+    def __init__(self, engines: Iterable[str], kernel: bool, jobs: int) -> None:
         shutil.rmtree(BUILD, ignore_errors=True)
         BUILD.mkdir(parents=True)
         self.projects = {engine: make_project(BUILD / f"project-{engine}", engine) for engine in engines}
@@ -54,17 +54,23 @@ class Suite:
         if kernel:
             self.wheels.mkdir()
             kernel_inputs.make_all_wheels(self.wheels)
-        self.references: dict[str, Reference] = {}
-        for name in (*self.projects, *(["kernel"] if kernel else [])):
-            case = Case((), "transformers" if name == "kernel" else name, kernel=name == "kernel")
-            self.references[name] = reference = Reference()
-            verdict = self.run(case, BUILD / f"reference-{name}", 0, keep=True)
-            print(f"without faults, {name}: {verdict.seconds:.0f} s, submission zero after {verdict.zero:.1f} s")
-            if verdict.broken or verdict.code or verdict.failed:
-                sys.exit(f"error: a run without faults is not well: {verdict}; see {BUILD / f'reference-{name}'}")
-            reference.seconds = verdict.seconds
-            if name in self.projects:
-                set_limits(self.projects[name], round(2.5 * reference.longest + 5))
+        names = (*self.projects, *(["kernel"] if kernel else []))
+        self.references = {name: Reference() for name in names}
+        with ThreadPoolExecutor(jobs) as pool:  # as many at once as later, which is how long those take
+            list(pool.map(self._refer, names))
+        for name, project in self.projects.items():
+            set_limits(project, round(2.5 * self.references[name].longest + 5))
+
+    def _refer(self, name: str) -> None:
+        """The run without faults; the suite ends where that is not well."""
+        case = Case((), "transformers" if name == "kernel" else name, kernel=name == "kernel")
+        verdict = self.run(case, BUILD / f"reference-{name}", 0, keep=True)
+        print(
+            f"without faults, {name}: {verdict.seconds:.0f} s, submission zero after {verdict.zero:.1f} s", flush=True
+        )
+        if verdict.broken or verdict.code or verdict.failed:
+            sys.exit(f"error: a run without faults is not well: {verdict}; see {BUILD / f'reference-{name}'}")
+        self.references[name].seconds = verdict.seconds
 
     def run(self, case: Case, folder: Path, seed: int, keep: bool = False) -> Verdict:
         """One run under its faults; the folder stays only where something did not hold, or to `keep` it."""
@@ -169,7 +175,7 @@ def main(
     print(f"memory is taken away by {'a cgroup' if base else 'RLIMIT_AS, as no cgroup can be made here'}")
     if not vllm:
         print("vLLM is not installed here: no fault of an engine of its own; make faults runs where it is")
-    suite = Suite(sorted({"transformers", *(case.engine for case in drawn)}), any(case.kernel for case in drawn))
+    suite = Suite(sorted({"transformers", *(case.engine for case in drawn)}), any(case.kernel for case in drawn), jobs)
     for case in drawn:
         known = suite.references["kernel" if case.kernel else case.engine].lasted
         for fault in case.faults:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pandas as pd
 import psutil
 
 from cascade.paths import ROOT
 from tests import processes
 from tests.faults.watcher import Watcher
+from tests.runs import copy_plain_notebooks
 
 QUESTIONS = 2
 RESERVE = 10.0  # seconds that the config keeps, as Kaggle's own limit would come only then
@@ -100,11 +99,7 @@ def make_project(folder: Path, engine: str) -> Path:
         limit=LIMIT, reason=str(engine == "transformers").lower(),
     )  # fmt: skip
     (folder / "micro.toml").write_text(text, encoding="utf-8")
-    (folder / "notebooks").mkdir()
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
-        content = nbformat.read(path, as_version=4)
-        content.cells = [cell for cell in content.cells if not re.search(r"figures(_llm)?\.", cell.source)]
-        nbformat.write(content, folder / "notebooks" / path.name)
+    copy_plain_notebooks(folder / "notebooks")
     (folder / "data").mkdir()
     for name in ("train.csv", "misconception_mapping.csv"):
         shutil.copy(ROOT / "sample" / name, folder / "data" / name)
