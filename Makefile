@@ -146,8 +146,8 @@ watch: .venv/ready ## times the last submission, or REF=n, until it has ended; E
 	$(BIN)/python -m packer watch $(if $(REF),--ref $(REF)) $(if $(EVERY),--every $(EVERY))
 
 .PHONY: faults
-faults: .venv-vllm/ready ## micro runs under faults, each on each kind of stage; N=200 as many at random; SEED=n JOBS=n
-	$(VLLM)/python -m tests.faults $(if $(N),--count $(N)) --seed $(SEED) --jobs $(JOBS)
+faults: .venv-vllm/ready ## micro runs under faults, each on each kind of stage; N=200 as many at random; SEED=n JOBS=n; ONLY=n that run alone
+	$(VLLM)/python -m tests.faults $(if $(N),--count $(N)) --seed $(SEED) --jobs $(JOBS) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: clean
 clean: ## removes build/ but for build/kernel (what was pushed, submitted and timed), not the environment

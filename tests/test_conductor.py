@@ -69,14 +69,14 @@ def test_a_stage_that_corrupts_tables_and_the_submission(run: Run, stage: str) -
 
 
 def test_a_stage_that_hangs_is_ended_at_its_limit_with_a_child_that_has_left_it(run: Run) -> None:
-    run.retrieval_extra = 'limit = "15s"'
+    run.retrieval_extra = 'limit = "25s"'
     run.inject("retrieve.ipynb", HANG, before_work=True)
     code, output = run.finish()
     assert code == 1, output
     assert (run.out / "hanging").exists()
     run.assert_valid()
     assert run.survivors() == []
-    assert "retrieve-r1 failed (ended at its limit of 15 s" in output
+    assert "retrieve-r1 failed (ended at its limit of 25 s" in output
 
 
 def test_a_table_that_is_lost_after_its_stage_is_told_though_every_stage_succeeded(run: Run) -> None:
@@ -152,10 +152,10 @@ def test_a_reranker_stops_by_itself_before_its_deadline(run: Run) -> None:
         "whole = Pool.run\n\n\n"
         "def slowly(self, *arguments):\n"
         "    for chunk in whole(self, *arguments):\n"
-        "        time.sleep(10)\n        yield dataclasses.replace(chunk, seconds=10.0)\n\n\n"
+        "        time.sleep(15)\n        yield dataclasses.replace(chunk, seconds=15.0)\n\n\n"
         "Pool.run = slowly"
     )
-    run.pipeline_extra = 'limit = "45s"'
+    run.pipeline_extra = 'limit = "60s"'
     run.inject("rerank.ipynb", slow, before_work=True)
     code, output = run.finish()
     assert code == 1, output

@@ -86,15 +86,21 @@ def test_a_strike_that_nothing_tells_is_found_and_one_after_the_work_is_not() ->
     strike = Strike(Fault("kill", "rerank-point", "worker"), 50.0, "process 1")
     ok = {"stage": "rerank-point", "phase": "stage", "start": 0, "end": 70, "status": "ok"}
     score = {"stage": "rerank-point", "phase": "score", "start": 0, "end": 60}
-    assert judge._untold(strike, [score, ok], "is valid") == [
+    assert judge._untold(strike, [score, ok], "is valid", False) == [
         "'kill worker of rerank-point at 0.00' (process 1) is not told in the last lines"
     ]
-    assert not judge._untold(strike, [score | {"end": 40}, ok], "is valid")
-    assert not judge._untold(strike, [score, ok], "rerank-point: the process on cpu died (exit code -9)")
+    assert not judge._untold(strike, [score | {"end": 40}, ok], "is valid", False)
+    assert not judge._untold(strike, [score, ok], "rerank-point: the process on cpu died (exit code -9)", False)
     failed = ok | {"status": "exit code 1"}
-    assert judge._untold(strike, [score, failed], "retrieve-r1 failed (killed by SIGKILL)")
-    assert judge._untold(strike, [score, failed], "rerank-point failed (exit code 1: KeyError)")
-    assert not judge._untold(strike, [score, failed], "rerank-point failed (ended at its limit of 20 s)")
+    assert judge._untold(strike, [score, failed], "retrieve-r1 failed (killed by SIGKILL)", False)
+    assert judge._untold(strike, [score, failed], "rerank-point failed (exit code 1: KeyError)", False)
+    assert not judge._untold(strike, [score, failed], "rerank-point failed (ended at its limit of 20 s)", False)
+    late, empty = (
+        Strike(Fault("raise", "ensemble", "", 0.9), 0.0, "cell 8"),
+        "ensemble failed (no table is there to fuse)",
+    )
+    assert not judge._untold(late, [ok | {"stage": "ensemble", "status": "exit code 1"}], empty, True)
+    assert judge._untold(late, [ok | {"stage": "ensemble", "status": "exit code 1"}], empty, False)
 
 
 def test_a_stage_that_failed_though_nothing_was_done_to_it_is_found() -> None:

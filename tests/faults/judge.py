@@ -42,6 +42,7 @@ TOLD = {
 }
 FAILED_LINE = re.compile(r"^\S+ failed \(", re.MULTILINE)
 SHORT = r"skipped: |deadline: |ended at its limit"  # why a stage failed, where those before it left too little time
+NOTHING = "is there to fuse"
 ALONE = ("kill", "stop", "memory", "table", "adapter", "nan", "raise", "card")  # cost no other stage than their own
 
 
@@ -93,7 +94,7 @@ def judge(case: Case, run: MicroRun, injector: Injector, deadline: float, refere
     broken += _of_code(case, run, stages, failed, text, reference)
     last = _last_lines(run.output())
     for strike in injector.strikes:
-        broken += _untold(strike, ledger.read(run.out), last)
+        broken += _untold(strike, ledger.read(run.out), last, _leaves_nothing(case, failed))
     broken += _spread(case, injector.strikes, failed)
     return verdict
 
@@ -137,7 +138,12 @@ def _last_lines(output: str) -> str:
     return re.split(r"^[✓✗] .*$", output, flags=re.MULTILINE)[-1]
 
 
-def _untold(strike: Strike, entries: list[dict[str, Any]], last: str) -> list[str]:
+def _leaves_nothing(case: Case, failed: Mapping[str, str]) -> bool:
+    """Whether all stages failed whose tables the ensemble fuses."""
+    return {stage for stage in case.stages if stage not in (REASON, ENSEMBLE)} <= {*failed}
+
+
+def _untold(strike: Strike, entries: list[dict[str, Any]], last: str, nothing_to_fuse: bool) -> list[str]:
     """What is missing of a strike in the last lines; nothing where its stage had done its work, or failed before."""
     fault = strike.fault
     pattern = TOLD.get((fault.kind, fault.what))
@@ -152,8 +158,9 @@ def _untold(strike: Strike, entries: list[dict[str, Any]], last: str) -> list[st
     ended = any(entry["phase"] == ledger.STAGE and entry["status"] == ledger.OK for entry in own)
     if strike.at and ended and done and done[0] <= strike.at:
         return []
-    if re.search(FAILED.format(stage=re.escape(fault.stage)) + f"[^\\n]*({SHORT})", last):
-        return []  # for lack of time, which what befell other stages took
+    before = f"{SHORT}|{NOTHING}" if nothing_to_fuse and fault.stage == ENSEMBLE else SHORT
+    if re.search(FAILED.format(stage=re.escape(fault.stage)) + f"[^\\n]*({before})", last):
+        return []  # for lack of time or tables, which what befell other stages took
     if fault.stage != RUN and not any(entry["phase"] == ledger.STAGE for entry in own):
         return []  # the run ended before it
     return [f"'{fault}' ({strike.to}) is not told in the last lines"]
@@ -164,8 +171,7 @@ def _spread(case: Case, strikes: list[Strike], failed: Mapping[str, str]) -> lis
     if any(fault.kind not in ALONE or fault.stage == RUN for fault in case.faults):
         return []
     hit = {strike.fault.stage for strike in strikes}
-    members = {stage for stage in case.stages if stage not in (REASON, ENSEMBLE)}
-    alone = {ENSEMBLE} if members <= {*failed} else set()  # it has nothing to fuse
+    alone = {ENSEMBLE} if _leaves_nothing(case, failed) else set()
     return [
         f"{stage} failed, to which nothing was done: {why}"
         for stage, why in failed.items() if stage not in hit | alone and not re.search(SHORT, why)

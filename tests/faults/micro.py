@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import psutil
 
+from cascade import mortal
 from cascade.paths import ROOT
 from tests import processes
 from tests.faults.watcher import Watcher
@@ -155,7 +156,7 @@ class MicroRun:
         with self.log.open("w") as output:
             self.process = subprocess.Popen(
                 command, cwd=self._place, env=variables, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.STDOUT, preexec_fn=mortal.die_with_parent,
             )  # fmt: skip
 
     @property
