@@ -142,8 +142,9 @@ def test_a_killed_worker_gives_its_queries_to_the_other(
         for finished in pool.run(tasks):
             done.append(finished.value[0])
             if len(done) == len(tasks) // 2:
-                busy = next(worker for worker in pool.workers if worker.task is not None)
-                process = psutil.Process(busy.process.pid)
+                # One at work; where the other is still loading, that is the one that is about to be given the next.
+                hit = max((worker for worker in pool.workers if worker.ready), key=lambda each: each.task is not None)
+                process = psutil.Process(hit.process.pid)
                 # Itself first: it would tell of its engine's death, which is another way to die.
                 for each in (process, *process.children(recursive=True)):
                     with contextlib.suppress(psutil.NoSuchProcess):
