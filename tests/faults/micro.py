@@ -16,7 +16,6 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from cascade import mortal
 from cascade.paths import ROOT
 from tests import processes
 from tests.faults.watcher import Watcher
@@ -146,7 +145,7 @@ class MicroRun:
         given = {"run": str(self.out), "deadline": self.began + deadline, **self.parameters}
         options = [word for name, value in given.items() for word in ("--parameters", name, str(value))]
         command = [
-            sys.executable, "-m", "papermill", str(self.folder / "notebooks" / "submission.ipynb"),
+            sys.executable, "-m", "cascade.mortal", "papermill", str(self.folder / "notebooks" / "submission.ipynb"),
             str(self.folder / "submission.ipynb"), "--cwd", str(self._place), "--kernel", "python3",
             "--no-progress-bar", "--log-output", *options,
         ]  # fmt: skip
@@ -156,7 +155,7 @@ class MicroRun:
         with self.log.open("w") as output:
             self.process = subprocess.Popen(
                 command, cwd=self._place, env=variables, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT, preexec_fn=mortal.die_with_parent,
+                stderr=subprocess.STDOUT,
             )  # fmt: skip
 
     @property
