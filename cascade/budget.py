@@ -7,12 +7,11 @@ profile's. So a stage that is ahead of the plan hands its time on, and one that 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from cascade import ledger
+from cascade import clock, ledger
 from cascade.config import ENSEMBLE, REASON
 from cascade.stages import Bench
 
@@ -128,7 +127,7 @@ class Budget:
 
         Where nothing can be planned it is all that is left, as without a budget, which is said once.
         """
-        start = time.time()
+        start = clock.now()
         found, expected, trouble = Share(self.end - start), dict[str, float](), ""
         if found.seconds <= 0:
             if stages[0] not in self.optional:
@@ -139,14 +138,14 @@ class Budget:
         else:
             try:
                 needs = within(min(PATIENCE, PATIENCE_SHARE * found.seconds), lambda: self._needs(stages))
-                found = replace(share(needs, self.end - time.time(), self.optional), tail=needs[0].tail)
+                found = replace(share(needs, self.end - clock.now(), self.optional), tail=needs[0].tail)
                 expected = {"expected": round(needs[0].seconds, 1), "later": round(_seconds(needs[1:]), 1)}
             except Exception as error:  # no error of a plan may cost a stage
                 self._lost = True
                 trouble = f"no plan, so each stage has all that is left: {type(error).__name__}: {error}"
         said = trouble or found.why
         facts = {"given": round(found.seconds, 1), **expected, **({"decision": said} if said else {})}
-        ledger.record(self.bench.run, stages[0], ledger.BUDGET, start, time.time(), **facts)
+        ledger.record(self.bench.run, stages[0], ledger.BUDGET, start, clock.now(), **facts)
         if said:
             print(f"budget: {stages[0]}: {said}", flush=True)
         return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cascade import reasons, tables
+from cascade import clock, reasons, tables
 from cascade.config import Pipeline
 from cascade.errors import TableError
 from cascade.pace import Pace
@@ -74,7 +73,7 @@ def work_through(
     pace = Pace(pool, tasks, deadline, pipeline, decide)
     total = done + sum(len(task[0]) for task in tasks)
     number = max((int(path.stem) + 1 for path in parts_folder(table).glob("[0-9]*.parquet")), default=0)
-    start, before = time.time(), done
+    start, before = clock.now(), done
     troubles: list[str] = []
     facts.update(queries=0, chunks=[])
     for finished in pool.run(tasks, pace.go_on):
@@ -89,13 +88,13 @@ def work_through(
         number += 1
         done += size
         facts["queries"] += size
-        end = time.time()
+        end = clock.now()
         spent = {"start": round(end - finished.seconds, 3), "end": round(end, 3)}
         fewer = {} if cut is None else {"candidates_cut_to": cut}
         facts["chunks"].append({**spent, "queries": size, **fewer, **used})
         for name, count in used.items():
             facts[name] = facts.get(name, 0) + count
-        seconds = max(1e-3, time.time() - start - pool.load_seconds)
+        seconds = max(1e-3, clock.now() - start - pool.load_seconds)
         rate = f", {facts['tokens'] / seconds:,.0f} tokens/s" if facts.get("tokens") else ""
         left = seconds / (done - before) * (total - done)
         print(f"{pool.name}: {done} of {total} queries{rate}, {left:.0f} s left", flush=True)

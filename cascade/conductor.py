@@ -10,7 +10,6 @@ import math
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from cascade import (
     chunks,
+    clock,
     environment,
     exclusive,
     ledger,
@@ -130,7 +130,7 @@ def conduct(
     its reserve, from `began`, the Unix time at which the clock began to run (default: now). `engine` overrides the
     config's. `resume` keeps what an earlier run of the same config and data finished in `out`, whole stages and chunks.
     """
-    start = time.time()
+    start = clock.now()
     try:
         processes.become_subreaper()
     except OSError as error:
@@ -173,17 +173,17 @@ def _conduct(
     if start - began > 0:  # what stood before this process: the checks and the environment
         ledger.record(out, "install", ledger.STAGE, began, start, status=ledger.OK)
     facts = {"status": ledger.OK, "queries": len(bench.competition.test), "deadline": end}
-    ledger.record(out, "zero", ledger.STAGE, start, time.time(), **facts)
+    ledger.record(out, "zero", ledger.STAGE, start, clock.now(), **facts)
     for warning in bench.competition.warnings:
         print(f"warning: {warning}")
-    printed.say("submission zero", time.time() - start, printed.score(bench))
-    if time.time() >= end:
+    printed.say("submission zero", clock.now() - start, printed.score(bench))
+    if clock.now() >= end:
         _improve(bench, baseline)
-        print(f"the deadline was {time.time() - end:.0f} s ago: no stage is run, and submission zero stands")
+        print(f"the deadline was {clock.now() - end:.0f} s ago: no stage is run, and submission zero stands")
         return 1
     course = Course(bench, notebooks, common, baseline, Budget(bench, identity, began, end))
     results = [_run_stage(course, stage, plan[place + 1 :]) for place, stage in enumerate(plan)]
-    code = _verdict(bench, results, time.time() - start)
+    code = _verdict(bench, results, clock.now() - start)
     print(page.leave(bench.config.path, data, out, end - LAST))
     return code
 
@@ -205,7 +205,7 @@ def _clear(bench: Bench) -> None:
 
 def _run_stage(course: Course, stage: Stage, later: Sequence[Stage]) -> Result:
     """Runs one stage and brings submission.csv up to what is there then; whatever goes wrong is its failure."""
-    start, bench = time.time(), course.bench
+    start, bench = clock.now(), course.bench
     peak = gpu_peak = 0.0
     result = Result(stage)
     try:
@@ -213,7 +213,7 @@ def _run_stage(course: Course, stage: Stage, later: Sequence[Stage]) -> Result:
             printed.say(f"{stage.name}: kept", 0.0, "")
             return Result(stage, used=True)
         if not (wanted := stages.expected(bench, stage.of)):
-            ledger.record(bench.run, stage.name, "select", start, time.time(), decision="select leaves no query")
+            ledger.record(bench.run, stage.name, "select", start, clock.now(), decision="select leaves no query")
             printed.say(f"{stage.name}: no query", 0.0, "")
             return result
         share = course.budget.share([stage.name, *(each.name for each in later)])
@@ -245,7 +245,7 @@ def _run_stage(course: Course, stage: Stage, later: Sequence[Stage]) -> Result:
         _improve(bench, course.baseline)
     except Exception as error:
         result.failure = result.failure or f"submission.csv could not be replaced: {error}"
-    end = time.time()
+    end = clock.now()
     status = result.failure or ledger.OK
     memory = {"peak_memory_mb": round(peak, 1)} | ({"peak_gpu_memory_mb": gpu_peak} if gpu_peak else {})
     ledger.record(bench.run, stage.name, ledger.STAGE, start, end, status=status, **memory)

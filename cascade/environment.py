@@ -12,11 +12,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from cascade import clock
 from cascade.errors import CascadeError
 from cascade.processes import REAPED
 
@@ -62,7 +62,7 @@ def install(wheels: Path, code: Path, scratch: Path, log: Path, hashed: bool) ->
             "install our own wheel": [*pip, str(ours)],
             "import what was installed": [str(python), "-c", _proof(lock, hashed)],
         }
-        until = time.time() + LIMIT
+        until = clock.now() + LIMIT
         for step, command in steps.items():
             _run(step, command, scratch, log, until)
     except BaseException as error:
@@ -118,7 +118,7 @@ def _run(step: str, command: list[str], scratch: Path, log: Path, until: float) 
             start_new_session=True,
         )  # fmt: skip
         try:
-            code = process.wait(max(1.0, until - time.time()))
+            code = process.wait(max(1.0, until - clock.now()))
         except subprocess.TimeoutExpired:
             raise InstallError(f"could not {step} within {LIMIT:.0f} s; see {log}") from None
         finally:

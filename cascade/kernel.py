@@ -16,14 +16,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import tomllib
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cascade import checks, environment, handles, limits, manifest, processes, submission, zero
+from cascade import checks, clock, environment, handles, limits, manifest, processes, submission, zero
 from cascade.errors import CascadeError, StageError, TableError
 from cascade.paths import ROOT, resolve, resolve_output
 
@@ -112,13 +111,13 @@ def prepare(kernel: Kernel) -> None:
     looked_at = checks.check(kernel.config, scratch, hashed=not is_rerun())
     print(*looked_at, sep="\n", flush=True)
     kernel.failures += [f"{c.name}: {c.found} ({c.mend})" for c in looked_at if not c.ok]
-    start = time.time()
+    start = clock.now()
     try:
         kernel.python = _installed(kernel, scratch, has_room=all(c.ok for c in looked_at if c.name == "disk"))
-        print(f"environment made in {time.time() - start:.0f} s: {kernel.python}", flush=True)
+        print(f"environment made in {clock.now() - start:.0f} s: {kernel.python}", flush=True)
     except CascadeError as error:
         kernel.failures.append(str(error))
-        print(f"no environment after {time.time() - start:.0f} s: {error}", flush=True)
+        print(f"no environment after {clock.now() - start:.0f} s: {error}", flush=True)
 
 
 def _installed(kernel: Kernel, scratch: Path, has_room: bool) -> Path:
@@ -152,7 +151,7 @@ def conduct(kernel: Kernel, start: float, deadline: float = 0.0, engine: str = "
     until = _last_moment(kernel, start, deadline)
     try:
         failed = _show(process, until)
-        code = process.wait(max(processes.REAPED, until - time.time()))
+        code = process.wait(max(processes.REAPED, until - clock.now()))
         kernel.failures += failed if code else []
         if code < 0:
             print(
@@ -197,7 +196,7 @@ def _show(process: subprocess.Popen[str], until: float) -> list[str]:
     threading.Thread(target=read, daemon=True).start()
     failed = []
     line: str | None = ""
-    while line is not None and time.time() < until:
+    while line is not None and clock.now() < until:
         try:
             line = lines.get(timeout=1.0)
         except queue.Empty:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import resource
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from cascade import clock
 
 FILE = "ledger.jsonl"
 OK = "ok"  # the status of a stage that succeeded
@@ -36,11 +37,11 @@ def record(run: Path, stage: str, phase: str, start: float, end: float, **facts:
 @contextmanager
 def phase(run: Path, stage: str, name: str, **facts: Any) -> Iterator[dict[str, Any]]:
     """Times a phase; what the body adds to the yielded dict is recorded too, also when it raises."""
-    start = time.time()
+    start = clock.now()
     try:
         yield facts
     finally:
-        record(run, stage, name, start, time.time(), peak_memory_mb=own_peak_memory_mb(), **facts)
+        record(run, stage, name, start, clock.now(), peak_memory_mb=own_peak_memory_mb(), **facts)
 
 
 def own_peak_memory_mb() -> float:

@@ -5,13 +5,13 @@ The queries come least sure first, so those that are left out are the surest.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from cascade import clock
 from cascade.config import Pipeline
 from cascade.rerankers.windows import effort, least_candidates
 from cascade.workers import Pool
@@ -50,7 +50,7 @@ class Pace:
     def go_on(self) -> bool:
         """Whether another chunk, at the slowest pace of late, would end in time."""
         heaviest = max((self._effort(number, self.kept[number]) for number in self.unfinished), default=0.0)
-        return not self.deadline or time.time() + self.slowest * heaviest <= self.deadline
+        return not self.deadline or clock.now() + self.slowest * heaviest <= self.deadline
 
     def finished(self, task: Task, seconds: float) -> int | None:
         """Counts a chunk, and cuts the candidates of those to come as far as their time asks, or gives them back.
@@ -79,7 +79,7 @@ class Pace:
         hands = max(1, sum(worker.process is not None for worker in self.pool.workers))
         mean, slowest = np.divide(*np.sum(self.recent, axis=0)), self.slowest
         begun = sum(self._effort(number, self.kept[number]) for number in busy) / 2  # about half of it is done
-        left = self.deadline - time.time()
+        left = self.deadline - clock.now()
 
         def takes(top: int) -> float:
             """Seconds until the last chunk, begun at the mean pace, has ended at the slowest."""

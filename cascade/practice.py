@@ -7,13 +7,12 @@ retriever finds them there, and their rows never reach submission.csv.
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cascade import conductor, exclusive, limits, submission, zero
+from cascade import clock, conductor, exclusive, limits, submission, zero
 from cascade import config as configs
 from cascade.data import ANSWERS, LABEL_COLUMNS, TEST_COLUMNS, TEXT_COLUMNS, read_csv, read_misconceptions, read_train
 from cascade.kernel import PRACTICE
@@ -42,7 +41,7 @@ def conduct(
         zero.write(data, out)
         folder = out / PRACTICE
         available = min(configs.load(config, engine).time.available, limits.PRACTICE)
-        deadline = deadline or (began or time.time()) + available
+        deadline = deadline or (began or clock.now()) + available
         code = conductor.conduct(
             config, write(data, folder / "data", count), folder, notebooks, deadline, engine, resume, began
         )

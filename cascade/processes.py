@@ -21,6 +21,8 @@ from typing import Any
 
 import psutil
 
+from cascade import clock
+
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 POLL = 0.1  # seconds between two looks at a running stage
 MEMORY_EVERY = 1.0  # seconds between two looks at its memory: walking a tree costs a few ms
@@ -62,7 +64,7 @@ def run(
     `tick` is called about once a second with the seconds so far. Must be called in a process of
     its own (the conductor's): it ends all descendants of the caller.
     """
-    start = time.time()
+    start = clock.now()
     peak = 0.0
     held = set(psutil.Process().children(recursive=True))  # what outlives an earlier stage's end
     with log.open("wb") as output, _watched_gpus(log.with_suffix(".gpu")) as gpu_peak:
@@ -75,16 +77,16 @@ def run(
         )
         try:
             looked = 0.0
-            while (code := process.poll()) is None and (until is None or time.time() < until):
+            while (code := process.poll()) is None and (until is None or clock.now() < until):
                 if time.monotonic() - looked >= MEMORY_EVERY:
                     peak, looked = max(peak, tree_memory_mb()), time.monotonic()
-                    tick(time.time() - start)
+                    tick(clock.now() - start)
                 time.sleep(POLL)
         finally:
             if outliving := end_descendants(held):
                 print(f"left behind, as they outlive SIGKILL: processes {', '.join(map(str, outliving))}", flush=True)
             process.poll()
-    return Outcome(code, time.time() - start, peak, max(gpu_peak, default=0.0))
+    return Outcome(code, clock.now() - start, peak, max(gpu_peak, default=0.0))
 
 
 @contextlib.contextmanager
@@ -191,3 +193,6 @@ def wait_for_gpu_memory(before: float, patience: float = 60.0) -> None:
     give_up = time.monotonic() + patience
     while gpu_memory_used_mb() > before + 512 and time.monotonic() < give_up:
         time.sleep(0.5)
+
+
+# TODO

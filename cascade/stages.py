@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from cascade import chunks, fusion, ledger, models, reasons, selection, submission, tables, workers, zero
+from cascade import chunks, clock, fusion, ledger, models, reasons, selection, submission, tables, workers, zero
 from cascade import config as configs
 from cascade import data as csvs
 from cascade.config import ENSEMBLE, REASON, Config, LanguageModel, Pipeline, Retrieval, TournamentPipeline
@@ -197,7 +196,7 @@ def rerank(bench: Bench, pipeline: str) -> pd.DataFrame:
         sentence = saving.sentence(facts.get("tokens", 0), facts.get("prompts", 0))
         print(f"{stage}: {sentence}")
         selected = {"queries": saving.queries, "of_queries": saving.all_queries, "candidates": len(rows)}
-        ledger.record(bench.run, stage, "select", time.time(), time.time(), decision=sentence, selected=selected)
+        ledger.record(bench.run, stage, "select", clock.now(), clock.now(), decision=sentence, selected=selected)
     return chunks.gather(table, facts.get("decision", ""))
 
 
@@ -229,14 +228,14 @@ def _in_chunks(
     arguments: tuple[Any, ...],
 ) -> dict[str, Any]:
     """Works `tasks` through on the stage's pool; returns the ledger's counts."""
-    start = time.time()
+    start = clock.now()
     pool = workers.Pool(stage, _places(bench, settings), bench.logs, make, arguments, bench.config.environment)
     facts: dict[str, Any] = {}
     pipeline = settings if isinstance(settings, Pipeline) else None
 
     def decide(sentence: str) -> None:
         print(f"{stage}: {sentence}", flush=True)
-        ledger.record(bench.run, stage, ledger.BUDGET, time.time(), time.time(), decision=sentence)
+        ledger.record(bench.run, stage, ledger.BUDGET, clock.now(), clock.now(), decision=sentence)
 
     try:
         with pool:
@@ -246,7 +245,7 @@ def _in_chunks(
             facts["losses"] = pool.losses
         loaded = start + pool.load_seconds
         ledger.record(bench.run, stage, "load", start, loaded)
-        ledger.record(bench.run, stage, "score", loaded, time.time(), **facts)
+        ledger.record(bench.run, stage, "score", loaded, clock.now(), **facts)
     return facts
 
 

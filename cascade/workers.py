@@ -10,7 +10,6 @@ import contextlib
 import multiprocessing
 import os
 import sys
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from cascade import mortal
+from cascade import clock, mortal
 from cascade.errors import CascadeError, WorkerError
 from cascade.processes import end_tree
 
@@ -137,7 +136,7 @@ class Pool:
         """
         waiting = deque(range(len(tasks)))
         attempts = [0] * len(tasks)
-        started = time.time()
+        started = clock.now()
         while waiting or any(worker.task is not None for worker in self.workers):
             for worker in self.workers:
                 started_idle = sum(each.process is not None and each.task is None for each in self.workers)
@@ -155,11 +154,11 @@ class Pool:
                 number, worker.task = worker.task, None
                 if kind == "ready":
                     worker.ready = True
-                    self.load_seconds = self.load_seconds or time.time() - started
+                    self.load_seconds = self.load_seconds or clock.now() - started
                 elif kind == "refused" and number is None:
                     raise value
                 elif kind in ("done", "refused") and number is not None:
-                    seconds = time.time() - worker.since
+                    seconds = clock.now() - worker.since
                     error = value if kind == "refused" else None
                     yield Done(tasks[number], None if error else value, error, seconds)
                 elif kind == "broken":
@@ -205,7 +204,7 @@ class Pool:
 
     def _give(self, worker: Worker, number: int, tasks: Sequence[Any]) -> None:
         assert worker.connection is not None
-        worker.task, worker.since = number, time.time()
+        worker.task, worker.since = number, clock.now()
         with contextlib.suppress(OSError):  # it has just died, which the next look at it finds
             worker.connection.send(tasks[number])
 

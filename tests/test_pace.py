@@ -45,7 +45,7 @@ class Worked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float, kind: str = "pointwise", **keys: Any) -> None:
         self.now, self.given, self.said = 1000.0, [], list[str]()
-        monkeypatch.setattr(pace.time, "time", lambda: self.now)
+        monkeypatch.setattr(pace.clock, "now", lambda: self.now)
         self.tasks: list[Any] = [task(number) for number in range(CHUNKS)]
         pool = cast(Pool, SimpleNamespace(name="rerank-p", workers=[]))
         self.deadline = self.now + seconds

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
-from cascade import environment, processes
+from cascade import clock, environment, processes
 
 FILE = "report.html"
 LIMIT = 60.0  # seconds for making it: 3 for 240 queries, 15 for 2,880
@@ -20,8 +19,8 @@ def leave(config: Path, data: Path, run: Path, deadline: float) -> str:
     """
     command = ["page", "--config", str(config), "--data", str(data), "--run", str(run)]
     by_hand = f"python -m cascade {' '.join(command)}"
-    until = min(time.time() + LIMIT, deadline)
-    if until - time.time() < LEAST:
+    until = min(clock.now() + LIMIT, deadline)
+    if until - clock.now() < LEAST:
         return f"no {FILE}: no time was left; make it by: {by_hand}"
     log = run / "logs" / "page.log"
     try:

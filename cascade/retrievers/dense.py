@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +12,7 @@ import faiss
 import numpy as np
 from tqdm import tqdm
 
-from cascade import models, whole, workers
+from cascade import clock, models, whole, workers
 from cascade.config import Config, DensePart, EmbeddingModel
 from cascade.scorers import check_finite
 
@@ -110,7 +109,7 @@ class Embedder:
 
     def encode(self, texts: Sequence[str], prompt: str) -> np.ndarray:
         """Unit vectors, float32 [n_texts, n_dimensions]. Long texts first: what is left at the end is short."""
-        start, is_loaded = time.time(), self._pool is not None
+        start, is_loaded = clock.now(), self._pool is not None
         lost = len(self.pool.losses)
         distinct = sorted(set(texts), key=lambda text: (-len(text), text))  # texts of one question repeat
         share = -(-len(distinct) // len(self.places))
@@ -128,7 +127,7 @@ class Embedder:
                 bar.update(len(done.value))
         assert vectors is not None
         load = 0.0 if is_loaded else self.pool.load_seconds
-        seconds = time.time() - start - load
+        seconds = clock.now() - start - load
         took = {"texts": len(distinct), "load": round(load, 3), "seconds": round(seconds, 3)}
         self.spent.append(took | ({"losses": self.pool.losses[lost:]} if self.pool.losses[lost:] else {}))
         check_finite(vectors, distinct)
