@@ -6,6 +6,7 @@ profile's. So a stage that is ahead of the plan hands its time on, and one that 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -121,11 +122,12 @@ class Budget:
         self.optional = [name if name == REASON else f"rerank-{name}" for name in bench.config.time.optional]
         self._progress: Progress | None = None
         self._lost = False
+        self.told: set[str] = set()
 
     def share(self, stages: Sequence[str]) -> Share:
         """What the first of `stages`, all that are still to come, is given; recorded with its reason. Never raises.
 
-        Where nothing can be planned it is all that is left, as without a budget, which is said once.
+        Where nothing can be planned it is all that is left, as without a budget, which is said.
         """
         start = clock.now()
         found, expected, trouble = Share(self.end - start), dict[str, float](), ""
@@ -141,12 +143,15 @@ class Budget:
                 found = replace(share(needs, self.end - clock.now(), self.optional), tail=needs[0].tail)
                 expected = {"expected": round(needs[0].seconds, 1), "later": round(_seconds(needs[1:]), 1)}
             except Exception as error:  # no error of a plan may cost a stage
-                self._lost = True
-                trouble = f"no plan, so each stage has all that is left: {type(error).__name__}: {error}"
+                logging.getLogger("cascade").exception("no plan for %s", stages[0])
+                self._lost = isinstance(error, TimeoutError)  # what hangs would be waited for again
+                who = "each stage" if self._lost else "this stage"
+                trouble = f"no plan, so {who} has all that is left: {type(error).__name__}: {error}"
         said = trouble or found.why
         facts = {"given": round(found.seconds, 1), **expected, **({"decision": said} if said else {})}
         ledger.record(self.bench.run, stages[0], ledger.BUDGET, start, clock.now(), **facts)
         if said:
+            self.told.add(said)
             print(f"budget: {stages[0]}: {said}", flush=True)
         return found
 

@@ -81,6 +81,7 @@ class Course:
     common: Mapping[str, str]
     baseline: Rows
     budget: Budget
+    printer: printed.Printer
 
 
 @dataclass
@@ -167,6 +168,7 @@ def _conduct(
             _clear(bench)
         for folder in ("logs", "notebooks"):
             (out / folder).mkdir(exist_ok=True)
+        printed.log_to(out / "logs" / "conductor.log")
         resume_file.write(out, identity)
     except OSError as error:
         raise StageError(f"{out}: cannot be written to: {error}; pass --out with a folder that can") from error
@@ -176,14 +178,19 @@ def _conduct(
     ledger.record(out, "zero", ledger.STAGE, start, clock.now(), **facts)
     for warning in bench.competition.warnings:
         print(f"warning: {warning}")
-    printed.say("submission zero", clock.now() - start, printed.score(bench))
+    printer = printed.Printer()
+    printer.say("submission zero", clock.now() - start, printer.score(bench))
     if clock.now() >= end:
         _improve(bench, baseline)
         print(f"the deadline was {clock.now() - end:.0f} s ago: no stage is run, and submission zero stands")
         return 1
-    course = Course(bench, notebooks, common, baseline, Budget(bench, identity, began, end))
-    results = [_run_stage(course, stage, plan[place + 1 :]) for place, stage in enumerate(plan)]
-    code = _verdict(bench, results, clock.now() - start)
+    course = Course(bench, notebooks, common, baseline, Budget(bench, identity, began, end), printer)
+    try:
+        results = [_run_stage(course, stage, plan[place + 1 :]) for place, stage in enumerate(plan)]
+        code = _verdict(course, results, clock.now() - start)
+    except KeyboardInterrupt:
+        print(f"\n{_standing(bench)}; go on with: python -m cascade run … --resume (make run … RESUME=1)", flush=True)
+        raise SystemExit(128 + signal.SIGINT) from None
     print(page.leave(bench.config.path, data, out, end - LAST))
     return code
 
@@ -210,15 +217,15 @@ def _run_stage(course: Course, stage: Stage, later: Sequence[Stage]) -> Result:
     result = Result(stage)
     try:
         if bench.resume and stage.of != ENSEMBLE and _is_whole(bench, stage):
-            printed.say(f"{stage.name}: kept", 0.0, "")
+            course.printer.say(f"{stage.name}: kept", 0.0)
             return Result(stage, used=True)
         if not (wanted := stages.expected(bench, stage.of)):
             ledger.record(bench.run, stage.name, "select", start, clock.now(), decision="select leaves no query")
-            printed.say(f"{stage.name}: no query", 0.0, "")
+            course.printer.say(f"{stage.name}: no query", 0.0)
             return result
         share = course.budget.share([stage.name, *(each.name for each in later)])
         if share.dropped:
-            printed.say(f"{stage.name}: dropped", 0.0, "")
+            course.printer.say(f"{stage.name}: dropped", 0.0)
             return result
         limit = stage.limit or math.inf
         given = min(share.seconds, limit)
@@ -233,23 +240,26 @@ def _run_stage(course: Course, stage: Stage, later: Sequence[Stage]) -> Result:
             gpu_before = processes.gpu_memory_used_mb()
             outcome = processes.run(
                 _command(bench, stage, course.notebooks, parameters), log, environment.clean() | SET, until,
-                lambda seconds: printed.progress(stage.name, seconds, log),
+                lambda seconds: course.printer.progress(stage.name, seconds, log),
             )  # fmt: skip
             processes.wait_for_gpu_memory(gpu_before)
             peak, gpu_peak = outcome.peak_memory_mb, outcome.peak_gpu_memory_mb
             result.failure = _why_failed(outcome, log, until - start)
             _judge(bench, result, wanted)
     except Exception as error:  # nothing between two stages may cost the later ones
+        printed.LOG.exception("%s", stage.name)
         result.failure = f"{type(error).__name__}: {error}"
     try:
         _improve(bench, course.baseline)
     except Exception as error:
+        printed.LOG.exception("submission.csv after %s", stage.name)
         result.failure = result.failure or f"submission.csv could not be replaced: {error}"
     end = clock.now()
     status = result.failure or ledger.OK
     memory = {"peak_memory_mb": round(peak, 1)} | ({"peak_gpu_memory_mb": gpu_peak} if gpu_peak else {})
     ledger.record(bench.run, stage.name, ledger.STAGE, start, end, status=status, **memory)
-    printed.say(stage.name, end - start, printed.score(bench), result.failure, peak)
+    own = None if stage.of in (REASON, ENSEMBLE) else stage.table
+    course.printer.say(stage.name, end - start, course.printer.score(bench, own), result.failure, peak)
     return result
 
 
@@ -323,8 +333,19 @@ def _improve(bench: Bench, baseline: Rows) -> None:
             submission.write(baseline, path)
 
 
-def _verdict(bench: Bench, results: list[Result], seconds: float) -> int:
+def _standing(bench: Bench) -> str:
+    """Whether submission.csv is valid, and which tables are in it."""
+    path = bench.run / "submission.csv"
+    try:
+        submission.validate(path, bench.competition.asked, set(bench.competition.names))
+    except TableError as error:
+        return f"submission.csv is NOT valid: {error}"
+    return f"{path} is valid ({', '.join([*stages.members(bench), 'submission zero'])})"
+
+
+def _verdict(course: Course, results: list[Result], seconds: float) -> int:
     """The last lines: what failed, what it cost, and whether submission.csv is valid."""
+    bench = course.bench
     path = bench.run / "submission.csv"
     for result in results:
         made = result.used and not result.failure and result.stage.of != ENSEMBLE
@@ -336,7 +357,8 @@ def _verdict(bench: Bench, results: list[Result], seconds: float) -> int:
         print(f"{result.stage.name} failed ({result.failure}); cost: {_cost(bench, result)}; see {log}")
     for name, entries in timeline.read(bench.run).attempts.items():
         for decided in timeline.cuts(entries)[-1:]:
-            print(f"budget: {name}: {decided['decision']}")
+            if decided["decision"] not in course.budget.told:
+                print(f"budget: {name}: {decided['decision']}")
     for loss in timeline.losses(bench.run):
         print(loss)
     query_ids = bench.competition.asked
@@ -348,7 +370,7 @@ def _verdict(bench: Bench, results: list[Result], seconds: float) -> int:
     except TableError as error:
         print(f"submission.csv is NOT valid: {error}")
         return 1
-    print(f"{path} is valid after {seconds:.1f} s. {printed.score(bench)}")
+    print(f"{path} is valid after {seconds:.1f} s. {course.printer.score(bench)}")
     return 1 if failed or mismatch else 0
 
 

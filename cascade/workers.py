@@ -25,6 +25,7 @@ from cascade.processes import end_tree
 LIVES = 2  # a process that died is started once more: out of memory, or a card's hiccup
 ATTEMPTS = 2  # a task whose process died twice is what kills it
 PATIENCE = 1.0  # seconds between two looks whether a process still lives
+JOINED = 10.0  # seconds from the end of a process that was killed until it is left to the operating system
 
 T = TypeVar("T")
 Work = Callable[[Any], Any]
@@ -218,7 +219,7 @@ class Pool:
     def _end(self, worker: Worker) -> None:
         if worker.process is not None:
             end_tree(worker.process.pid)
-            worker.process.join()
+            worker.process.join(JOINED)  # what the operating system holds, as in a call to a dead card, never ends
         if worker.connection is not None:
             worker.connection.close()
         worker.process, worker.connection, worker.ready, worker.task = None, None, False, None

@@ -225,7 +225,7 @@ def test_the_pictures_of_a_stage_come_out_of_its_own_share(tmp_path: Path, plann
         (f'profile = "{ROOT}/LICENSE"', "PlanError: .*not TOML"),
     ],
 )
-def test_without_a_plan_a_stage_has_all_that_is_left_and_it_is_said_once(
+def test_without_a_plan_a_stage_has_all_that_is_left_and_the_next_is_planned_anew(
     tmp_path: Path, planned: Forecast, capsys: pytest.CaptureFixture[str], extra: str, why: str
 ) -> None:
     made = make_budget(tmp_path, 600, extra=extra)
@@ -233,10 +233,21 @@ def test_without_a_plan_a_stage_has_all_that_is_left_and_it_is_said_once(
         found = made.share(names(planned, first))
         assert not found.dropped and found.seconds == pytest.approx(600 - budget.RESERVE, abs=5)
     said = capsys.readouterr().out
-    assert said.count("no plan, so each stage has all that is left") == 1
+    assert said.count("no plan, so this stage has all that is left") == 2
     decisions = [entry for entry in ledger.read(tmp_path) if entry["phase"] == ledger.BUDGET]
-    assert len(decisions) == 1
-    assert re.search(why, decisions[0]["decision"])
+    assert all(re.search(why, each["decision"]) for each in decisions) and len(decisions) == 2
+
+
+def test_an_error_of_planning_costs_one_share_and_is_logged(
+    tmp_path: Path, planned: Forecast, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, real = make_budget(tmp_path, 60), budget.Budget._needs
+    with monkeypatch.context() as context:
+        context.setattr(budget.Budget, "_needs", lambda *_: {}["torn"])
+        assert made.share(names(planned, "reason")).seconds > 30
+    assert budget.Budget._needs is real and "Traceback" in caplog.text and "KeyError: 'torn'" in caplog.text
+    made.share(names(planned, "rerank-ce"))
+    assert "expected" in last_decision(tmp_path)
 
 
 def test_a_plan_that_hangs_is_left_to_itself() -> None:

@@ -203,8 +203,11 @@ def test_an_ended_conductor_leaves_no_process_and_a_valid_submission(run: Run, s
     while not (run.out / "hanging").exists() and time.monotonic() < give_up:
         time.sleep(0.1)
     process.send_signal(sent)
-    process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode != 0
+    if sent == signal.SIGINT:
+        assert process.returncode == 130
+        assert "submission.csv is valid (submission zero); go on with: " in output.splitlines()[-1]
     give_up = time.monotonic() + 30
     while run.survivors() and time.monotonic() < give_up:
         time.sleep(0.2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -29,5 +30,6 @@ def leave(config: Path, data: Path, run: Path, deadline: float) -> str:
             [sys.executable, "-m", "cascade.mortal", "cascade", *command], log, environment.clean(), until
         )
     except Exception as error:  # after all the work nothing here may raise
+        logging.getLogger("cascade").exception("the page")
         return f"no {FILE}: {type(error).__name__}: {error}; make it by: {by_hand}"
     return f"no {FILE}: see {log}; make it by: {by_hand}" if outcome.code != 0 else f"{run / FILE} shows it all"
