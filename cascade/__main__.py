@@ -40,10 +40,8 @@ def run(
     practice: Annotated[int, typer.Option(min=0, help="so many labelled train queries beside the test's")] = 0,
 ) -> None:
     """Runs all stages; exits with 0 only if each succeeded and submission.csv is valid."""
-    from cascade import conductor, printed
+    from cascade import conductor
     from cascade import practice as practising
-
-    printed.survive_output()
 
     conduct = partial(practising.conduct, practice) if practice else conductor.conduct
     raise typer.Exit(conduct(config, data, out, notebooks, deadline, engine, resume, began))

@@ -4,6 +4,8 @@ import difflib
 import sys
 from collections.abc import Callable, Iterable
 
+from cascade.streams import survive_output
+
 
 class CascadeError(Exception):
     """Anything the user can mend; the command line prints it as one line and exits with 2."""
@@ -46,7 +48,8 @@ class StageError(CascadeError):
 
 
 def run_command_line(app: Callable[[], object]) -> None:
-    """Runs a typer app; a CascadeError becomes one line on stderr and exit code 2."""
+    """Runs a typer app, whose prints may fail; a CascadeError becomes one line on stderr and exit code 2."""
+    survive_output()
     try:
         app()
     except CascadeError as error:

@@ -1,14 +1,9 @@
-"""What the conductor prints while it goes: a line a stage, how far the one at work is, how submission.csv stands.
-
-Printing may fail, as where the disk is full or nobody reads any more; that costs the line and never the run.
-"""
+"""What the conductor prints while it goes: a line a stage, how far the one at work is, how submission.csv stands."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
-import os
 import re
 import shutil
 import sys
@@ -29,33 +24,6 @@ TAIL = 4000  # bytes of a log in which its last count is looked for
 # What a stage's log says of how far it is: our own count of queries, or tqdm's of an encoder's texts.
 OF_QUERIES = re.compile(r"(\d+) of (\d+) queries(?:.*?, (\d+) s left)?")
 OF_TEXTS = re.compile(r"\| (\d+)/(\d+) \[[^\]<]*<(?:(\d+):)?(\d\d):(\d\d)")
-
-
-class Unfailing(io.TextIOWrapper):
-    """A text stream on a file descriptor that drops what cannot be written, and never raises."""
-
-    def __init__(self, descriptor: int) -> None:
-        raw = io.FileIO(descriptor, "wb", closefd=False)
-        super().__init__(raw, errors="backslashreplace", write_through=True)  # as python -u does
-
-    def write(self, text: str, /) -> int:
-        with contextlib.suppress(OSError, ValueError):
-            super().write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            super().flush()
-
-
-def survive_output() -> None:
-    """Makes this process's output streams such that no print can fail, closed ones included."""
-    for descriptor in (0, 1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:  # else the next file that is opened takes its number, and the output with it
-            os.open(os.devnull, os.O_RDWR)
-    sys.stdout, sys.stderr = Unfailing(1), Unfailing(2)
 
 
 def log_to(path: Path) -> None:

@@ -16,8 +16,8 @@ from cascade.stages import Bench
 
 SAY = """
 import sys
-from cascade import printed
-printed.survive_output()
+from cascade import streams
+streams.survive_output()
 for _ in range(9999):
     print("\\u25b6 \\xe9", flush=True)
 open(sys.argv[1], "w").write("end")
