@@ -78,7 +78,7 @@ def share(needs: Sequence[Need], left: float, optional: Sequence[str] = ()) -> S
     for name in optional:
         if _seconds(kept) > left:
             kept = [need for need in kept if need.name != name]
-    told = f"{_seconds(needs):.0f} s are wanted up to the end and {max(0.0, left):.0f} s are left"
+    told = f"the stages to come need {_seconds(needs):.0f} s and {max(0.0, left):.0f} s are left"
     if now not in kept:
         return Share(0.0, f"dropped, as it is optional: {told}", dropped=True)
     later = [need for need in kept if need is not now]
@@ -89,7 +89,11 @@ def share(needs: Sequence[Need], left: float, optional: Sequence[str] = ()) -> S
     spare = left - _seconds(kept)
     if spare >= 0:
         given = now.seconds + spare / (1 + sum(not need.known for need in later))
-        why = "" if now.known else f"no rate is known for it, and the others want {_seconds(later):.0f} of {left:.0f} s"
+        why = (
+            ""
+            if now.known
+            else f"no rate is known for it, and the stages after it need {_seconds(later):.0f} of {left:.0f} s"
+        )
         return Share(given, why)
     known = [need.work for need in kept if need.known and need.work]
     typical = sum(known) / len(known) if known else 1.0
@@ -99,9 +103,9 @@ def share(needs: Sequence[Need], left: float, optional: Sequence[str] = ()) -> S
         cut.remove([need for need in cut if need.chunked][-1])
     given = own.fixed + min(part, 1.0) * own.work  # without the last ones there may be more than enough
     if given < own.fixed:
-        why = f"not begun: it is to take {own.fixed:.0f} s before its first score, and {max(0.0, given):.0f} s are left"
+        why = f"not begun: it needs {own.fixed:.0f} s before its first score, and {max(0.0, given):.0f} s are left"
         return Share(0.0, why)
-    return Share(given, f"given {given:.0f} of the {now.seconds:.0f} s it is to take, as {told}")
+    return Share(given, f"gets {given:.0f} of the {now.seconds:.0f} s it needs, as {told}")
 
 
 def _part(needs: Sequence[Need], left: float) -> float:

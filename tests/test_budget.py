@@ -53,8 +53,7 @@ def test_where_the_time_is_short_every_stage_does_the_same_part_of_its_work() ->
     assert {name: given[name] for name in (A.name, B.name, C.name)} == {A.name: 70, B.name: 120, C.name: 170}
     assert given["ensemble"] == ENSEMBLE.seconds
     assert (
-        share(RUN[1:], 370).why
-        == "given 70 of the 120 s it is to take, as 670 s are wanted up to the end and 370 s are left"
+        share(RUN[1:], 370).why == "gets 70 of the 120 s it needs, as the stages to come need 670 s and 370 s are left"
     )
 
 
@@ -70,7 +69,7 @@ def test_optional_stages_are_dropped_in_the_configs_order_and_no_more_than_need_
     assert share(RUN[1:], 450, optional).seconds == 120, "of what b leaves, c has its own"
     dropped = share(RUN[2:], 450, optional)
     assert dropped.dropped and dropped.seconds == 0
-    assert dropped.why == "dropped, as it is optional: 550 s are wanted up to the end and 450 s are left"
+    assert dropped.why == "dropped, as it is optional: the stages to come need 550 s and 450 s are left"
     assert share(RUN[1:], 400, optional).dropped, "without b it does not fit"
 
 
@@ -89,7 +88,7 @@ def test_the_last_are_left_out_where_loading_every_model_would_leave_no_time_to_
 
 def test_a_stage_that_would_not_get_to_score_is_not_begun() -> None:
     found = share([C, ENSEMBLE], 29)
-    assert found == budget.Share(0.0, "not begun: it is to take 20 s before its first score, and 19 s are left")
+    assert found == budget.Share(0.0, "not begun: it needs 20 s before its first score, and 19 s are left")
     assert share([C, ENSEMBLE], 31).seconds == pytest.approx(21)
 
 
@@ -104,7 +103,7 @@ def test_a_stage_without_a_rate_has_what_the_known_ones_leave() -> None:
     unknown = Need("rerank-x", 20, known=False)
     found = share([unknown, A, ENSEMBLE], 1000)
     assert found.seconds == 1000 - 120 - 10
-    assert found.why == "no rate is known for it, and the others want 130 of 1000 s"
+    assert found.why == "no rate is known for it, and the stages after it need 130 of 1000 s"
     before = share([A, unknown, ENSEMBLE], 1000)
     assert before.seconds == 120 + (1000 - 120 - 20 - 10) / 2, "what is to spare is shared with it"
     short = share([unknown, A, ENSEMBLE], 120)
