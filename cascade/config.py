@@ -7,11 +7,20 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from cascade import limits
+from cascade import handles, limits
 from cascade.config_errors import explain
-from cascade.errors import ConfigError, nearest
+from cascade.errors import ConfigError, ModelError, nearest
 from cascade.limits import seconds
 
 ENSEMBLE, REASON = "ensemble", "reason"
@@ -34,8 +43,17 @@ def device(value: Any) -> str:
     return value
 
 
+def model(value: str) -> str:
+    """A handle in its normal form; what is no handle is named, with the places, by whoever looks for it."""
+    try:
+        return handles.normal(value) if value.partition(":")[0] in handles.SCHEMES else value
+    except ModelError:
+        return value
+
+
 Seconds = Annotated[float, BeforeValidator(seconds)]
 Limit = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
+Model = Annotated[str, AfterValidator(model)]
 Engine = Literal["vllm", "transformers"]
 Device = Annotated[str, BeforeValidator(device)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -50,7 +68,7 @@ class Table(BaseModel):
 class Encoder(Table):
     """A model from sentence-transformers with its optional LoRA adapter."""
 
-    model: str
+    model: Model
     adapter: str | None = None
     batch_size: int = Field(default=64, gt=0)
     max_length: int | None = Field(default=None, gt=8)
@@ -105,7 +123,7 @@ class LanguageModel(Table):
     are engine arguments over those of the run's `[vllm]`, `chat_template` arguments of the chat template.
     """
 
-    model: str
+    model: Model
     adapter: str | None = None
     prompt: str
     parallel: Literal["data", "tensor"] = "data"

@@ -88,7 +88,10 @@ def _data(competition: str, default: Path) -> tuple[Path, list[str]]:
         for path in sorted(handles.INPUT.glob("*/" * depth + "misconception_mapping.csv"))
         if (path.parent / "test.csv").is_file()
     ]  # fmt: skip
-    places = {folder: (folder.parent != handles.INPUT / "competitions", folder.name != competition) for folder in found}
+    places = {
+        folder: (folder.parent != handles.INPUT / "competitions", folder.name.lower() != competition.lower())
+        for folder in found
+    }
     found.sort(key=lambda folder: places[folder])
     alike = [folder for folder in found if places[folder] == places[found[0]]]
     if len(alike) < 2:

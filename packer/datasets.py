@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from cascade import manifest
+from cascade import handles, manifest
 from cascade.config import Config
 from cascade.manifest import Entry, Manifest, ManifestError
 from packer import contents, polling, staging, state
@@ -290,8 +290,8 @@ class Remote:
             wrong.append("an error without a reason")
         if found := "; ".join(filter(None, wrong)):
             raise DatasetError(f"{what}: Kaggle answers: {found}; {MEND}, or correct what it names")
-        made = "/".join(answer.ref.strip("/").split("/")[-2:])
-        if made and made.lower() != self.ref.lower():
+        made = handles.source(answer.ref or "")
+        if made and made != self.ref.lower():
             raise DatasetError(f"{what}: Kaggle made {made} instead; delete it at Kaggle, and {MEND}")
 
 

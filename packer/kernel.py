@@ -62,8 +62,9 @@ def fill(metadata: dict[str, Any], config: Config, image: Image, owner: str, sta
     Give it what `problems` finds nothing wrong with.
     """
     named = sources.of(config) | {"kernel_sources": [], "competition_sources": []}
-    named["dataset_sources"] = [*(f"{owner}/{slug}" for slug in staged), *named["dataset_sources"]]
-    filled = metadata | {key: list(dict.fromkeys([*named[key], *metadata[key]])) for key in LISTS}
+    named["dataset_sources"] = [*(f"{owner.lower()}/{slug}" for slug in staged), *named["dataset_sources"]]
+    own = {key: [sources.normal(key, name) for name in metadata[key]] for key in LISTS}
+    filled = metadata | {key: list(dict.fromkeys([*named[key], *own[key]])) for key in LISTS}
     filled |= {"id": f"{owner}/{metadata['id'].rpartition('/')[2]}", "code_file": NOTEBOOK}
     if image.accelerator:
         filled["machine_shape"] = image.accelerator
@@ -114,7 +115,7 @@ def _name(metadata: dict[str, Any], owner: str) -> list[str]:
     before, _, slug = id_.rpartition("/")
     if before == contents.PLACEHOLDER:
         found.append(f"id: has the placeholder '{before}'; leave the owner out, it comes from the login")
-    elif before and before != owner:
+    elif before and before.lower() != owner.lower():
         found.append(f"id: belongs to '{before}' and the login to '{owner}'; leave the owner out")
     if len(title) not in TITLE:
         found.append(f"title: has {len(title)} characters; Kaggle wants {TITLE.start} to {TITLE.stop - 1}")

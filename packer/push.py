@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cascade import manifest
+from cascade import handles, manifest
 from cascade.config import Config
 from packer import contents, datasets, kernel, polling, runs, sources, staging, state
 from packer.images import Image
@@ -148,7 +148,7 @@ def _lost(
         name
         for key in SOURCES
         for name in metadata[f"{key}_sources"]
-        if not any(each.endswith(name) for each in getattr(kernel, f"{key}_data_sources"))
+        if handles.source(name) not in map(handles.source, getattr(kernel, f"{key}_data_sources"))
     ]
     if missing:
         raise KernelError(

@@ -6,21 +6,19 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from cascade import handles
 from cascade.config import Config
-from cascade.errors import nearest
-from cascade.handles import SCHEMES
+from cascade.errors import ModelError, nearest
 from packer import contents, runs
 from packer.session import ABSENT, KaggleError, Session
 
-PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 FORMS = {
-    "dataset_sources": (re.compile(rf"{PART}/{PART}"), "owner/slug"),
-    "kernel_sources": (re.compile(rf"{PART}/{PART}"), "owner/slug"),
-    "model_sources": (re.compile(rf"{PART}/{PART}/{PART}/{PART}/\d+"), "owner/model/framework/variation/version"),
-    "competition_sources": (re.compile(r"[a-z0-9][a-z0-9-]*"), "the last part of the competition's address"),
+    "dataset_sources": (re.compile(rf"{handles.PART}/{handles.PART}"), "owner/slug"),
+    "kernel_sources": (re.compile(rf"{handles.PART}/{handles.PART}"), "owner/slug"),
+    "model_sources": (handles.FORMS["kaggle"], "owner/model/framework/variation/version"),
+    "competition_sources": (re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*"), "the last part of the competition's address"),
 }
 NOTHING = "nothing of that name that this login may read"
-HANDLES = {"dataset": re.compile(rf"{PART}/{PART}(/[^/]+)*"), "kaggle": FORMS["model_sources"][0]}
 
 
 def of(config: Config) -> dict[str, list[str]]:
@@ -40,13 +38,23 @@ def problems(config: Config) -> list[str]:
     found = []
     for model in dict.fromkeys(part.model for _, part in contents.enabled(config)):
         scheme, _, name = model.partition(":")
-        if scheme not in SCHEMES:
+        if scheme not in handles.SCHEMES:
             continue
         if contents.PLACEHOLDER in name.split("/"):
             found.append(f"{config.path}: model '{model}': put the owner's name at Kaggle for '{contents.PLACEHOLDER}'")
-        elif not HANDLES[scheme].fullmatch(name):
-            found.append(f"{config.path}: model '{model}': is no handle; write it as {SCHEMES[scheme]}")
+            continue
+        try:
+            handles.normal(model)
+        except ModelError as error:
+            found.append(f"{config.path}: {error}")
     return found
+
+
+def normal(key: str, name: str) -> str:
+    """A name of kernel-metadata.json's list `key` in the form that handles of a config have."""
+    if key == "competition_sources":  # mounted as its address is written
+        return name
+    return handles.normal(f"kaggle:{name}").partition(":")[2] if key == "model_sources" else name.lower()
 
 
 def unready(session: Session, metadata: dict[str, Any]) -> Iterator[str]:
@@ -64,7 +72,7 @@ def unready(session: Session, metadata: dict[str, Any]) -> Iterator[str]:
             except KaggleError as error:
                 if error.status not in ABSENT:
                     raise
-                ours = key == "dataset_sources" and name.partition("/")[0] == session.owner
+                ours = key == "dataset_sources" and name.partition("/")[0] == session.owner.lower()
                 mend = "run: make push-datasets" if ours else "correct it, accept its licence or have it shared"
                 problem = f"{NOTHING}; {mend}"
             if problem:

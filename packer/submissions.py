@@ -127,7 +127,7 @@ def last(session: Session, competition: str, say: Callable[[str], None] = print)
     """
     listed = newest(session, competition)
     made = state.recall("submission")
-    if made.get("competition") != competition:
+    if str(made.get("competition")).lower() != competition.lower():
         made = {}
     if not listed and not made:
         raise SubmissionError(f"{competition}: nothing was submitted yet; submit a version: make submit")

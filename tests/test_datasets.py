@@ -220,6 +220,14 @@ def test_waiting_has_a_limit(store, session, folder):
         push(session, folder, ABOUT, limit=0.05)
 
 
+def test_a_version_that_kaggle_names_in_its_own_spelling_is_ours(server, store, session, folder):
+    server.handlers[CREATE] = lambda call: store.create(call) | {"ref": "/datasets/Ada/Some-Wheels"}
+    server.handlers[UPDATE] = lambda call: store.update(call) | {"ref": "Ada/some-wheels/versions/2"}
+    push(session, folder, ABOUT)
+    stage(folder, {"a": b""})
+    assert push(session, folder, ABOUT).version == 2
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade import handles, models
+from cascade import config, handles, models
 from cascade.errors import ModelError
 
 MODEL = "kaggle:qwen-lm/qwen2.5/transformers/32b-instruct-awq/1"
@@ -57,6 +57,54 @@ def test_a_handle_is_found_in_the_cache_of_kagglehub(roots: Path, handle: str, l
     folder = roots / "cache" / layout
     folder.mkdir(parents=True)
     assert handles.find(handle) == folder
+
+
+@pytest.mark.parametrize(
+    ("handle", "layout"),
+    [
+        ("kaggle:Google/Gemma/PyTorch/2b-it/01", "input/gemma/pytorch/2b-it/1"),
+        ("kaggle:google/gemma/Transformers/2B-it/1", "input/models/google/gemma/transformers/2b-it/1"),
+        ("kaggle:google/gemma/pytorch/2b-it/1", "cache/models/google/gemma/pyTorch/2b-it/1"),
+        ("kaggle:google/gemma/py-torch/2b-it/1", "models-of-mine/Gemma/PyTorch/2B-it/1"),
+        ("dataset:Ann/Adapters/Deep", "input/datasets/ann/adapters/Deep"),
+        ("dataset:ann/adapters/Deep", "cache/datasets/Ann/adapters/versions/3/Deep"),
+    ],
+)
+def test_a_handle_is_found_by_any_spelling_of_its_capitals(roots: Path, handle: str, layout: str) -> None:
+    folder = roots / layout
+    folder.mkdir(parents=True)
+    assert handles.find(handle) == folder
+
+
+def test_inside_a_dataset_capitals_count_as_they_do_in_the_kernel(roots: Path) -> None:
+    (roots / "input" / "adapters" / "Deep").mkdir(parents=True)
+    with pytest.raises(ModelError, match="not found"):
+        handles.find(f"{DATA}/deep")
+
+
+def test_a_config_holds_the_normal_form_of_a_handle_and_other_names_as_they_are() -> None:
+    for text, held in (
+        ("kaggle:Qwen-lm/Qwen2.5/Transformers/32B/01/", "kaggle:qwen-lm/qwen2.5/transformers/32b/1"),
+        ("dataset:Ann/Adapters/Deep", "dataset:ann/adapters/Deep"),
+        ("kaggle:nothing", "kaggle:nothing"),
+        ("../Models/Tiny", "../Models/Tiny"),
+    ):
+        assert config.Encoder(model=text).model == held
+
+
+@pytest.mark.parametrize(
+    ("ours", "kaggles"),
+    [
+        ("google/gemma/pytorch/2b-it/1", "google/Gemma/PyTorch/2b-it/1"),
+        ("google/gemma/pytorch/2b-it/1", "/models/google/gemma/py-torch/2b-it/versions/1"),
+        ("ann/adapters", "https://www.kaggle.com/datasets/Ann/adapters/versions/3"),
+        ("ann/adapters", "/ann/adapters/"),
+        ("MABe-mouse", "/c/mabe-mouse"),
+    ],
+)
+def test_what_kaggle_calls_a_source_is_compared_in_one_form(ours: str, kaggles: str) -> None:
+    assert handles.source(ours) == handles.source(kaggles)
+    assert handles.source(ours) not in (handles.source(f"n{kaggles}"), handles.source(f"{ours}0"))
 
 
 def test_the_newest_version_of_a_dataset_is_taken_by_number(roots: Path) -> None:
@@ -110,6 +158,11 @@ def test_a_handle_that_is_none_is_refused(handle: str, mend: str) -> None:
     with pytest.raises(ModelError) as caught:
         handles.find(handle)
     assert str(caught.value) == f"model '{handle}': is no handle; write it as {mend}"
+
+
+def test_a_version_of_a_dataset_is_refused_as_a_kernel_reads_the_newest() -> None:
+    with pytest.raises(ModelError, match=r"names a version, .* leave out '/versions/3'"):
+        handles.find(f"{DATA}/versions/3/deep")
 
 
 @pytest.mark.parametrize("handle", [MODEL, DATA])

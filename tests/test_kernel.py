@@ -217,7 +217,12 @@ def test_the_data_is_found_wherever_it_is_mounted(inputs: Path, place: str) -> N
 
 @pytest.mark.parametrize(
     ("place", "told"),
-    [(f"competitions/{COMPETITION}", ""), (f"competitions/{COMPETITION}", COMPETITION), (COMPETITION, COMPETITION)],
+    [
+        (f"competitions/{COMPETITION}", ""),
+        (f"competitions/{COMPETITION}", COMPETITION),
+        (COMPETITION, COMPETITION),
+        (COMPETITION, COMPETITION.title()),
+    ],
 )
 def test_a_dataset_with_a_copy_of_the_data_is_passed_over(inputs: Path, place: str, told: str) -> None:
     """It has the visible test, whose rows are not the rerun's; and it is the first by name and by depth."""

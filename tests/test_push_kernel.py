@@ -163,6 +163,7 @@ def test_a_broken_rule_is_named_with_its_key(project, changes, said):
         ("configs/t.toml", "dataset:grace", "dataset:your-name", "put the owner's name at Kaggle for 'your-name'"),
         ("configs/t.toml", "awq/1", "awq", "is no handle; write it as kaggle:owner/model/framework/variation/version"),
         ("configs/t.toml", "awq/1", "awq/latest", "is no handle; write it as kaggle:owner/model/framework"),
+        ("configs/t.toml", "grace/e5/e5-folder", "grace/e5/versions/3", "a dataset's newest; leave out '/versions/3'"),
         ("configs/t.toml", "grace/e5/e5-folder", "grace//e5", "is no handle; write it as dataset:owner/slug"),
         ("wheels/t4.toml", "NvidiaTeslaT4", "NvidiaTeslaT5", "has no 'NvidiaTeslaT5' (did you mean 'NvidiaTeslaT4'?)"),
         ("notebooks/submission.ipynb", '"kernelspec"', '"gone"', "names no kernel"),
@@ -255,6 +256,30 @@ def test_a_push_whose_answer_is_lost_and_that_lacks_a_source_names_it(kaggle):
     kaggle.kernels.lost, kaggle.kernels.dropped = CutError(), "modelDataSources"
     with pytest.raises(KernelError, match=f"version 1 was made, its answer was lost, .* does not name {MODEL} among"):
         push_it()
+
+
+def test_a_push_whose_answer_is_lost_has_its_sources_however_kaggle_spells_them(kaggle):
+    kaggle.kernels.lost = CutError()
+    kaggle.kernels.spelt = lambda name: name.title() + ("/versions/3" if name.count("/") == 1 else "")
+    assert push_it().version == 1
+
+
+def test_handles_are_pushed_in_the_form_that_the_kernel_will_look_for(kaggle):
+    for old, new in (("awq/1", "AWQ/01"), ("transformers/14b", "Transformers/14b"), ("grace/e5", "Grace/E5")):
+        Path("configs/t.toml").write_text(Path("configs/t.toml").read_text().replace(old, new))
+    edit(dataset_sources=["GRACE/e5"], model_sources=[MODEL.replace("qwen2.5", "Qwen2.5")])
+    config, tracked = load(Path("configs/t.toml")), kernel.read(Path("kernel-metadata.json"))
+    assert problems() == []
+    filled = kernel.fill(tracked, config, images.load("t4"), "Ada", ["code"])
+    assert filled["dataset_sources"] == ["ada/code", "grace/e5"]
+    assert filled["model_sources"] == [MODEL]
+
+
+def test_a_competition_is_named_as_its_address_writes_it(project):
+    edit(competition_sources=["MABe-mouse-behavior-detection"])
+    assert problems() == []
+    filled = kernel.fill(kernel.read(), load(Path("configs/t.toml")), images.load("t4"), "ada", [])
+    assert filled["competition_sources"] == ["MABe-mouse-behavior-detection"]
 
 
 @pytest.mark.parametrize("fault", [CutError(), RefusalError(500), RefusalError(503)], ids=str)

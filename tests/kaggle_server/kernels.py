@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,8 +32,9 @@ class Kernels:
     """Adds its routes to a server. `kept` are versions by `owner/slug`, the first one's number is 1.
 
     `answer` is added to what a push is answered. `lost`: a push is done, and that is raised, or answered, instead of
-    its version, which the next `unseen` looks do not see; `dropped`: a list that it lacks. `files` by name. `cuts`:
-    bytes of a body after which the connection is closed, one a download; `ranges`: whether a Range is honoured.
+    its version, which the next `unseen` looks do not see; `dropped`: a list that it lacks; `spelt`: how a source is
+    named. `files` by name. `cuts`: bytes of a body after which the connection is closed, one a download; `ranges`:
+    whether a Range is honoured.
     """
 
     def __init__(self, server: KaggleServer) -> None:
@@ -41,6 +43,7 @@ class Kernels:
         self.answer: dict[str, Any] = {}
         self.lost: Exception | dict[str, Any] | None = None
         self.unseen, self.hidden, self.dropped = 0, 0, ""
+        self.spelt: Callable[[str], str] = str
         self.files: dict[str, bytes] = {}
         self.cuts: list[int] = []
         self.ranges = True
@@ -76,7 +79,11 @@ class Kernels:
         if not versions:
             raise RefusalError(403, "Permission 'kernels.get' was denied")
         body = versions[-1].body
-        lists = {key: body.get(key, []) for key in body if key.endswith("DataSources") and key != self.dropped}
+        lists = {
+            key: [self.spelt(name) for name in body.get(key, [])]
+            for key in body
+            if key.endswith("DataSources") and key != self.dropped
+        }
         return {"metadata": {"currentVersionNumber": len(versions), **lists}, "blob": {"source": body.get("text", "")}}
 
     def status(self, call: Call) -> Any:
