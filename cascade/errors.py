@@ -4,6 +4,7 @@ import difflib
 import sys
 from collections.abc import Callable, Iterable
 
+from cascade.printable import printable
 from cascade.streams import survive_output
 
 
@@ -53,7 +54,7 @@ def run_command_line(app: Callable[[], object]) -> None:
     try:
         app()
     except CascadeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cascade.errors import run_command_line
+from cascade.printable import printable
 
 if TYPE_CHECKING:
     from cascade.config import Config
@@ -19,6 +20,11 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 KernelConfig = Annotated[
     Path | None, typer.Option("--config", help="the run's TOML file (default: t4x2.toml; without GPUs sample.toml)")
 ]
+
+
+def _echo(text: str, err: bool = False) -> None:
+    """A line for a person: Kaggle's logs, names and messages stand in many."""
+    typer.echo(printable(text), err=err)
 
 
 def _load(config: Path | None, image: "Image") -> "Config":
@@ -40,7 +46,7 @@ def notebooks(folder: Annotated[Path, typer.Argument(help="folder of the noteboo
 
     found = problems(folder)
     for problem in found:
-        typer.echo(problem, err=True)
+        _echo(problem, err=True)
     raise typer.Exit(1 if found else 0)
 
 
@@ -56,7 +62,7 @@ def vllm_api(
     out = out or Path("wheels") / f"vllm-{extract['version']}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(as_json(extract), encoding="utf-8")
-    typer.echo(f"{out}: vLLM {extract['version']}, {len(extract['engine_arguments'])} engine arguments")
+    _echo(f"{out}: vLLM {extract['version']}, {len(extract['engine_arguments'])} engine arguments")
 
 
 @app.command()
@@ -75,13 +81,13 @@ def wheels(
     target = images.load(image)
     made = lock(target, upgrade)
     packages = len(locks.read(target.lock))
-    typer.echo(f"{target.lock}: {packages} packages, {'locked anew' if made else 'still what is asked for'}")
+    _echo(f"{target.lock}: {packages} packages, {'locked anew' if made else 'still what is asked for'}")
     done = fetch(target, jobs)
     for action, names in (("removed", done.removed), ("built", done.built)):
         for name in names:
-            typer.echo(f"  {action} {name}")
+            _echo(f"  {action} {name}")
     new = len(done.fetched) + len(done.built)
-    typer.echo(f"{target.wheels}: {packages} wheels, {decimal(done.size)}; {new} new, {len(done.kept)} were there")
+    _echo(f"{target.wheels}: {packages} wheels, {decimal(done.size)}; {new} new, {len(done.kept)} were there")
 
 
 @app.command()
@@ -108,7 +114,7 @@ def verify(
     runs = [_load(path, target) for path in config] if config else [_load(None, target)]
     if fetch_models:
         for model in fetch(runs):
-            typer.echo(f"fetched what describes {model}")
+            _echo(f"fetched what describes {model}")
     report = prove(target, runs, full)
     show(report, Console())
     raise typer.Exit(1 if report.failed else 0)
@@ -126,7 +132,7 @@ def adapters(
     target = images.load(image)
     checked = check(_load(config, target), target)
     for line in lines(checked):
-        typer.echo(line)
+        _echo(line)
     require(checked)
 
 
@@ -144,8 +150,8 @@ def pack(
     target = images.load(image)
     run = _load(config, target)
     require(check(run, target))
-    for folder, told in staging.pack(run, target, say=lambda line: typer.echo(line, err=True)):
-        typer.echo(f"{folder}: {len(told.files)} files, {decimal(told.size)}")
+    for folder, told in staging.pack(run, target, say=lambda line: _echo(line, err=True)):
+        _echo(f"{folder}: {len(told.files)} files, {decimal(told.size)}")
 
 
 @app.command()
@@ -213,12 +219,12 @@ def push_kernel(
     target = images.load(image)
     settings = _load(config, target)
     try:
-        pushed = push.push_kernel(Session(), settings, target, say=lambda text: typer.echo(text, err=True))
+        pushed = push.push_kernel(Session(), settings, target, say=lambda text: _echo(text, err=True))
     except KernelError as error:
         for problem in error.problems:
-            typer.echo(problem, err=True)
+            _echo(problem, err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"version {pushed.version} of {pushed.owner}/{pushed.slug}: {pushed.url}")
+    _echo(f"version {pushed.version} of {pushed.owner}/{pushed.slug}: {pushed.url}")
 
 
 @app.command()
@@ -238,10 +244,10 @@ def status(
             seen = runs.wait(session, run, said)
     else:
         seen = runs.status(session, run)
-    typer.echo(f"{run}: {seen}")
+    _echo(f"{run}: {seen}")
     if seen.failed:
         for line in runs.tail(session, run):
-            typer.echo(line)
+            _echo(line)
         raise typer.Exit(1)
 
 
@@ -255,7 +261,7 @@ def logs(
 
     _, run = _run(version)
     for line in runs.tail(Session(), run, tail):
-        typer.echo(line)
+        _echo(line)
 
 
 @app.command()
@@ -271,7 +277,7 @@ def output(
     folder = out or Path("build/output", f"{run.owner}-{run.slug}", str(run.version))
     with downloading() as said:
         came = fetch(Session(), run, folder, said)
-    typer.echo(f"{folder}: {len(came)} files came, {sum(path.is_file() for path in folder.rglob('*'))} are there")
+    _echo(f"{folder}: {len(came)} files came, {sum(path.is_file() for path in folder.rglob('*'))} are there")
 
 
 @app.command()
@@ -288,8 +294,8 @@ def submit(
     if version is None:
         submissions.check_newest(session, pushed)
     ref = submissions.submit(session, pushed, run, again)
-    typer.echo(f"{run} is submission {ref}; time it: make watch")
-    typer.echo(submissions.what_is_left(session, pushed.competition))
+    _echo(f"{run} is submission {ref}; time it: make watch")
+    _echo(submissions.what_is_left(session, pushed.competition))
 
 
 @app.command()
@@ -305,11 +311,11 @@ def watch(
 
     pushed, _ = _run(None)
     session = Session()
-    ref = ref or submissions.last(session, pushed.competition, say=lambda text: typer.echo(text, err=True))
+    ref = ref or submissions.last(session, pushed.competition, say=lambda text: _echo(text, err=True))
     with waiting(f"submission {ref}") as said:
         seen = watching.watch(session, ref, every, said)
-    typer.echo(str(seen))
-    typer.echo(submissions.what_is_left(session, pushed.competition))
+    _echo(str(seen))
+    _echo(submissions.what_is_left(session, pushed.competition))
     raise typer.Exit(0 if seen.status == "COMPLETE" else 1)
 
 

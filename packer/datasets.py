@@ -17,6 +17,7 @@ from cascade import handles, manifest
 from cascade.config import Config
 from cascade.manifest import Entry, Manifest, ManifestError
 from packer import contents, polling, staging, state
+from packer.answers import present
 from packer.dataset_rules import DatasetError, DatasetMetadata, metadata
 from packer.images import Image
 from packer.session import ABSENT, KaggleError, Session
@@ -97,7 +98,9 @@ def push(session: Session, folder: Path, about: DatasetMetadata, limit: float = 
     except KaggleError as error:
         if error.status in REFUSED:
             raise DatasetError(f"{error}; {MEND}, or remove {uploaded} to upload all again") from error
-        raise
+        if error.status is not None and error.status < 500:
+            raise
+        remote.look_for(former, error)
     asked.begin(former, failed=status == "FAILED")
     if asked.end(remote.wait(asked.former, asked.failed), uploaded) == "FAILED":
         raise DatasetError(f"{remote.ref}: Kaggle could not process the files ({remote.reason()}); push again")
@@ -212,18 +215,41 @@ class Remote:
 
     def version(self) -> int:
         """The current version's number."""
-        return int(self._get().current_version_number)
+        return int(self._get().current_version_number or 0)
+
+    def look_for(self, former: int | None, error: KaggleError) -> None:
+        """What was asked for may have been made though its answer was lost by `error`; DatasetError where it was not.
+
+        `former`: the current version's number beforehand, None where there was no dataset.
+        """
+
+        def look() -> bool | None:
+            status = self.status()
+            begun = status not in (None, *ENDS) if former is not None else status is not None
+            return begun or (former is not None and self.version() > former) or None
+
+        if not polling.looked_for(look, lambda seconds: time.sleep(seconds * self.session.pause)):
+            raise DatasetError(
+                f"{error}; no new version of {self.ref} is seen: look at kaggle.com/datasets/{self.ref}, and push "
+                f"again once it is ready or if there is none"
+            ) from error
 
     def reason(self) -> str:
         """What Kaggle says of its newest version."""
-        versions = sorted(self._get().versions, key=lambda each: each.version_number)
+        versions = sorted(self._get().versions, key=lambda each: each.version_number or 0)
         return versions[-1].status if versions and versions[-1].status else "no reason is given"
 
     def _get(self) -> Any:
         from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetRequest
 
         request = self._named(ApiGetDatasetRequest())
-        return self.session.call(f"dataset {self.ref}", lambda: self.api.get_dataset(request))
+
+        def ask() -> Any:
+            answer = self.api.get_dataset(request)
+            present(answer.ref, "ref")
+            return answer
+
+        return self.session.call(f"dataset {self.ref}", ask)
 
     def manifest(self, kind: str) -> Manifest:
         """That of the current version; DatasetError where it has none of this kind: it is another dataset."""
@@ -286,7 +312,7 @@ class Remote:
     def _check(self, what: str, answer: Any) -> None:
         """DatasetError for whatever of an answer is no success: Kaggle sends errors under status 200 too."""
         wrong = [answer.error, *(f"tag '{tag}' is not valid" for tag in answer.invalid_tags)]
-        if answer.status.lower() == "error" and not answer.error:
+        if (answer.status or "").lower() == "error" and not answer.error:
             wrong.append("an error without a reason")
         if found := "; ".join(filter(None, wrong)):
             raise DatasetError(f"{what}: Kaggle answers: {found}; {MEND}, or correct what it names")

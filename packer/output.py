@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from cascade.printable import printable
 from packer import runs
 from packer.runs import Run, RunError
 from packer.session import Session
@@ -105,4 +106,4 @@ def downloading() -> Iterator[Callable[[str, int, int], None]]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, transient=True) as progress:
         task = progress.add_task("output")
-        yield lambda name, have, size: progress.update(task, description=name, completed=have, total=size)
+        yield lambda name, have, size: progress.update(task, description=printable(name), completed=have, total=size)

@@ -11,6 +11,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from cascade.printable import printable
 from packer.session import BUSY, KaggleError
 
 T = TypeVar("T")
@@ -69,6 +70,7 @@ def waiting(what: str) -> Iterator[Callable[[str], None]]:
 
         def said(text: str) -> None:
             nonlocal before
+            text = printable(text)
             if text.partition(",")[0] != before:
                 before = text.partition(",")[0]
                 console.print(f"{what}: {text}", markup=False, highlight=False)

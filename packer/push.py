@@ -14,7 +14,7 @@ from packer import contents, datasets, kernel, polling, runs, sources, staging, 
 from packer.images import Image
 from packer.kernel import METADATA, NOTEBOOK, KernelError
 from packer.session import KaggleError, Session
-from packer.state import Pushed
+from packer.state import Pushed, StateError
 
 # The fields of SaveKernel's answer that say what was left out; the command-line client prints the first four only.
 COMPLAINTS = {
@@ -74,7 +74,10 @@ def push_kernel(
         session.owner, slug, version, url, metadata["competition_sources"][0], config.path.as_posix(), image.name,
         commit, dirty, state.now(),
     )  # fmt: skip
-    state.remember("state", pushed)
+    try:
+        state.remember("state", pushed)
+    except StateError as error:
+        raise KernelError(f"version {version} of {pushed.owner}/{slug} was pushed, but {error}") from error
     (state.FOLDER / f"{state.ATTEMPT}.json").unlink()
     return pushed
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from cascade.errors import CascadeError
 from packer import polling
+from packer.answers import present
 from packer.session import ABSENT, KaggleError, Session
 
 ENDED = ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
@@ -92,7 +93,7 @@ def newest(session: Session, kernel: str) -> Any:
     request.user_name, request.kernel_slug = kernel.split("/")
     call = session.client.kernels.kernels_api_client.get_kernel
     try:
-        return session.call(f"kernel {kernel}", lambda: call(request)).metadata
+        return session.call(f"kernel {kernel}", lambda: present(call(request).metadata, "metadata"))
     except KaggleError as error:
         if error.status in ABSENT:
             return None
@@ -147,7 +148,7 @@ def readable(raw: str) -> Iterator[str]:
     Kaggle keeps a JSON list of `{stream_name, time, data}`, a piece of a line or several lines each, an entry a line;
     while a run goes on the list has no end yet. What is not of that form is passed on as it stands.
     """
-    line, start, stream = "", 0.0, ""
+    line, start, stream = "", 0.0, None
     for entry in _entries(raw):
         if isinstance(entry, str):
             yield entry
@@ -155,9 +156,10 @@ def readable(raw: str) -> Iterator[str]:
         if line and entry["stream_name"] != stream:
             yield _line(start, stream, line)
             line = ""
-        for piece in PIECE.findall(str(entry["data"])):
+        data = entry["data"]
+        for piece in PIECE.findall(data if isinstance(data, str) else json.dumps(data) if data is not None else ""):
             if not line:
-                start, stream = float(entry["time"]), str(entry["stream_name"])
+                start, stream = _seconds(entry["time"], start), entry["stream_name"]
             line += piece
             if piece.endswith("\n"):
                 yield _line(start, stream, line)
@@ -166,7 +168,15 @@ def readable(raw: str) -> Iterator[str]:
         yield _line(start, stream, line)
 
 
-def _line(start: float, stream: str, text: str) -> str:
+def _seconds(time: Any, before: float) -> float:
+    """An entry's time, or that of the line before where it is none."""
+    try:
+        return float(time)
+    except (TypeError, ValueError, OverflowError):
+        return before
+
+
+def _line(start: float, stream: Any, text: str) -> str:
     # A progress bar rewrites its line: only the last state is worth reading.
     return f"{start:9.1f} {'!' if stream == 'stderr' else ' '} {text.rstrip().rpartition(chr(13))[2]}"
 

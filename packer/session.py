@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from cascade.errors import CascadeError
+from packer import answers
 
 T = TypeVar("T")
 LOGIN = "make a token at kaggle.com/settings/api and put it into ~/.kaggle/access_token or KAGGLE_API_TOKEN"
@@ -48,7 +49,7 @@ class Session:
 
                 api = KaggleApi()
                 api.authenticate()
-        except (RequestException, ValueError, KeyError) as error:
+        except (RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _judge("login", error, repeatable=True)[0] from error
         except SystemExit:
             raise KaggleError(f"no login at Kaggle, or an expired one; {LOGIN}") from None
@@ -60,7 +61,9 @@ class Session:
             password=api.config_values.get(api.CONFIG_NAME_KEY),
             api_token=api.config_values.get(api.CONFIG_NAME_TOKEN),
         )
-        _bound(self.client.http_client())
+        http = self.client.http_client()
+        _bound(http)
+        http._prepare_response = answers.prepare
 
     def call(
         self,
@@ -114,7 +117,8 @@ def _judge(what: str, error: Exception, repeatable: bool) -> tuple[KaggleError, 
     unsent = isinstance(error, ConnectTimeout) or re.search("NewConnectionError|NameResolutionError", repr(error))
     again = repeatable or bool(unsent)
     mend = "try again" if again else UNSURE
-    if isinstance(error, (ValueError, KeyError)):  # requests' own error for what is no JSON is a ValueError too
+    # requests' own error for what is no JSON is both.
+    if not isinstance(error, OSError) or isinstance(error, ValueError):
         hint = "an update of kagglesdk" if isinstance(error, KeyError) else "what a browser is shown in this network"
         why = f"Kaggle gives no usable answer ({_short(error)}); {mend}: it may want {hint}"
     else:

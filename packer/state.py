@@ -54,10 +54,12 @@ def recall(name: str, folder: Path = FOLDER) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
-    except ValueError as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise StateError(f"{path}: not JSON ({error}); delete it") from error
+    if not isinstance(found, dict):
+        raise StateError(f"{path}: no table of what was done; delete it")
+    return found
 
 
 def last_pushed(folder: Path = FOLDER) -> Pushed:

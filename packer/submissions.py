@@ -11,7 +11,7 @@ from cascade.errors import CascadeError
 from packer import output, polling, runs, state
 from packer.runs import Run
 from packer.session import KaggleError, Session
-from packer.state import Pushed
+from packer.state import Pushed, StateError
 
 FILE = "submission.csv"
 
@@ -47,7 +47,10 @@ def submit(
             raise SubmissionError(f"{error}; {by_hand(pushed, run)}") from error
         ref = _lost(session, pushed, {each.ref for each in before}, description, error, sleep)
     made = {"ref": ref, "version": run.version, "at": state.now(), "competition": pushed.competition}
-    state.remember("submission", made)
+    try:
+        state.remember("submission", made)
+    except StateError as error:
+        raise SubmissionError(f"{run} is submission {ref}: time it with make watch REF={ref}; but {error}") from error
     return ref
 
 
@@ -115,7 +118,8 @@ def _lost(
     if found is not None:
         return found
     raise SubmissionError(
-        f"{error}; Kaggle lists no new submission: look at kaggle.com/competitions/{pushed.competition}/submissions, "
+        f"{error}; it may have been made though Kaggle lists no new submission: look at "
+        f"kaggle.com/competitions/{pushed.competition}/submissions, "
         f"and only then submit again"
     ) from error
 

@@ -26,6 +26,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from cascade import whole
 from cascade.errors import CascadeError
 from cascade.manifest import Entry
+from packer.answers import AnswerError, present
 from packer.session import KaggleError, Session
 
 WORKERS = 4
@@ -172,8 +173,12 @@ class _Sender:
         request.content_length = self.entry.size
         request.last_modified_epoch_seconds = int(self.path.stat().st_mtime)
         begin = self.session.client.blobs.blob_api_client.start_blob_upload
-        answer = self.session.call(f"upload of {self.name}", lambda: begin(request), sleep=self._sleep)
-        place = answer.token, answer.create_url
+
+        def ask() -> tuple[str, str]:
+            answer = begin(request)
+            return present(answer.token, "token"), present(answer.create_url, "createUrl")
+
+        place = self.session.call(f"upload of {self.name}", ask, sleep=self._sleep)
         self.record = Record(self.name, self.entry.size, self.entry.sha256, *place, time.time())
         self.state.put(self.record)
         self._show(0)
@@ -258,6 +263,8 @@ class _Sender:
             raise HTTPError(f"{answer.reason} {answer.text[:200]}", response=answer)
         _, _, last = answer.headers.get("Range", "").rpartition("-")
         confirmed = int(last) + 1 if last else 0
+        if confirmed > self.entry.size:
+            raise AnswerError(f"the store confirms {confirmed} bytes of {self.entry.size}")
         self._show(confirmed)
         return confirmed
 

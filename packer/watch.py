@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from packer import polling, state
+from packer.answers import present
 from packer.session import Session
 from packer.state import StateError
 from packer.submissions import SubmissionError
@@ -94,7 +95,13 @@ def _submission(session: Session, ref: int) -> Any:
     request = ApiGetSubmissionRequest()
     request.ref = ref
     call = session.client.competitions.competition_api_client.get_submission
-    return session.call(f"submission {ref}", lambda: call(request))
+
+    def ask() -> Any:
+        answer = call(request)
+        present(answer.ref, "ref")
+        return answer
+
+    return session.call(f"submission {ref}", ask)
 
 
 def duration(seconds: float) -> str:

@@ -16,7 +16,7 @@ from packer.dataset_rules import DatasetError, DatasetMetadata
 from packer.datasets import push, staged
 from packer.session import KaggleError, Session
 from tests.kaggle_server import CutError, RefusalError
-from tests.kaggle_server.datasets import CREATE, DOWNLOAD, PUT, START, STATUS, UPDATE
+from tests.kaggle_server.datasets import CREATE, DOWNLOAD, GET, PUT, START, STATUS, UPDATE
 from tests.pushing import make_packed
 
 ABOUT = DatasetMetadata("some-wheels", "Some wheels", "Wheels for a kernel that is offline", "other")
@@ -269,10 +269,65 @@ def test_a_lost_answer_is_no_second_dataset(server, store, session, folder):
         raise CutError
 
     server.handlers[CREATE] = make
-    with pytest.raises(KaggleError, match="look whether it was done"):
-        push(session, folder, ABOUT)
+    assert push(session, folder, ABOUT).state == "created"
     assert push(session, folder, ABOUT).state == "unchanged"
     assert server.methods().count(CREATE) == 1
+
+
+LOST = [
+    CutError(),
+    {"ref": 1, "invalidTags": "none"},
+    {"ref": None, "url": None, "status": None, "error": None, "invalidTags": None},
+    {},
+    {"ref": ["ada"]},
+    [],
+    "made",
+]
+
+
+@pytest.mark.parametrize("answer", LOST, ids=str)
+@pytest.mark.parametrize("method", [CREATE, UPDATE])
+def test_a_version_whose_answer_cannot_be_read_is_found_and_not_made_again(
+    server, store, session, folder, method, answer
+):
+    if method == UPDATE:
+        push(session, folder, ABOUT)
+        stage(folder, {"a": b""})
+    make = {CREATE: store.create, UPDATE: store.update}[method]
+
+    def answering(call):
+        make(call)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    server.handlers[method] = answering
+    number = 2 if method == UPDATE else 1
+    assert push(session, folder, ABOUT).version == number
+    assert push(session, folder, ABOUT).state == "unchanged"
+    assert server.methods().count(method) == 1
+
+
+@pytest.mark.parametrize("method", [CREATE, UPDATE])
+def test_a_version_that_may_not_have_been_made_is_left_to_the_person(server, store, session, folder, method):
+    if method == UPDATE:
+        push(session, folder, ABOUT)
+        stage(folder, {"a": b""})
+    server.faults[method] = [CutError()]
+    with pytest.raises(DatasetError, match=r"no new version of ada/some-wheels is seen: look at kaggle\.com/datasets/"):
+        push(session, folder, ABOUT)
+    assert server.methods().count(method) == 1
+    assert push(session, folder, ABOUT).sent == 0
+
+
+def test_a_dataset_of_which_kaggle_tells_nothing_is_no_version_nought(server, store, session, folder):
+    push(session, folder, ABOUT)
+    stage(folder, {"a": b""})
+    server.handlers[GET] = lambda call: {}
+    session.patience = 0.0
+    with pytest.raises(KaggleError, match=r"dataset ada/some-wheels: .*AnswerError: it has no ref"):
+        push(session, folder, ABOUT)
+    assert UPDATE not in server.methods()
 
 
 def test_a_login_that_may_not_make_it_is_told_so(store, session, folder):

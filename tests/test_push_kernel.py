@@ -244,12 +244,44 @@ def test_whatever_kaggle_complains_of_in_its_answer_is_a_failure(kaggle, answer,
     assert state.recall("state") == {}
 
 
-@pytest.mark.parametrize("fault", [CutError(), RefusalError(503), RefusalError(502), {"url": "https://ka"}], ids=str)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        CutError(),
+        RefusalError(503),
+        RefusalError(502),
+        {"url": "https://ka"},
+        {"versionNumber": "?"},
+        [1],
+        {"invalidTags": 1},
+    ],
+    ids=str,
+)
 def test_a_push_whose_answer_is_lost_is_found_and_not_sent_again(kaggle, fault):
     push_it()
     kaggle.kernels.lost, kaggle.kernels.unseen = fault, 3
     assert push_it().version == 2
     assert kaggle.methods().count(SAVE) == 2
+
+
+def test_null_is_no_complaint(kaggle):
+    kaggle.kernels.answer = dict.fromkeys(["error", *(f"invalid{each}Sources" for each in ("Dataset", "Model"))])
+    assert push_it().version == 1
+    assert state.last_pushed().version == 1
+
+
+def test_a_kernel_of_which_kaggle_tells_nothing_is_not_taken_for_a_new_one(kaggle):
+    kaggle.handlers[GET] = lambda call: {"metadata": None}
+    session = Session(patience=0.0)
+    with pytest.raises(KaggleError, match=r"kernel ada/eedi-cascade: .*it has no metadata"):
+        push.push_kernel(session, load(Path("configs/t.toml")), images.load("t4"), say=print)
+    assert SAVE not in kaggle.methods()
+
+
+def test_a_version_that_cannot_be_remembered_is_named(kaggle):
+    Path("build/kernel/state.json").mkdir(parents=True)
+    with pytest.raises(KernelError, match=r"version 1 of ada/eedi-cascade was pushed, but .*state\.json: cannot be"):
+        push_it()
 
 
 def test_a_push_whose_answer_is_lost_and_that_lacks_a_source_names_it(kaggle):

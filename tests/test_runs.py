@@ -1,9 +1,12 @@
+import json
 import os
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from cascade.errors import run_command_line
+from cascade.printable import printable
 from packer import output, runs, state
 from packer.__main__ import app
 from packer.runs import Run, RunError
@@ -84,6 +87,69 @@ def test_a_log_is_read_by_lines_and_a_progress_bar_by_its_last_state(kaggle):
     assert list(runs.readable(LOG.replace("\n,", ","))) == expected  # a list in one line
     assert list(runs.readable(LOG.replace("\n,", "\n").strip("[]"))) == expected  # JSON lines
     assert list(runs.readable("Traceback:\n[oops")) == ["Traceback:", "[oops"]
+
+
+def test_a_log_with_entries_that_lack_something_is_read_all_the_same():
+    raw = entries(
+        ("stdout", 1.0, "one\n"), ("stdout", None, "two\n"), (None, "3", "three\n"), ("stderr", {}, "four\n"),
+        ("stdout", "late", None), ("stdout", 5.0, ["five"]),
+    )  # fmt: skip
+    assert list(runs.readable(raw)) == [
+        "      1.0   one", "      1.0   two", "      3.0   three", "      3.0 ! four", '      5.0   ["five"]',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", [{"status": None}, {"status": 0}, {"status": "queued"}, {}])
+def test_a_status_that_is_null_or_a_number_is_kaggles_first(kaggle, answer):
+    kaggle.handlers[STATUS] = lambda call: answer
+    assert runs.status(session(), SECOND).name == "QUEUED"
+
+
+@pytest.mark.parametrize("answer", [{"status": 99}, {"status": []}, [], None, {"status": True}])
+def test_a_status_that_is_none_is_one_error(kaggle, answer):
+    kaggle.handlers[STATUS] = lambda call: json.dumps(answer).encode()
+    with pytest.raises(KaggleError, match="status of version 2 of ada/eedi-cascade: Kaggle gives no usable answer"):
+        runs.status(session(patience=0.0), SECOND)
+
+
+def test_output_without_a_list_or_a_log_is_empty(kaggle):
+    kaggle.handlers[OUTPUT] = lambda call: {"files": None, "log": None, "nextPageToken": None}
+    assert list(output.names(session(), SECOND)) == []
+    assert runs.log(session(), SECOND) == ""
+
+
+EVIL = "\x1b]52;c;cm0gLXJm\x07 \x1b[2J\x9d0;title\x9c \u202egnp \x1b[31mred\x1b[0m\r"
+
+
+def test_what_a_terminal_would_obey_is_shown_and_saved_as_it_is(kaggle, tmp_path):
+    state.remember("state", Pushed("ada", "eedi-cascade", 1, "", "eedi", "", "", "", False, ""))
+    version = kaggle.kernels.kept["ada/eedi-cascade"][0]
+    version.failure, version.log = EVIL, entries(("stdout", 1.0, f"{EVIL}\rx {EVIL}\n"))
+    version.pages = [["\x1b]0;x"], ["../\x1b]0;x"]]
+    said = [CliRunner().invoke(app, [word]).stdout for word in ("status", "logs")]
+    for text in said:
+        assert r"\x1b]52;c;cm0gLXJm\x07 \x1b[2J\x9d0;title\x9c \u202egnp red" in text
+        assert not set(text) & set("\x1b\x07\x9c\x9d\r\u202e")
+    kaggle.kernels.files["%1B%5D0;x"] = b""
+    with pytest.raises(RunError) as error:
+        output.fetch(session(), FIRST, tmp_path / "out", lambda *_: None)
+    assert printable(str(error.value)).count(r"'../\x1b]0;x'") == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["\x1b]0;x"]
+
+
+def test_an_error_with_what_a_terminal_would_obey_is_shown_harmless(capfd):
+    def refused():
+        raise RunError(EVIL)
+
+    with pytest.raises(SystemExit):
+        run_command_line(refused)
+    assert r"\x1b]52;c;cm0gLXJm\x07" in capfd.readouterr().err
+
+
+def test_words_are_left_as_they_are():
+    text = "Prüfung\t½ 問 \U0001f469\u200d\U0001f52c\n"
+    assert printable(text) == text
+    assert printable("\ud800\u2028") == r"\ud800\u2028"
 
 
 def test_no_log_yet_is_said(kaggle):

@@ -111,6 +111,41 @@ def test_a_version_that_cannot_score_is_not_submitted(kaggle, version, said):
     assert SUBMIT not in kaggle.methods()
 
 
+@pytest.mark.parametrize("answer", [{"ref": "abc"}, {"ref": [1]}, {"ref": None}, {}, [], "submitted"], ids=str)
+def test_a_submission_whose_reference_cannot_be_read_is_found_and_not_made_again(kaggle, answer):
+    kaggle.competitions.lost, kaggle.competitions.lost_by = 0, answer
+    assert submit() == 100
+    with pytest.raises(SubmissionError, match="was submitted already, as 100"):
+        submit()
+    assert kaggle.methods().count(SUBMIT) == 1
+
+
+def test_a_submission_that_no_list_tells_of_says_that_it_may_have_been_made(kaggle):
+    kaggle.competitions.lost, kaggle.competitions.lost_by = 9, {"ref": "abc"}
+    with pytest.raises(SubmissionError, match=r"ref is 'abc'.*it may have been made though .*only then submit again"):
+        submit()
+    assert kaggle.methods().count(SUBMIT) == 1
+
+
+def test_a_submission_that_cannot_be_remembered_is_named(kaggle):
+    Path("build").write_text("no folder can be made here")
+    with pytest.raises(SubmissionError, match=r"is submission 100: time it with make watch REF=100; but build/kernel"):
+        submit()
+
+
+def test_nulls_and_times_with_an_offset_are_read(kaggle):
+    empty = dict.fromkeys(["description", "publicScore", "errorDescription", "status"])
+    kaggle.competitions.made = {
+        7: {"ref": "7", "date": "2026-11-20T12:00:00+02:00", **empty},
+        8: {"ref": 8, "date": None, **empty},
+        9: {"ref": 9, "date": "2026-11-20T11:00:00Z", "status": 2, "publicScore": 0.5},
+    }
+    assert [each.ref for each in submissions.newest(session(), "eedi")] == [9, 7, 8]
+    assert submissions.newest(session(), "eedi")[0].public_score == "0.5"
+    kaggle.kernels.quota = {"totalTimeAllowed": None, "timeUsed": None}
+    assert submissions.gpu_hours_left(session()) is None
+
+
 def test_no_submission_left_today_is_said_before_one_is_made(kaggle):
     kaggle.competitions.left = 0
     with pytest.raises(SubmissionError, match="no submission is left today; the day ends at midnight UTC"):

@@ -176,7 +176,7 @@ class Request(BaseHTTPRequestHandler):
 
     def reply(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
         """Answers with JSON, or with `body` as it stands where it is bytes."""
-        raw = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
+        raw = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
         kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
         self.send_response(status)
         for name, value in {"Content-Type": kind, "Content-Length": str(len(raw)), **(headers or {})}.items():
