@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -101,6 +102,15 @@ def broken_model(folder: Path, word: str) -> Path:
     weights = load_file(folder / "model.safetensors")
     weights["model.embed_tokens.weight"][token] = torch.nan
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def penalised_model(folder: Path) -> Path:
+    """A copy of the tiny model whose generation_config.json asks for what is not the most likely token."""
+    shutil.copytree(MODEL, folder)
+    path = folder / "generation_config.json"
+    asked = {"repetition_penalty": 5.0, "no_repeat_ngram_size": 1, "num_beams": 3, "do_sample": True, "min_length": 99}
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | asked), encoding="utf-8")
     return folder
 
 

@@ -33,6 +33,7 @@ from tests.llm import (
     broken_model,
     make_bench,
     make_config,
+    penalised_model,
     run_sample_llm,
 )  # fmt: skip
 
@@ -111,6 +112,19 @@ def test_writing_stops_at_its_limit_and_is_the_same_in_a_batch(bench: Bench) -> 
     first = scorer.generate(prompts, 1)
     assert all(len(short) < len(long) for short, long in zip(first, together, strict=True))
     assert not any("<|" in text for text in together)
+
+
+def test_what_a_model_asks_for_when_it_writes_is_left_out(tmp_path: Path, bench: Bench) -> None:
+    """Penalties and beams would write another text than vLLM, which reads only the ends from there."""
+    scorer = open_on(bench)
+    pipeline = bench.config.pipeline[0]
+    assert isinstance(pipeline, PointwisePipeline)
+    folder = penalised_model(tmp_path / "tiny-qwen2")
+    penalised = TransformersScorer(CPU, pipeline, folder, ADAPTERS / "tiny-pointwise")
+    prompts, _ = prompts_of(bench, scorer, candidates=1)
+    assert penalised.generate(prompts, 20) == scorer.generate(prompts, 20)
+    ends = penalised.model.generation_config.eos_token_id
+    assert ends == [scorer.tokenizer.eos_token_id]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,17 @@ from cascade.prompts import LETTERS, Prompter, Template, lettered, query_fields
 from cascade.rerankers import open_reranker
 from cascade.scorers.beginnings import common_length
 from cascade.stages import Bench
-from tests.llm import LISTWISE, MODEL, POINTWISE, broken_model, make_bench, make_config, open_for_test, same_order
+from tests.llm import (
+    LISTWISE,
+    MODEL,
+    POINTWISE,
+    broken_model,
+    make_bench,
+    make_config,
+    open_for_test,
+    penalised_model,
+    same_order,
+)  # fmt: skip
 
 
 def ask(bench: Bench, options: int, *tasks: tuple[str, tuple[Any, ...]]) -> list[Any]:
@@ -77,6 +87,15 @@ def test_both_engines_agree_on_yes_and_no(tmp_path: Path, adapter: str | None) -
         shared = min(common_length(prompts[start], prompt) for prompt in prompts[start + 1 : start + 25])
         wanted_tokens += 24 * (shared // 32) * 32
     assert used["cached_tokens"] >= 0.95 * wanted_tokens
+
+
+def test_both_engines_write_the_same_whatever_the_model_asks_for(tmp_path: Path) -> None:
+    penalised = POINTWISE.replace(str(MODEL), str(penalised_model(tmp_path / "tiny-qwen2")))
+    oracle, bench = both_engines(tmp_path, penalised)
+    prompts, _ = pointwise_prompts(bench)
+    [(expected, _)] = ask(oracle, 2, ("generate", (prompts[::25], 20)))
+    [(written, _)] = ask(bench, 2, ("generate", (prompts[::25], 20)))
+    assert written == expected
 
 
 def test_both_engines_agree_on_52_letters(tmp_path: Path) -> None:
