@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -65,11 +65,23 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Encoder(Table):
-    """A model from sentence-transformers with its optional LoRA adapter."""
+class Adapted(Table):
+    """A model with its optional LoRA adapter; `adapter_base`: what the adapter calls this model, if otherwise."""
 
     model: Model
     adapter: str | None = None
+    adapter_base: str | None = None
+
+    @model_validator(mode="after")
+    def base_is_an_adapter_s(self) -> Self:
+        if self.adapter_base is not None and self.adapter is None:
+            raise ValueError("adapter_base says what an adapter was trained on; name the adapter, or leave it out")
+        return self
+
+
+class Encoder(Adapted):
+    """A model from sentence-transformers."""
+
     batch_size: int = Field(default=64, gt=0)
     max_length: int | None = Field(default=None, gt=8)
 
@@ -116,15 +128,13 @@ class Retrieval(Table):
     retriever: list[Part] = Field(min_length=1)
 
 
-class LanguageModel(Table):
-    """A causal LM with its optional LoRA adapter and the template of its prompts.
+class LanguageModel(Adapted):
+    """A causal LM and the template of its prompts.
 
     `max_length` holds prompt and answer, in tokens; default: what the model's config.json says. `vllm`
     are engine arguments over those of the run's `[vllm]`, `chat_template` arguments of the chat template.
     """
 
-    model: Model
-    adapter: str | None = None
     prompt: str
     parallel: Literal["data", "tensor"] = "data"
     max_length: int | None = Field(default=None, ge=64)

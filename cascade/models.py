@@ -6,14 +6,18 @@ import ast
 import hashlib
 import importlib.util
 import json
-import re
-import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cascade import handles, manifest, processes
+from cascade import adapter_checks, handles, processes
+from cascade.adapters import ADAPTER_FILES as ADAPTER_FILES
+from cascade.adapters import adapter_path as adapter_path
+from cascade.adapters import base_name as base_name
+from cascade.adapters import lora_rank as lora_rank
+from cascade.adapters import merge_adapter as merge_adapter
+from cascade.adapters import name_warning, read_settings
 from cascade.config import Config, CrossEncoderPipeline, EmbeddingModel, Encoder, LanguageModel
 from cascade.errors import ModelError, nearest
 from cascade.manifest import sha256
@@ -26,9 +30,7 @@ PACKAGED = {
     )
 }
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
-FRAMEWORKS = ("transformers", "pytorch", "other")  # Kaggle's, of models that are folders
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 # Reading a whole 65 GB checkpoint to name a cache entry would take longer than making the entry.
 HASHED_WHOLE = 1 << 30
 
@@ -58,58 +60,6 @@ def model_path(model: str, base: Path) -> Path:
     return folder
 
 
-def adapter_path(model: Encoder | LanguageModel, config: Config) -> Path | None:
-    """The adapter's folder, checked to be one for `model.model`; None where none is named."""
-    if model.adapter is None:
-        return None
-    folder = _adapter_folder(model.adapter, config)
-    for file in ADAPTER_FILES:
-        if not (folder / file).is_file():
-            raise ModelError(f"adapter '{model.adapter}': {folder / file} is missing; train it or correct the name")
-    trained_on = str(_adapter_config(folder).get("base_model_name_or_path"))
-    if base_name(trained_on) != base_name(model.model):
-        raise ModelError(
-            f"adapter '{model.adapter}': trained on '{trained_on}', but the config gives it to '{model.model}'; "
-            f"name its own base model or another adapter"
-        )
-    return folder
-
-
-def _adapter_folder(name: str, config: Config) -> Path:
-    """Beside the config, else in an adapters dataset of the kernel's input, which its manifest tells."""
-    beside = config.path.parent / config.adapters / name
-    if beside.is_dir():
-        return beside
-    mounted = (dataset / name for dataset in manifest.find(handles.INPUT, "adapters"))
-    return next((folder for folder in mounted if folder.is_dir()), beside)
-
-
-def base_name(model: str) -> str:
-    """What of a model's name is the same wherever it lies: Hugging Face's, a path's or a package's last part,
-
-    a Kaggle model's family and variation. So `Qwen/Qwen2.5-32B-Instruct-AWQ` is
-    `kaggle:qwen-lm/qwen2.5/transformers/32b-instruct-awq/1`.
-    """
-    scheme, _, name = model.rpartition(":")
-    words = [word for word in name.lower().split("/") if word]
-    if len(words) > 3 and words[-1].isdigit() and words[-3] in FRAMEWORKS:  # where a Kaggle model lies
-        scheme, words = "kaggle", ["", *words[-4:]]
-    found = words[-1] if words else name
-    if scheme == "kaggle" and len(words) == 5:
-        family, found = words[1], words[3]
-        found = found if found.startswith(family) else family + found
-    return re.sub(r"[^a-z0-9.]", "", found)
-
-
-def _adapter_config(folder: Path) -> dict[str, Any]:
-    path = folder / ADAPTER_FILES[0]
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
-    except ValueError as error:
-        raise ModelError(f"{path}: not JSON: {error}; train the adapter again") from error
-
-
 def check(config: Config) -> None:
     """ModelError where a model or adapter that the config names is missing or is not what it claims to be."""
     parts = [part for retrieval in config.retrieval for part in retrieval.retriever]
@@ -118,12 +68,26 @@ def check(config: Config) -> None:
             folder = model_path(encoder.model, config.path.parent)
             if isinstance(encoder, EmbeddingModel):
                 check_remote_code(encoder.model, folder, encoder.trust_remote_code)
-            adapter_path(encoder, config)
+            adapter = adapter_path(encoder, config)
+            if adapter is not None:
+                adapter_checks.check(adapter, folder)
     for pipeline in config.pipeline:
         if isinstance(pipeline, CrossEncoderPipeline) and pipeline.enabled:
             check_head(pipeline, config)
     for name, model in config.language_models().items():
         check_language_model(name, model, config)
+    for told in adapter_warnings(config):
+        print(f"warning: {told}")
+
+
+def adapter_warnings(config: Config) -> list[str]:
+    """Adapters that fit the model that they are given to, but name another base model or none, a sentence each."""
+    parts = [part for retrieval in config.retrieval for part in retrieval.retriever]
+    encoders = [each for each in (*parts, *config.pipeline) if isinstance(each, Encoder)]
+    models = [*(each for each in encoders if getattr(each, "enabled", True)), *config.language_models().values()]
+    found = [(model, adapter_path(model, config)) for model in models]
+    told = [name_warning(model, adapter) for model, adapter in found if adapter is not None]
+    return list(dict.fromkeys(each for each in told if each is not None))
 
 
 def check_language_model(name: str, model: LanguageModel, config: Config) -> Path:
@@ -138,7 +102,8 @@ def check_language_model(name: str, model: LanguageModel, config: Config) -> Pat
     check_remote_code(model.model, folder, model.trust_remote_code)
     adapter = adapter_path(model, config)
     if adapter is not None:
-        check_lora(adapter, folder, {**config.vllm, **model.vllm}.get("max_lora_rank"))
+        limit = {**config.vllm, **model.vllm}.get("max_lora_rank")
+        adapter_checks.check(adapter, folder, config.engine, limit)
     if config.engine == "vllm":
         check_engine_arguments(name, {**config.vllm, **model.vllm})
     return folder
@@ -150,45 +115,6 @@ def check_remote_code(model: str, folder: Path, trusted: bool) -> None:
             f"model '{model}': {folder} runs code of its own; read it, then set trust_remote_code = true, or use a "
             f"model that transformers knows"
         )
-
-
-def check_lora(adapter: Path, folder: Path, max_rank: int | None) -> None:
-    """ModelError where an adapter's rank or shapes do not fit the engine or the base model's config."""
-    from safetensors import SafetensorError, safe_open
-
-    rank = lora_rank(adapter)
-    if max_rank is not None and rank > max_rank:
-        raise ModelError(
-            f"adapter '{adapter.name}': rank {rank} is more than the engine's max_lora_rank = {max_rank}; "
-            f"raise it or leave it out"
-        )
-    base = read_json(folder / "config.json", folder.name)
-    base = base.get("text_config", base)
-    try:
-        with safe_open(adapter / ADAPTER_FILES[1], framework="numpy") as file:
-            for key in file.keys():  # noqa: SIM118 - no dict
-                layer = re.search(r"\.layers\.(\d+)\.", key)
-                if layer and int(layer[1]) >= base.get("num_hidden_layers", 0):
-                    raise ModelError(
-                        f"adapter '{adapter.name}': has weights for layer {layer[1]}, but {folder.name} has "
-                        f"{base.get('num_hidden_layers')} layers; train it on this model"
-                    )
-                width = file.get_slice(key).get_shape()[-1]
-                if key.endswith("q_proj.lora_A.weight") and width != base.get("hidden_size"):
-                    raise ModelError(
-                        f"adapter '{adapter.name}': made for a hidden size of {width}, but {folder.name}'s is "
-                        f"{base.get('hidden_size')}; train it on this model"
-                    )
-    except SafetensorError as error:  # a pointer that LFS left, or a torn copy
-        raise ModelError(
-            f"adapter '{adapter.name}': {ADAPTER_FILES[1]} cannot be read: {error}; fetch or train it again"
-        ) from error
-
-
-def lora_rank(adapter: Path) -> int:
-    """The largest rank in an adapter's config."""
-    settings = _adapter_config(adapter)
-    return max(int(settings.get("r", 0)), *map(int, (settings.get("rank_pattern") or {}).values()), 0)
 
 
 def check_engine_arguments(stage: str, arguments: Mapping[str, Any]) -> None:
@@ -226,7 +152,7 @@ def check_head(pipeline: CrossEncoderPipeline, config: Config) -> None:
     from safetensors import safe_open
 
     adapter = adapter_path(pipeline, config)
-    if adapter is not None and "classifier" in (_adapter_config(adapter).get("modules_to_save") or []):
+    if adapter is not None and "classifier" in (read_settings(adapter).get("modules_to_save") or []):
         return
     folder = model_path(pipeline.model, config.path.parent)
     for weights in folder.glob("*.safetensors"):
@@ -285,17 +211,3 @@ def encoder_precision(device: str) -> str:
     if device == "cpu" and cpu.is_file() and "avx512_bf16" in cpu.read_text():
         return "bfloat16"
     return precision(device)
-
-
-def merge_adapter(transformer: Any, adapter: Path | None) -> None:
-    """Adds a LoRA adapter's weights into a transformers model in place: no cost at inference."""
-    if adapter is None:
-        return
-    from peft import PeftModel
-
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="Found missing adapter keys")
-            PeftModel.from_pretrained(transformer, str(adapter)).merge_and_unload(safe_merge=True)
-    except (RuntimeError, ValueError, UserWarning) as error:  # shapes or names that do not fit; NaN in the weights
-        raise ModelError(f"adapter '{adapter.name}': does not fit its base model: {error}; train it again") from error

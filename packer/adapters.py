@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from cascade import manifest, models
+from cascade import adapter_checks, adapters, manifest, models
 from cascade.config import Config, CrossEncoderPipeline, LanguageModel
 from cascade.errors import CascadeError, ModelError
 from packer import contents
@@ -26,15 +27,6 @@ TASKS: dict[str, tuple[str | None, ...]] = {
     "language model": (None, "CAUSAL_LM"),
     "embedding": (None, "FEATURE_EXTRACTION"),
     "cross-encoder": (None, "FEATURE_EXTRACTION", "SEQ_CLS"),
-}
-# What vLLM's LoRA has no place for: it serves low-rank pairs on the linear layers between embedding and head.
-REFUSED_BY_VLLM = {
-    "modules_to_save": "saves whole modules",
-    "use_dora": "is a DoRA adapter",
-    "lora_bias": "has biases",
-    "target_parameters": "targets parameters instead of layers",
-    "trainable_token_indices": "trains single tokens",
-    "layer_replication": "repeats layers",
 }
 Shapes = dict[str, tuple[int, ...]]
 
@@ -56,6 +48,7 @@ class Checked:
     size: int = 0
     sha256: str = ""
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     not_proved: list[str] = field(default_factory=list)
 
     @property
@@ -93,6 +86,8 @@ def lines(checked: list[Checked]) -> Iterator[str]:
             yield f"  sha256 {each.sha256}"
         for problem in each.problems:
             yield f"  wrong: {problem}"
+        for told in each.warnings:
+            yield f"  warning: {told}"
         for told in each.not_proved:
             yield f"  not proved: {told}"
 
@@ -104,27 +99,34 @@ def _check_adapter(name: str, uses: list[tuple[str, Model, bool]], config: Confi
     folder = None
     for _, model, _ in running:
         try:
-            folder = models.adapter_path(model, config)
+            folder = adapters.adapter_path(model, config)
         except ModelError as error:
             _add(found.problems, [str(error)])
     if folder is None:
         return found
-    settings = json.loads((folder / models.ADAPTER_FILES[0]).read_text(encoding="utf-8"))
-    if settings.get("peft_type") != "LORA":
-        told = f"adapter '{name}': its peft_type is {settings.get('peft_type')}; only LORA is served: train it anew"
-        _add(found.problems, [told])
-        return found
+    settings = adapters.read_settings(folder)
     _add(found.problems, _pickled(name, folder))
-    weights = folder / models.ADAPTER_FILES[1]
-    found.rank, found.size, found.sha256 = models.lora_rank(folder), weights.stat().st_size, manifest.sha256(weights)
+    weights = folder / adapters.ADAPTER_FILES[1]
+    found.rank, found.size, found.sha256 = adapters.lora_rank(folder), weights.stat().st_size, manifest.sha256(weights)
     shapes = _read_weights(found, weights)
     found.targets = sorted({key.rpartition(".lora_")[0].rpartition(".")[2] for key in shapes if ".lora_" in key})
     for stage, model, _ in running:
-        _add(found.problems, _settings_problems(name, stage, model, settings))
-        if isinstance(model, LanguageModel) and config.engine == "vllm":
-            _check_for_vllm(found, settings, {**config.vllm, **model.vllm}, image)
-        _check_against_base(found, model, config, folder, shapes)
+        _add(found.problems, _task_problems(name, stage, model, settings))
+        _add(found.warnings, [told] if (told := adapters.name_warning(model, folder)) else [])
+        by_vllm = isinstance(model, LanguageModel) and config.engine == "vllm"
+        arguments = {**config.vllm, **model.vllm} if isinstance(model, LanguageModel) else {}
+        obeyed = _obeyed_by_vllm(found, arguments, image) if by_vllm else adapter_checks.installed_peft()
+        unserved = [*adapter_checks.unserved(settings, obeyed)]
+        _add_told(found, unserved)
+        if not unserved:  # else peft may not take its config at all
+            _check_against_base(found, model, config, folder, shapes)
+        if by_vllm and not found.problems:
+            _add_told(found, adapter_checks.unserved_weights(shapes))
     return found
+
+
+def _add_told(found: Checked, told: Iterable[str]) -> None:
+    _add(found.problems, [f"adapter '{found.name}': {each}" for each in told])
 
 
 def _add(to: list[str], problems: list[str]) -> None:
@@ -139,7 +141,7 @@ def _pickled(name: str, folder: Path) -> list[str]:
     ]
 
 
-def _settings_problems(name: str, stage: str, model: Model, settings: Mapping[str, Any]) -> list[str]:
+def _task_problems(name: str, stage: str, model: Model, settings: Mapping[str, Any]) -> list[str]:
     kind = "embedding"
     if isinstance(model, LanguageModel | CrossEncoderPipeline):
         kind = "language model" if isinstance(model, LanguageModel) else "cross-encoder"
@@ -152,20 +154,17 @@ def _settings_problems(name: str, stage: str, model: Model, settings: Mapping[st
     return problems
 
 
-def _check_for_vllm(found: Checked, settings: Mapping[str, Any], arguments: Mapping[str, Any], image: Image) -> None:
-    for key, what in REFUSED_BY_VLLM.items():
-        if settings.get(key):
-            _add(found.problems, [f"adapter '{found.name}': {what} ({key}), which vLLM cannot serve; train it without"])
-    if settings.get("bias", "none") != "none":
-        told = f"adapter '{found.name}': trains biases (bias = {settings['bias']}), which vLLM cannot serve"
-        _add(found.problems, [f"{told}; train it without"])
-    for target in sorted({"lm_head", "embed_tokens"}.intersection(found.targets)):
-        told = f"adapter '{found.name}': targets {target}, but vLLM serves the linear layers between embedding and head"
-        _add(found.problems, [f"{told}; train it without"])
-    ranks, where = _served_ranks(image)
+def _obeyed_by_vllm(found: Checked, arguments: Mapping[str, Any], image: Image) -> adapter_checks.Obeyed | None:
+    """What the image's vLLM obeys of an adapter; a rank that it does not take goes into `found`."""
+    extract, where = _served(image)
+    obeyed = None
+    if extract is not None:
+        version = f"vLLM {extract['version']}"
+        obeyed = adapter_checks.Obeyed(version, extract["adapter_fields"], adapter_checks.WITHOUT_PEFT)
+    ranks = sorted(extract["choices"]["MaxLoRARanks"]) if extract is not None else []
     limit = arguments.get("max_lora_rank")
     if not ranks:
-        _add(found.not_proved, [f"the ranks that vLLM takes: {where}"])
+        _add(found.not_proved, [f"the ranks and settings that vLLM takes: {where}"])
     elif limit is not None and limit not in ranks:
         told = f"max_lora_rank = {limit} is none that vLLM takes ({where})"
         _add(found.problems, [f"adapter '{found.name}': {told}; use one of {', '.join(map(str, ranks))}"])
@@ -173,18 +172,19 @@ def _check_for_vllm(found: Checked, settings: Mapping[str, Any], arguments: Mapp
     if found.rank > most:
         told = f"adapter '{found.name}': rank {found.rank} is more than the engine's {most}"
         _add(found.problems, [f"{told}; raise max_lora_rank, or train it with a lower rank"])
+    return obeyed
 
 
-def _served_ranks(image: Image) -> tuple[list[int], str]:
-    """The ranks that the image's vLLM takes, ascending, and the file that says so or what is missing."""
+def _served(image: Image) -> tuple[dict[str, Any] | None, str]:
+    """The names in the image's vLLM (see packer.vllm_api), and the file that has them or what is missing."""
     text = image.requirements.read_text(encoding="utf-8") if image.requirements.is_file() else ""
     pinned = re.search(r"^vllm==([\w.]+)", text, re.MULTILINE)
     if not pinned:
-        return [], f"{image.requirements} pins no vllm"
+        return None, f"{image.requirements} pins no vllm"
     path = image.path.parent / f"vllm-{pinned[1]}.json"
     if not path.is_file():
-        return [], f"{path} is missing; make it: python -m packer vllm-api WHEEL"
-    return sorted(json.loads(path.read_text(encoding="utf-8"))["choices"]["MaxLoRARanks"]), path.name
+        return None, f"{path} is missing; make it: python -m packer vllm-api WHEEL"
+    return json.loads(path.read_text(encoding="utf-8")), path.name
 
 
 def _read_weights(found: Checked, weights: Path) -> Shapes:
@@ -226,24 +226,42 @@ def _check_against_base(found: Checked, model: Model, config: Config, folder: Pa
     if not shapes:
         return
     try:
-        expected = _expected(model, base, folder)
+        expected, own = _expected(model, base, folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         # peft and transformers raise what they like; where peft finds no target, that is the adapter's fault.
         told = " ".join(str(error).split())[:200]
         if "arget module" in told:
             _add(found.problems, [f"adapter '{found.name}': does not fit {base.name}: {told}; train it on this model"])
-        else:
-            _add(
-                found.not_proved, [f"its shapes against {base.name}: no model can be made of its config.json ({told})"]
-            )
-        return
-    _add(found.problems, list(_differences(found.name, base.name, expected, shapes)))
+            return
+        _add(found.not_proved, [f"its shapes against {base.name}: no model can be made of its config.json ({told})"])
+    else:
+        # Whole tensors of the base model's own, as peft saves of embeddings, replace those when it is loaded.
+        expected |= {key: own[key] for key in shapes if key in own}
+        differing = list(_differences(found.name, base.name, expected, shapes))
+        _add(found.problems, differing)
+        if differing:
+            return
+    engine = config.engine if isinstance(model, LanguageModel) else None
+    try:
+        _add_told(found, _first(adapter_checks.misplaced(adapters.read_settings(folder), shapes, base, engine)))
+    except ModelError as error:
+        _add(found.problems, [str(error)])
+
+
+def _first(told: Iterable[str]) -> list[str]:
+    """One fault often shows in every layer."""
+    return list(islice(told, 1))
 
 
 def _differences(name: str, base: str, expected: Shapes, shapes: Shapes) -> Iterator[str]:
     """The first of each kind; one fault often shows in every layer."""
     wrong = [key for key in shapes if key in expected and shapes[key] != expected[key]]
-    for key in wrong[:1]:
+    for key in [key for key in wrong if ".lora_" not in key][:1]:
+        yield (
+            f"adapter '{name}': {key} is {list(shapes[key])}, but {base}'s is {list(expected[key])}, as after resizing "
+            f"its vocabulary; merge it into its base model where it was trained, and name the merged model"
+        )
+    for key in [key for key in wrong if ".lora_" in key][:1]:
         yield (
             f"adapter '{name}': {key} is {list(shapes[key])}, but by {base}'s config.json and its own rank it is "
             f"{list(expected[key])}; train it on this model"
@@ -254,8 +272,11 @@ def _differences(name: str, base: str, expected: Shapes, shapes: Shapes) -> Iter
         yield f"adapter '{name}': lacks {key}, which its adapter_config.json promises; save or train it again"
 
 
-def _expected(model: Model, base: Path, folder: Path) -> Shapes:
-    """What peft would save of this adapter on this base model. Nothing is allocated: only shapes are made."""
+def _expected(model: Model, base: Path, folder: Path) -> tuple[Shapes, Shapes]:
+    """What peft would save of this adapter on this base model, and what it would save of the model's own tensors.
+
+    Nothing is allocated: only shapes are made.
+    """
     import torch
     from peft import PeftConfig, get_peft_model, get_peft_model_state_dict
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
@@ -272,4 +293,5 @@ def _expected(model: Model, base: Path, folder: Path) -> Shapes:
         lora.base_model_name_or_path = bare.name_or_path  # of another path it warns
         adapted = get_peft_model(bare, lora, low_cpu_mem_usage=True)
     saved = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    return {key: tuple(tensor.shape) for key, tensor in saved.items()}
+    whole = {key: tuple(tensor.shape) for key, tensor in adapted.state_dict().items() if ".lora_" not in key}
+    return {key: tuple(tensor.shape) for key, tensor in saved.items()}, whole

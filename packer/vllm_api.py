@@ -15,6 +15,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from cascade.adapter_checks import fields_obeyed
 from cascade.manifest import sha256
 from packer.vllm_source import MEND, Package, WheelError
 from packer.vllm_values import accepted
@@ -64,6 +65,7 @@ def read_package(root: Path | zipfile.Path) -> dict[str, Any]:
         "methods": {name: llm[name] for name in METHODS if name in llm},
         "classes": {name: _fields(_lineage(package, file, name)) for name, file in CLASSES.items()},
         "choices": {name: _constants(package, file, name) for name, file in CHOICES.items()},
+        "adapter_fields": fields_obeyed(package.module("lora/peft_helper.py")),
         "environment": sorted(_constants(package, "envs.py", "environment_variables")),
         "architectures": sorted(_constants(package, "model_executor/models/registry.py", "_TEXT_GENERATION_MODELS")),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -60,7 +61,15 @@ def make_packed(folder: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     texts = {
         "configs/t.toml": CONFIG,
-        "configs/adapters/yes-no/adapter_config.json": '{"base_model_name_or_path": "Qwen/Qwen2.5-14B-Instruct-AWQ"}',
+        "configs/adapters/yes-no/adapter_config.json": json.dumps(
+            {
+                "base_model_name_or_path": "Qwen/Qwen2.5-14B-Instruct-AWQ",
+                "peft_type": "LORA",
+                "r": 8,
+                "lora_alpha": 16,
+                "target_modules": ["q_proj"],
+            }
+        ),
         "configs/adapters/yes-no/adapter_model.safetensors": "weights",
         "wheels/t4.toml": IMAGE,
         "wheels/t4.lock": f"one==1.0 --hash=sha256:{hashlib.sha256(b'one').hexdigest()}\n",

@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ from cascade.manifest import FILE, Manifest
 from cascade.models import ADAPTER_FILES
 from cascade.paths import ROOT
 from packer import images
-from packer.adapters import AdapterError, Checked, check, require
+from packer.adapters import AdapterError, Checked, check, lines, require
 
 Weights = dict[str, torch.Tensor]
 LAYER = "base_model.model.model.layers.0"
@@ -42,14 +42,16 @@ def adapter(project: Path) -> Path:
     return project / "sample" / "adapters" / "tiny-listwise"
 
 
-def run_config(project: Path, **vllm: Any) -> Config:
+def run_config(project: Path, engine: Literal["vllm", "transformers"] = "vllm", **vllm: Any) -> Config:
     models.model_path.cache_clear()
-    return configs.load(project / "configs" / "sample-llm.toml", "vllm").model_copy(update={"vllm": vllm})
+    return configs.load(project / "configs" / "sample-llm.toml", engine).model_copy(update={"vllm": vllm})
 
 
-def checked(project: Path, name: str = "tiny-listwise", **vllm: Any) -> Checked:
+def checked(
+    project: Path, name: str = "tiny-listwise", engine: Literal["vllm", "transformers"] = "vllm", **vllm: Any
+) -> Checked:
     """What is found of one adapter; the config's other parts are left out, as each takes its time."""
-    config = run_config(project, **vllm)
+    config = run_config(project, engine, **vllm)
     only = {
         "retrieval": [
             each.model_copy(update={"retriever": [part for part in each.retriever if wants(part, name)]})
@@ -158,16 +160,26 @@ def test_pickled_files_are_refused(project: Path, adapter: Path, name: str) -> N
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"modules_to_save": ["lm_head"]}, r"saves whole modules \(modules_to_save\), which vLLM cannot serve"),
-        ({"use_dora": True}, r"is a DoRA adapter \(use_dora\), which vLLM cannot serve"),
-        ({"bias": "lora_only"}, r"trains biases \(bias = lora_only\), which vLLM cannot serve"),
+        ({"modules_to_save": ["lm_head"]}, r'modules_to_save is \["lm_head"\], which vLLM 0.19.1 does not serve'),
+        ({"use_dora": True}, "use_dora is true, which vLLM 0.19.1 does not serve; train it without, merge it"),
+        (
+            {"bias": "lora_only"},
+            'bias is "lora_only", which vLLM 0.19.1 does not serve; .* or set engine = "transformers"',
+        ),
+        ({"rank_pattern": {"q_proj": 4}}, r'rank_pattern is \{"q_proj": 4\}, which vLLM 0.19.1 does not serve'),
+        ({"alpha_pattern": {"q_proj": 4}}, r'alpha_pattern is \{"q_proj": 4\}, which vLLM 0.19.1 does not serve'),
+        ({"trainable_token_indices": [1, 2]}, "trainable_token_indices is .*, which vLLM 0.19.1 does not serve"),
+        ({"init_lora_weights": "pissa"}, 'init_lora_weights is "pissa", which vLLM 0.19.1 does not serve'),
+        ({"of_a_later_peft": 3}, "of_a_later_peft is 3, which vLLM 0.19.1 does not serve"),
+        ({"alora_invocation_tokens": [5]}, r"alora_invocation_tokens is \[5\], which neither engine serves"),
+        ({"megatron_config": {"a": 1}}, "megatron_config is .*, which neither engine serves"),
+        ({"r": 0}, r"adapter_config.json: r is 0, but has to be a whole number above 0"),
         ({"target_modules": ["nothing"]}, "does not fit tiny-qwen2: .*arget module.* train it on this model"),
         (
             {"task_type": "SEQ_CLS"},
             "trained for the task SEQ_CLS, but stage 'list' wants CAUSAL_LM; name another adapter",
         ),
         ({"peft_type": "IA3"}, "its peft_type is IA3; only LORA is served"),
-        ({"base_model_name_or_path": "Qwen/Qwen3-8B"}, "trained on 'Qwen/Qwen3-8B', but the config gives it to"),
         ({"r": 16}, r"lora_A.weight is \[8, \d+\], but by tiny-qwen2's config.json and its own rank it is \[16, \d+\]"),
     ],
 )
@@ -180,6 +192,44 @@ def test_a_config_that_does_not_fit_is_refused(
     assert error.match(message)
 
 
+def test_what_vllm_passes_over_is_accepted_where_peft_merges(project: Path, adapter: Path) -> None:
+    """And a key that neither it nor any peft at hand knows is not."""
+    set_keys(adapter, alpha_pattern={"q_proj": 4}, init_lora_weights="pissa")
+    assert checked(project, engine="transformers").problems == []
+    set_keys(adapter, of_a_later_peft=3)
+    (told,) = checked(project, engine="transformers").problems
+    assert told == (
+        "adapter 'tiny-listwise': its of_a_later_peft is 3, which the installed peft does not serve; install the peft "
+        "that saved it, or train it without"
+    )
+
+
+def test_another_base_model_s_name_is_a_warning_where_the_shapes_match(project: Path, adapter: Path) -> None:
+    set_keys(adapter, base_model_name_or_path="ann/tiny-qwen2-bnb-4bit")
+    found = checked(project)
+    assert (found.problems, found.not_proved) == ([], [])
+    assert found.warnings == [
+        "adapter 'tiny-listwise': trained on 'ann/tiny-qwen2-bnb-4bit', but the config gives it to "
+        "'../sample/models/tiny-qwen2'; if that is the same model, set adapter_base = \"ann/tiny-qwen2-bnb-4bit\" "
+        "beside it"
+    ]
+    assert f"  warning: {found.warnings[0]}" in list(lines([found]))
+
+
+def embeddings(rows: int) -> Callable[[Weights], object]:
+    return put("base_model.model.model.embed_tokens.weight", torch.zeros(rows, 256, dtype=torch.float16))
+
+
+def test_saved_embeddings_are_accepted_where_they_load(project: Path, adapter: Path) -> None:
+    change_weights(adapter, embeddings(2560))
+    assert checked(project, engine="transformers").problems == []
+    (told,) = checked(project).problems
+    assert "embed_tokens.weight is a whole tensor, which vLLM does not load; save it with save_embedding_layers" in told
+    change_weights(adapter, embeddings(2563))
+    (told,) = checked(project, engine="transformers").problems
+    assert "is [2563, 256], but tiny-qwen2's is [2560, 256], as after resizing its vocabulary; merge it" in told
+
+
 def test_an_adapter_of_the_head_is_refused(project: Path, adapter: Path) -> None:
     set_keys(adapter, target_modules=["lm_head"])
     head = "base_model.model.lm_head.lora_{}.weight"
@@ -188,7 +238,7 @@ def test_an_adapter_of_the_head_is_refused(project: Path, adapter: Path) -> None
     )
     assert checked(project).problems == [
         "adapter 'tiny-listwise': targets lm_head, but vLLM serves the linear layers between embedding and head; train "
-        "it without"
+        'it without, merge it into its base model, or set engine = "transformers"'
     ]
 
 
@@ -202,12 +252,11 @@ def test_an_adapter_of_the_head_is_refused(project: Path, adapter: Path) -> None
         (513, None, "rank 513 is more than the engine's 512"),
     ],
 )
-@pytest.mark.parametrize("by_pattern", [True, False])
 def test_the_rank_is_one_that_the_engine_is_set_up_for(
-    project: Path, adapter: Path, rank: int, limit: int | None, message: str | None, by_pattern: bool
+    project: Path, adapter: Path, rank: int, limit: int | None, message: str | None
 ) -> None:
     if rank != 8:
-        set_keys(adapter, **({"rank_pattern": {"down_proj": rank}} if by_pattern else {"r": rank}))
+        set_keys(adapter, r=rank)
     found = checked(project, **({} if limit is None else {"max_lora_rank": limit}))
     assert found.rank == rank
     if message is None:

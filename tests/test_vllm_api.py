@@ -45,6 +45,11 @@ FILES = {
     "sampling_params.py": "from vllm.base import Base\nimport msgspec\n\n"
     "class SamplingParams(Base, msgspec.Struct, dict=True):\n    top_p: float = 1.0\n    _hidden: int = 0\n    n = 5\n",
     "base.py": "class Base(Exception):\n    allowed: list[int]\n",
+    "lora/peft_helper.py": "@dataclass\nclass PEFTHelper:\n    r: int\n    alpha_pattern: dict = field()\n"
+    "    target_modules: list\n    use_dora: bool = False\n    init: str = ''\n    vllm_scale: float = 1.0\n\n"
+    "    def validate_legal(self, config): return self.r > 9 or self._refused()\n\n"
+    "    def _refused(self): return self.use_dora or self.init\n\n"
+    "    def scale(self): return self.alpha_pattern or self.r\n",
     "lora/request.py": "class LoRARequest:\n    lora_name: str\n",
     "outputs.py": "class CompletionOutput:\n    text: str\n\n"
     "class RequestOutput:\n    def __init__(self, prompt, *, cached=None):\n"
@@ -74,6 +79,7 @@ EXTRACT = {
         "share": {"types": ["float"], "gt": 0, "le": 1},
     },
     "llm_arguments": ["model", "seed"],
+    "adapter_fields": ["alpha_pattern", "r", "target_modules"],
     "methods": {"generate": ["prompts", "params", "use_tqdm"], "get_tokenizer": ["group"]},
     "classes": {
         "CompletionOutput": ["text"],
@@ -127,6 +133,8 @@ def test_a_method_that_is_gone_is_left_out(tmp_path: Path) -> None:
         ("envs.py", None, "vllm/envs.py: no such file; "),
         ("lora/request.py", "LoRARequest = make()\n", "vllm/lora/request.py: LoRARequest is no class there; "),
         ("lora/request.py", "from msgspec import LoRARequest\n", "nothing found for 'LoRARequest'; "),
+        ("lora/peft_helper.py", None, "vllm/lora/peft_helper.py: no such file; "),
+        ("lora/peft_helper.py", "class Renamed: pass\n", "nothing found for 'adapter_fields'; "),
         ("base.py", None, "vllm/base.py: no such file; "),
         ("base.py", "class Renamed: pass\n", "vllm/base.py: no Base there; "),
         ("envs.py", "variables = {}\n", "vllm/envs.py: no environment_variables there; "),
@@ -215,6 +223,7 @@ def test_the_kernels_vllm_has_what_it_is_known_to_have(kept: dict[str, Any]) -> 
     assert {"awq", "gptq"} <= set(kept["choices"]["QuantizationMethods"])
     assert "VLLM_USE_FLASHINFER_SAMPLER" in kept["environment"]
     assert "Qwen2ForCausalLM" in kept["architectures"]
+    assert kept["adapter_fields"] == ["lora_alpha", "r", "target_modules", "use_rslora"]  # no pattern by module
 
 
 def test_the_kernels_vllm_has_every_name_that_is_used() -> None:
