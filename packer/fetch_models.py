@@ -6,6 +6,7 @@ from cascade import handles
 from cascade.config import Config
 from cascade.errors import ModelError
 from cascade.models import read_json
+from packer import login
 from packer.proofs.architectures import NEEDED, TOKENIZERS, has_tokenizer, models_of
 from packer.session import KaggleError
 
@@ -19,9 +20,10 @@ def fetch(configs: list[Config]) -> list[str]:
     """
     named = {model for config in configs for model, _ in models_of(config)}
     missing = sorted(model for model in named if model.partition(":")[0] in handles.SCHEMES and not _at_hand(model))
-    for model in missing:
-        for file in FILES:
-            _fetch(model, file)
+    with login.readable():
+        for model in missing:
+            for file in FILES:
+                _fetch(model, file)
     return missing
 
 

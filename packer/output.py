@@ -16,6 +16,7 @@ from packer.runs import Run, RunError
 from packer.session import Session
 from packer.state import write_whole
 
+PAGES = 5000  # of 200 files each
 CHUNK = 1 << 14  # bytes; what has come of one is lost with its connection
 TIMEOUT = (10.0, 60.0)  # seconds, to connect and between two pieces
 
@@ -58,13 +59,19 @@ def _fetch(session: Session, run: Run, folder: Path, said: Callable[[str, int, i
 
 
 def _pages(session: Session, run: Run) -> Iterator[Any]:
-    token = ""
-    while True:
+    token, seen = "", {""}
+    while len(seen) <= PAGES:
         page = runs.page(session, run, token)
         yield page
         token = page.next_page_token
         if not token:
             return
+        if token in seen:
+            break
+        seen.add(token)
+    raise RunError(
+        f"{run}: Kaggle's list of its output has no end after {len(seen)} pages; try again, or fetch by hand"
+    )
 
 
 def _safe(name: str, run: Run) -> PurePosixPath:
@@ -76,28 +83,52 @@ def _safe(name: str, run: Run) -> PurePosixPath:
 
 def _download(url: str, path: Path, said: Callable[[str, int, int], None]) -> None:
     """One file, from the end of its `.part` where the server takes a Range. Signed addresses want no login."""
-    import requests
-
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    have = part.stat().st_size if part.exists() else 0
+    while not _comes(url, part, path.name, said):
+        pass
+    part.replace(path)
+
+
+def _comes(url: str, part: Path, name: str, said: Callable[[str, int, int], None]) -> bool:
+    """Whether the part is the whole file after one more answer; ConnectionError where that cannot be told.
+
+    An answer without a length may have been cut: what is asked for after its end then tells whether it was the end.
+    """
+    import requests
+
+    begun = part.exists()
+    before = have = part.stat().st_size if begun else 0
     # Compressed, a range would count other bytes than the file's.
-    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if begun else {})}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+        spread = answer.headers.get("Content-Range", "")
         if answer.status_code == 416:  # the part is the whole, or no beginning of it
-            part.unlink()
-            raise requests.ConnectionError(f"{path.name}: its part does not fit; from its beginning")
+            if spread == f"bytes */{have}":
+                return True
+            part.unlink(missing_ok=True)
+            raise requests.ConnectionError(f"{name}: its part does not fit; from its beginning")
         answer.raise_for_status()
-        goes_on = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        have = have if answer.status_code == 206 and goes_on else 0
-        size = have + int(answer.headers.get("Content-Length", 0))
+        if answer.status_code == 206 and not spread.startswith(f"bytes {have}-"):
+            part.unlink(missing_ok=True)
+            raise requests.ConnectionError(f"{name}: another range came than was asked for; from its beginning")
+        have = have if answer.status_code == 206 else 0
+        told = spread.rpartition("/")[2] if answer.status_code == 206 else answer.headers.get("Content-Length", "")
+        size = int(told) if told.isdigit() else None
         with part.open("r+b" if have else "wb") as file:
             file.seek(have)
             for piece in answer.iter_content(CHUNK):
                 file.write(piece)
                 have += len(piece)
-                said(path.name, have, size)
-    part.replace(path)
+                said(name, have, size or have)
+        if size is None and answer.status_code == 200 and answer.headers.get("Transfer-Encoding") == "chunked":
+            return True  # a cut of it is an error of its own
+    if size is None or before >= have < size:
+        raise requests.ConnectionError(f"{name}: came without its length, or nothing more came of it")
+    if have > size:
+        part.unlink()
+        raise requests.ConnectionError(f"{name}: is longer than it was said to be; from its beginning")
+    return have == size
 
 
 @contextmanager

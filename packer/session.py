@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from cascade.errors import CascadeError
-from packer import answers
+from packer import answers, login
 
 T = TypeVar("T")
 LOGIN = "make a token at kaggle.com/settings/api and put it into ~/.kaggle/access_token or KAGGLE_API_TOKEN"
@@ -42,7 +42,7 @@ class Session:
         said = io.StringIO()
         try:
             # Its import logs in, and prints a page of help where it cannot.
-            with contextlib.redirect_stdout(said):
+            with login.readable(), contextlib.redirect_stdout(said):
                 from kaggle.api.kaggle_api_extended import KaggleApi
                 from kagglesdk import KaggleClient
                 from kagglesdk.kaggle_env import get_env

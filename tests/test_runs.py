@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 from pathlib import Path
@@ -202,6 +203,33 @@ def test_a_part_that_cannot_be_gone_on_with_is_fetched_from_its_beginning(kaggle
     (tmp_path / "out/ledger.jsonl.part").write_bytes(b"?" * part)
     output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
     assert fetched(tmp_path / "out")["ledger.jsonl"] == kaggle.kernels.files["ledger.jsonl"]
+
+
+def test_a_download_without_its_length_is_whole_only_where_nothing_comes_after_it(kaggle, tmp_path):
+    kaggle.kernels.lengths, kaggle.kernels.cuts = False, [70_000, 65_000]
+    output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
+    assert fetched(tmp_path / "out")["ledger.jsonl"] == kaggle.kernels.files["ledger.jsonl"]
+
+
+def test_a_download_of_which_neither_length_nor_end_can_be_told_is_an_error(kaggle, tmp_path):
+    kaggle.kernels.lengths = kaggle.kernels.ranges = False
+    with pytest.raises(KaggleError, match=r"ledger\.jsonl of version 2.*came without its length"):
+        output.fetch(session(patience=0.0), SECOND, tmp_path / "out", lambda *_: None)
+    assert not (tmp_path / "out/ledger.jsonl").exists()
+
+
+def test_ranges_shorter_than_asked_for_are_gone_on_with(kaggle, tmp_path):
+    kaggle.kernels.cuts, kaggle.kernels.longest = [70_000], 40_000
+    output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
+    assert fetched(tmp_path / "out")["ledger.jsonl"] == kaggle.kernels.files["ledger.jsonl"]
+
+
+@pytest.mark.parametrize("tokens", [["1"], ["1", "2", "1"]])
+def test_a_list_of_output_without_an_end_is_an_error(kaggle, tmp_path, tokens):
+    following = itertools.cycle(tokens)
+    kaggle.handlers[OUTPUT] = lambda call: {"files": [], "nextPageToken": next(following)}
+    with pytest.raises(RunError, match=r"version 2 of ada/eedi-cascade: Kaggle's list of its output has no end"):
+        output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "a\\..\\x", ""])

@@ -1,11 +1,13 @@
+import os
 import threading
 
 import pytest
 import requests
 
 from packer import session as sessions
+from packer.login import LoginError
 from packer.session import KaggleError, Session
-from tests.kaggle_server import OWNER, CutError, RefusalError
+from tests.kaggle_server import OWNER, TOKEN, CutError, RefusalError
 
 STATUS = "datasets.DatasetApiService/GetDatasetStatus"
 LOGIN = "security.OAuthService/IntrospectToken"
@@ -31,6 +33,57 @@ def test_the_owner_is_the_tokens(server):
     assert session.owner == OWNER
     assert status(session).status.name == "READY"
     assert server.requests[-1].body == {"ownerSlug": "ada", "datasetSlug": "x"}
+
+
+@pytest.mark.parametrize("added", ["\n", "\r\n", "\ufeff", " "])
+def test_a_token_in_a_variable_is_read_without_what_a_shell_adds(monkeypatch, server, added):
+    monkeypatch.setenv("KAGGLE_API_TOKEN", added + TOKEN + added)
+    session = Session()
+    assert session.owner == OWNER
+    assert status(session).status.name == "READY"
+    assert os.environ["KAGGLE_API_TOKEN"] == added + TOKEN + added
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path, server):
+    """A home folder with an empty .kaggle, and no login elsewhere."""
+    monkeypatch.delenv("KAGGLE_API_TOKEN")
+    monkeypatch.delenv("KAGGLE_CONFIG_DIR", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".kaggle").mkdir(exist_ok=True)
+    return tmp_path / ".kaggle"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["access_token", "access_token.txt"])
+def test_a_token_file_is_read_as_any_editor_writes_it(home, name, encoding):
+    (home / name).write_bytes(f"{TOKEN}\r\n".encode(encoding))
+    assert status(Session()).status.name == "READY"
+    assert "KAGGLE_API_TOKEN" not in os.environ
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_key_file_is_read_as_any_editor_writes_it(home, encoding):
+    (home / "kaggle.json").write_bytes('{"username": "ada", "key": "0123"}'.encode(encoding))
+    assert Session().owner == "ada"
+
+
+@pytest.mark.parametrize(
+    ("name", "held"),
+    [
+        ("access_token", b"KGAT_secret two"),
+        ("access_token", "KGAT_secret\u00e9".encode()),
+        ("access_token", b"KGAT_secret\xff"),
+        ("kaggle.json", b'{"username": "secret"'),
+        ("kaggle.json", b'["secret"]'),
+        ("kaggle.json", b'{"username": "secret", "key": 5}'),
+    ],
+)
+def test_a_login_that_cannot_be_read_names_its_file_and_not_what_it_holds(home, name, held):
+    (home / name).write_bytes(held)
+    with pytest.raises(LoginError, match=rf"\.kaggle/{name}: .*kaggle\.com/settings/api") as error:
+        Session()
+    assert "secret" not in str(error.value)
 
 
 def test_no_login_is_an_error_that_says_where_to_make_one(monkeypatch, server):

@@ -34,7 +34,7 @@ class Kernels:
     `answer` is added to what a push is answered. `lost`: a push is done, and that is raised, or answered, instead of
     its version, which the next `unseen` looks do not see; `dropped`: a list that it lacks; `spelt`: how a source is
     named. `files` by name. `cuts`: bytes of a body after which the connection is closed, one a download; `ranges`:
-    whether a Range is honoured.
+    whether a Range is honoured, with `longest` bytes at most; `lengths`: whether an answer tells its own.
     """
 
     def __init__(self, server: KaggleServer) -> None:
@@ -46,7 +46,8 @@ class Kernels:
         self.spelt: Callable[[str], str] = str
         self.files: dict[str, bytes] = {}
         self.cuts: list[int] = []
-        self.ranges = True
+        self.ranges = self.lengths = True
+        self.longest: int | None = None
         self.models: set[str] = set()
         self.quota: dict[str, Any] | None = {"totalTimeAllowed": "108000s", "timeUsed": "30600s"}
         server.handlers |= {
@@ -111,13 +112,21 @@ class Kernels:
         body = self.files[path.removeprefix("/output/")]
         wanted = request.headers.get("Range", "")
         first = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.ranges else 0
-        if first >= len(body) > 0:
-            raise RefusalError(416)
+        if self.ranges and wanted and first >= len(body):
+            raise RefusalError(416, headers={} if self.lengths else {"Content-Range": f"bytes */{len(body)}"})
+        end = min(len(body), first + self.longest) if first and self.longest else len(body)
         request.send_response(206 if first else 200)
-        request.send_header("Content-Length", str(len(body) - first))
+        if self.lengths:
+            request.send_header("Content-Length", str(end - first))
         if first:
-            request.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
+            request.send_header("Content-Range", f"bytes {first}-{end - 1}/{len(body) if self.lengths else '*'}")
         request.end_headers()
+        if not self.lengths:
+            request.wfile.write(body[first : first + self.cuts.pop(0)] if self.cuts else body[first:])
+            raise CutError  # that is how it tells its end
+        if end < len(body):
+            request.wfile.write(body[first:end])
+            return
         if self.cuts:
             request.wfile.write(body[first : first + self.cuts.pop(0)])
             request.wfile.flush()
