@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-PICTURE = re.compile(r"!\[(.*?)\]\([^)]*\)", re.DOTALL)
 # A formula of its own stands on its own line, so the line breaks around it are no further ones.
-MATHS = re.compile(r"(\\\(.*?\\\)|\n?\\\[.*?\\\]\n?|\\begin\{(?P<name>\w+\*?)\}.*?\\end\{(?P=name)\})", re.DOTALL)
+OPENING = re.compile(r"\\\(|\n?\\\[|\\begin\{(?P<name>\w+\*?)\}")
+CLOSING = re.compile(r"\\\)|\\\]\n?|\\end\{(?P<name>\w+\*?)\}")
 
 
 def as_html(text: object, formula: Callable[[str], str] = str) -> str:
@@ -17,16 +18,44 @@ def as_html(text: object, formula: Callable[[str], str] = str) -> str:
     formula: makes HTML of a formula or an environment, which is given with its delimiters and escaped;
     left out, they are for MathJax.
     """
-    escaped = PICTURE.sub(_picture, html.escape(str(text)))
+    escaped = _with_pictures(html.escape(str(text)))
     parts, done = [], 0
-    for match in MATHS.finditer(escaped):
-        parts += [_prose(escaped[done : match.start()]), formula(match[0])]
-        done = match.end()
+    for start, end in _formulas(escaped):
+        parts += [_prose(escaped[done:start]), formula(escaped[start:end])]
+        done = end
     return "".join([*parts, _prose(escaped[done:])])
 
 
-def _picture(match: re.Match[str]) -> str:
-    return f"<i>[picture: {match[1].strip()}]</i>" if match[1].strip() else "<i>[picture]</i>"
+def _with_pictures(escaped: str) -> str:
+    """Markdown's pictures as their descriptions, in time linear in the text, however many are never closed."""
+    parts, done = [], 0
+    while (start := escaped.find("![", done)) >= 0:
+        middle = escaped.find("](", start)
+        end = escaped.find(")", middle) if middle >= 0 else -1
+        if end < 0:  # nor does any later one end
+            break
+        parts += [escaped[done:start], _picture(escaped[start + 2 : middle].strip())]
+        done = end + 1
+    return "".join([*parts, escaped[done:]])
+
+
+def _picture(description: str) -> str:
+    return f"<i>[picture: {description}]</i>" if description else "<i>[picture]</i>"
+
+
+def _formulas(escaped: str) -> Iterator[tuple[int, int]]:
+    """Where formulas and environments start and end, in time linear in the text, however many are never closed."""
+    ends: dict[str, list[tuple[int, int]]] = {}  # of each kind of closing, in the text's order
+    for match in CLOSING.finditer(escaped):
+        ends.setdefault(match["name"] or match[0].strip(), []).append(match.span())
+    at = 0
+    while match := OPENING.search(escaped, at):
+        closings = ends.get(match["name"] or {"(": r"\)", "[": r"\]"}[match[0][-1]], [])
+        which = bisect.bisect_left(closings, (match.end(), 0))
+        at = match.end()
+        if which < len(closings):
+            at = closings[which][1]
+            yield match.start(), at
 
 
 def _prose(escaped: str) -> str:

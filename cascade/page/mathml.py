@@ -10,9 +10,10 @@ from xml.etree.ElementTree import Element, tostring
 # A formula may set these, and through them a link or a style that reaches beyond it. xmlns is of no use in HTML.
 DROPPED = ("class", "href", "id", "style", "xmlns")
 TABULAR = re.compile(r"\\begin\{tabular\}\s*(?:\{[^{}]*\})?(.*)\\end\{tabular\}", re.DOTALL)
-ROW_END = re.compile(r"\\\\(?:\[[^\]]*\])?")
+ROW_END = re.compile(r"\\\\(?:\[[^\]\\]*\])?")
 CELL_END = re.compile(r"(?<!\\)&")
-RULE = re.compile(r"\\(?:hline|toprule|midrule|bottomrule|cline\{[^}]*\})")
+RULE = re.compile(r"\\(?:hline|toprule|midrule|bottomrule|cline\{[^{}]*\})")
+LONGEST = 5000  # characters of a formula: a longer one is none, and the library would take minutes for it
 DOLLARS = re.compile(r"(?<!\\)\$(.+?)(?<!\\)\$")
 
 
@@ -25,6 +26,8 @@ def formula(escaped: str) -> str:
     latex = html.unescape(escaped).strip()
     if table := TABULAR.fullmatch(latex):
         return _table(table[1])
+    if len(latex) > LONGEST:
+        return f"<code>{html.escape(latex)}</code>"
     display = not latex.startswith(r"\(")
     try:
         return mathml(latex if latex.startswith(r"\begin") else latex[2:-2], display)
