@@ -29,6 +29,10 @@ LARGEST = 200 * 10**9  # bytes of a dataset
 # Kaggle refuses a dataset for one file name, after the upload ("File name contains invalid character (&)", kaggle-cli
 # issues 430 and 524: & and @). It publishes no list, so only what no URL has to escape is let through.
 NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]+")
+WHEEL_MENDS = {
+    "+": "pin a version without a local label (what stands behind +)",
+    "!": "pin a version without an epoch (what stands before !)",
+}
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
@@ -101,7 +105,7 @@ def _read(path: Path) -> dict[str, str]:
 def check_files(slug: str, sizes: Mapping[str, int], uploaded: bool = True) -> None:
     """DatasetError for names and sizes that Kaggle refuses or changes; `sizes` in bytes, by name with `/`.
 
-    Where it is not `uploaded`, a wheel's name may have a local version label: `torch-2.13.0+cpu-….whl`.
+    Where it is not `uploaded`, a wheel's name may have an epoch and a local label: `torch-2.13.0+cpu-….whl`.
     """
     top = {name.partition("/")[0] for name in sizes}
     if len(top) > TOP_LEVEL:
@@ -115,7 +119,7 @@ def check_files(slug: str, sizes: Mapping[str, int], uploaded: bool = True) -> N
             f"something out (the largest is {largest}, {sizes[largest] / 1e9:.1f} GB)"
         )
     for name in sorted(sizes):
-        _check_name(slug, name if uploaded or not name.endswith(".whl") else name.replace("+", ""))
+        _check_name(slug, name if uploaded or not name.endswith(".whl") else re.sub(r"[+!]", "", name))
 
 
 def _check_name(slug: str, name: str) -> None:
@@ -126,7 +130,7 @@ def _check_name(slug: str, name: str) -> None:
             continue
         odd = next((letter for letter in part if not re.fullmatch(r"[A-Za-z0-9._-]", letter)), part)
         if part.endswith(".whl"):  # its name is its version (PEP 427), so it cannot be renamed
-            mend = "pin a version without a local label (what stands behind +)"
+            mend = WHEEL_MENDS.get(odd, "pin another version, or do without it: a wheel cannot be renamed")
         else:
             mend = "rename it with letters, digits, '.', '_' and '-'"
         raise DatasetError(f"{slug}: {name} has '{odd}' in its name, which Kaggle may refuse or change; {mend}")

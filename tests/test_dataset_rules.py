@@ -65,6 +65,7 @@ def test_metadata_that_cannot_be_read_is_refused(tmp_path: Path, text: str, mess
         ({f"file-{number}": 1 for number in range(51)}, "51 files and folders at the top; Kaggle takes 50"),
         ({"a": 150 * 10**9, "b": 51 * 10**9}, r"201\.0 GB; Kaggle takes 200 GB .*the largest is a, 150\.0 GB"),
         ({"wheels/torch-2.9.0+cpu-cp312-cp312-linux_x86_64.whl": 1}, r"has '\+' in its name.*without a local label"),
+        ({"wheels/odd-1!2.0-py3-none-any.whl": 1}, r"has '!' in its name.*pin a version without an epoch"),
         ({"models/a&b.json": 1}, r"models/a&b\.json has '&' in its name"),
         ({"models/été.json": 1}, "has 'é' in its name"),
         ({"../other/file": 1}, r"has '\.\.' in its name"),
@@ -109,8 +110,72 @@ def test_what_only_resembles_a_token_is_none(tmp_path: Path) -> None:
     secrets.check({"notes.txt": path})
 
 
-@pytest.mark.parametrize("name", ["kaggle.json", "access_token", ".env", "id_ed25519", "server.pem"])
+@pytest.mark.parametrize("name", ["kaggle.json", "access_token", ".env", "prod.env", "id_ed25519", "server.pem"])
 def test_a_file_named_like_a_credential_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("x")
     with pytest.raises(SecretError, match=rf"{name}: looks like a credential by its name; move it away"):
         secrets.check({f"models/{name}": tmp_path / name})
+
+
+NAMED = [
+    ("x.txt", "KAGGLE_KEY=" + "a1" * 16, "KAGGLE_KEY"),
+    ("x.toml", '[environment]\nKAGGLE_KEY = "swordfish"', "KAGGLE_KEY"),
+    ("x.toml", 'environment = { DB_PASSWORD = "swordfish" }', "DB_PASSWORD"),
+    ("x.ipynb", r'"os.environ[\"KAGGLE_KEY\"] = \"swordfish\"\n",', "KAGGLE_KEY"),
+    ("x.ipynb", '"%env MY_TOKEN swordfish"', "MY_TOKEN"),
+    ("x.py", 'WANDB_API_KEY = "swordfish"', "WANDB_API_KEY"),
+    ("x.py", 'os.environ.setdefault("HF_TOKEN", "swordfish")', "HF_TOKEN"),
+    ("x.json", '{"clientSecret": "swordfish"}', "clientSecret"),
+    ("x.yaml", "db_password: swordfish", "db_password"),
+    ("x.sh", "export SLACK_TOKEN=swordfish", "SLACK_TOKEN"),
+    ("x.txt", "machine kaggle.com login ann password swordfish", "password"),
+    ("x.txt", "https://user:password@host/path", "a login in an address"),
+]
+
+
+@pytest.mark.parametrize(("file", "text", "called"), NAMED)
+def test_a_value_called_a_secret_is_refused_by_its_name(tmp_path: Path, file: str, text: str, called: str) -> None:
+    (tmp_path / file).write_text(text)
+    with pytest.raises(SecretError, match=rf"{file}: line \d holds what looks like .*{called}, and would") as error:
+        secrets.check({file: tmp_path / file})
+    assert "swordfish" not in str(error.value)
+    assert "a1a1" not in str(error.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_token_deep_in_a_large_text_is_found_at_its_line(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("a line\n" * 300_000 + TOKENS[0], encoding=encoding)
+    with pytest.raises(SecretError, match="line 300001 holds what looks like a Kaggle token"):
+        secrets.check({"notes.txt": path})
+
+
+INNOCENT = """key = os.environ["KAGGLE_KEY"]
+tokenizer = AutoTokenizer.from_pretrained(folder)
+max_tokens = 5
+pad_token = "<pad>"
+"eos_token": "<|endoftext|>", "bos_token_id": 151643, "tokenizer_class": "Qwen2Tokenizer"
+key = "value"
+sort_key = "query_id"
+KAGGLE_KEY = "…"
+KAGGLE_KEY=$KAGGLE_KEY
+def call(key: str, token: str = "") -> None:
+"token": 1234, "password": 567, "secret": 99
+The password: swordfish
+SECRET_NAME = "KAGGLE_KEY"
+["api_key", "password", "token"]
+TOKENIZERS_PARALLELISM = "false"
+"""
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".toml", ".py", ".ipynb"])
+def test_what_is_called_so_by_chance_is_no_secret(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    path.write_text(INNOCENT)
+    secrets.check({path.name: path})
+
+
+def test_the_projects_own_files_hold_no_secret() -> None:
+    folders = ("cascade", "configs", "notebooks", "profiles", "sample/models", "sample/adapters")
+    found = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    secrets.check({path.relative_to(ROOT).as_posix(): path for path in found if path.suffix != ".pyc"})
