@@ -31,13 +31,16 @@ class BundleError(CascadeError):
 
 @dataclass(frozen=True)
 class Finding:
-    """`package` lacks what it `wants`, or is what it should not be. `asked_by`: chains, the project first."""
+    """`package` lacks what it `wants`, or is what it should not be. `asked_by`: chains, the project first. A note is
+
+    no fault: worth knowing, and nothing to do.
+    """
 
     package: str
     wants: str
     mend: str
     asked_by: tuple[str, ...] = ()
-    status: Literal["failed", "not proved"] = "failed"
+    status: Literal["failed", "not proved", "note"] = "failed"
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
+import posixpath
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from email.parser import HeaderParser
@@ -20,9 +20,10 @@ from packaging.version import InvalidVersion, Version
 
 from cascade import whole
 from cascade.manifest import sha256
+from packer import installable
 from packer.elf import Library, read_library
 
-FORMAT = 1  # of what is remembered: raise it whenever this file or elf.py reads something else
+FORMAT = 2  # of what is remembered: raise it whenever this file, elf.py or installable.py reads something else
 # NVIDIA's own libraries are known by their packages' names and are half of all bytes: they are not looked into.
 CLOSED = "nvidia-"
 FEW = 20_000_000  # bytes that are read before a second process has started
@@ -30,9 +31,10 @@ FEW = 20_000_000  # bytes that are read before a second process has started
 
 @dataclass(frozen=True)
 class Facts:
-    """One wheel. `name` is canonical; `files` are RECORD's, as they lie in site-packages; `broken` says why it cannot
+    """One wheel. `name` is canonical; `files` are the archive's, as they lie in site-packages.
 
-    be used, and is empty otherwise: all that comes after it is then empty too.
+    `paths` are folders there that its .pth files put on the path; `notes` say what the installer passes over. `broken`
+    says why it cannot be used, and is empty otherwise: all that comes after it is then empty too.
     """
 
     path: Path
@@ -44,6 +46,8 @@ class Facts:
     requires: tuple[str, ...] = ()
     requires_python: str = ""
     files: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     libraries: tuple[Library, ...] = ()
 
     @property
@@ -97,25 +101,18 @@ def read(path: Path) -> Facts:
 
 def _contents(archive: zipfile.ZipFile, name: str, version: Version) -> dict[str, Any]:
     sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-    folders = {file.partition("/")[0] for file in sizes}
-    info = next((each for each in folders if each.endswith(".dist-info")), None)
-    if info is None:
-        raise ValueError("it has no .dist-info")
+    info, notes = installable.check(archive)
     about = HeaderParser().parsestr(archive.read(f"{info}/METADATA").decode("utf-8", "replace"))
     told = f"{canonicalize_name(about['Name'] or '')} {about['Version']}"
     if told != f"{name} {about['Version']}" or Version(about["Version"] or "") != version:
         raise ValueError(f"its METADATA is that of {told}")
-    record = list(csv.reader(archive.read(f"{info}/RECORD").decode("utf-8").splitlines()))
-    for file, _, size in (row for row in record if len(row) == 3):
-        if file not in sizes:
-            raise ValueError(f"{file} is in its RECORD, but not in it")
-        if size and int(size) != sizes[file]:
-            raise ValueError(f"{file} has {sizes[file]} bytes, but {size} in its RECORD")
     return {
         "version": str(version),
         "requires": tuple(about.get_all("Requires-Dist") or ()),
         "requires_python": about["Requires-Python"] or "",
-        "files": tuple(sorted(_installed(row[0]) for row in record if row)),
+        "files": tuple(sorted(_installed(file) for file in sizes if not file.endswith("/"))),
+        "paths": tuple(_paths(archive, sizes)),
+        "notes": tuple(notes),
         "libraries": () if name.startswith(CLOSED) else tuple(_libraries(archive, sizes)),
     }
 
@@ -124,6 +121,15 @@ def _installed(file: str) -> str:
     """Where a file of a wheel lies in site-packages: what is in `x.data/purelib` or `platlib` belongs to the root."""
     parts = file.split("/", 2)
     return parts[2] if len(parts) == 3 and parts[0].endswith(".data") and parts[1] in ("purelib", "platlib") else file
+
+
+def _paths(archive: zipfile.ZipFile, sizes: dict[str, int]) -> Iterator[str]:
+    """What the .pth files in site-packages name, as `site` reads them: a folder a line, but for comments and code."""
+    for file in sorted(sizes):
+        if "/" not in (placed := _installed(file)) and placed.endswith(".pth"):
+            for line in archive.read(file).decode("utf-8-sig", "replace").splitlines():
+                if line.strip() and not line.startswith(("#", "import ", "import\t")):
+                    yield posixpath.normpath(line.strip().replace("\\", "/"))
 
 
 def _libraries(archive: zipfile.ZipFile, sizes: dict[str, int]) -> list[Library]:
@@ -139,7 +145,7 @@ def recall(path: Path, memory: Path) -> Facts | None:
         if raw.pop("format") != FORMAT or raw.pop("stamp") != stamp(path):
             return None
         libraries = tuple(Library(e["path"], tuple(e["needed"]), tuple(e["code"])) for e in raw.pop("libraries"))
-        raw["requires"], raw["files"] = tuple(raw["requires"]), tuple(raw["files"])
+        raw.update({key: tuple(raw[key]) for key in ("requires", "files", "paths", "notes")})
         return Facts(path=path, libraries=libraries, **raw)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

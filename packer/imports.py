@@ -14,6 +14,8 @@ REMOVED = {
         "ossaudiodev", "pipes", "sndhdr", "spwd", "sunau", "telnetlib", "uu", "xdrlib",
     },
 }  # fmt: skip
+# Context managers that raise again what is raised inside.
+PASSING_ON = {"catch_warnings", "redirect_stdout", "redirect_stderr", "nullcontext", "closing", "open", "chdir"}
 CATCHING = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
@@ -47,13 +49,23 @@ def _unconditional(body: list[ast.stmt]) -> Iterator[ast.stmt]:
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node
         elif isinstance(node, ast.ClassDef) or (
-            isinstance(node, ast.With) and not any("suppress" in ast.unparse(item) for item in node.items)
+            isinstance(node, ast.With) and all(_passes_on(item.context_expr) for item in node.items)
         ):
             yield from _unconditional(node.body)
         elif isinstance(node, ast.Try):
             if not any(_goes_on(handler) for handler in node.handlers):
                 yield from _unconditional([*node.body, *node.orelse])
             yield from _unconditional(node.finalbody)
+
+
+def _passes_on(manager: ast.expr) -> bool:
+    """Whether an import that fails inside is known to fail outside: what another manager catches is its own affair,
+
+    such as optuna's `try_import`.
+    """
+    called = manager.func if isinstance(manager, ast.Call) else manager
+    name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
+    return name in PASSING_ON or "lock" in name.lower()
 
 
 def _goes_on(handler: ast.ExceptHandler) -> bool:

@@ -17,7 +17,7 @@ from packer.imports import at_import
 
 # Of what is remembered: raise the first whenever this file or imports.py finds something else. Which sources can be
 # parsed is the interpreter's.
-FORMAT = [1, *sys.version_info[:2]]
+FORMAT = [2, *sys.version_info[:2]]
 PARALLEL = 200  # modules that are worth a process of their own
 # setuptools brings distutils along, which Python 3.12 removed, and puts its vendored packages on the path itself.
 # `distutils-precedence.pth` and `setuptools/__init__.py` of setuptools 71 and later.
@@ -36,15 +36,19 @@ class Modules:
         self.changed: set[str] = set()
         for name, facts in wheels.items():
             for file in facts.files:
-                self._add(name, file)
+                self._add(name, file, file)
+                for path in facts.paths:
+                    if file.startswith(f"{path}/"):
+                        self._add(name, file, file.removeprefix(f"{path}/"))
 
-    def _add(self, package: str, file: str) -> None:
-        stem, _, kind = file.rpartition("/")[2].partition(".")
+    def _add(self, package: str, file: str, place: str) -> None:
+        """`place`: the file below the folder of the path that it is imported from."""
+        stem, _, kind = place.rpartition("/")[2].partition(".")
         if kind != "py" and not (kind == "so" or kind.endswith(".so")):
             return
-        folder = file.rpartition("/")[0]
+        folder = place.rpartition("/")[0]
         for added in ADDED.get(package, ()):
-            if file.startswith(added):
+            if place.startswith(added):
                 folder = f"{folder}/".removeprefix(added).rstrip("/")
                 folder = f"distutils/{folder}".rstrip("/") if added.endswith("_distutils/") else folder
         parts = [*folder.split("/"), stem] if folder else [stem]

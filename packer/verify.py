@@ -27,7 +27,7 @@ CHAINS = 2  # of who asked, that the report shows
 
 @dataclass(frozen=True)
 class Result:
-    """One proof. `status`: passed, failed, or not proved where all that it found is not proved."""
+    """One proof. `status`: passed but for notes, failed, or not proved where nothing that it found is worse."""
 
     proof: str
     findings: list[Finding]
@@ -35,7 +35,7 @@ class Result:
     @property
     def status(self) -> str:
         statuses = {finding.status for finding in self.findings}
-        return "failed" if "failed" in statuses else "not proved" if statuses else "passed"
+        return next((status for status in ("failed", "not proved") if status in statuses), "passed")
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,14 @@ def show(report: Report, console: Console) -> None:
     for result in report.results:
         console.print(f"{marks[result.status]} {result.proof}")
         for finding in result.findings:
-            status = "not proved: " if finding.status == "not proved" else ""
+            status = "" if finding.status == "failed" else f"{finding.status}: "
             console.print(f"    [bold]{escape(finding.package)}[/]: {status}{escape(finding.wants)}", soft_wrap=True)
             for chain in finding.asked_by[:CHAINS]:
                 console.print(f"      asked by {escape(chain)}", soft_wrap=True)
             if len(finding.asked_by) > CHAINS:
                 console.print(f"      and {len(finding.asked_by) - CHAINS} more")
-            console.print(f"      mend: {escape(finding.mend)}", soft_wrap=True)
+            if finding.mend:
+                console.print(f"      mend: {escape(finding.mend)}", soft_wrap=True)
     _show_sizes(report, console)
     counts = {status: sum(result.status == status for result in report.results) for status in marks}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)

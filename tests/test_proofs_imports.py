@@ -78,6 +78,10 @@ def test_what_the_kernel_starts_by_name_is_asked_for(image: Image) -> None:
         ("class A:\n  import x", ["x"]),
         ("with warnings.catch_warnings():\n  import x", ["x"]),
         ("with contextlib.suppress(ImportError):\n  import x", []),
+        ("with try_import() as _imports:\n  import x", []),
+        ("with guard.optional:\n  from x import y", []),
+        ("with _lock:\n  import x", ["x"]),
+        ("with open(f) as a, warnings.catch_warnings():\n  import x", ["x"]),
         ("print 'Python 2'", None),
     ],
 )
@@ -122,6 +126,27 @@ def test_compiled_modules_namespaces_and_the_other_roots_of_a_wheel_count(image:
     assert set(missing(image)) == {"beyond2", "beyond3"}  # space.part.module itself is not imported
     make_wheel(image.wheels, "app", files={"app.py": "import never, stubs"})
     assert set(missing(image)) == {"never", "stubs"}
+
+
+def test_what_a_pth_file_puts_on_the_path_is_provided(image: Image) -> None:
+    """As nvidia-cutlass-dsl brings cutlass."""
+    make_wheel(image.wheels, "app", files={
+        "app.py": "import cutlass.pipeline, flat, hidden, deeper",
+        "app.pth": "# where they are\nimport sys; sys.dont_write_bytecode = True\n\nkept/packages\n./kept/more/ \n",
+        "kept/packages/cutlass/__init__.py": "from . import pipeline",
+        "kept/packages/cutlass/pipeline/__init__.py": "import beyond",
+        "kept/more/flat.py": "",
+        "kept/hidden.py": "",
+        "below/no.pth": "deep",
+        "below/deep/deeper.py": "",
+        "deep/deeper.py": "",
+    })  # fmt: skip
+    chain = "cascade/__init__.py → app → cutlass.pipeline → beyond"
+    assert missing(image) == {
+        "beyond": (chain,),
+        "hidden": missing(image)["hidden"],
+        "deeper": missing(image)["deeper"],
+    }
 
 
 def test_setuptools_brings_distutils_and_what_it_vendors(image: Image) -> None:

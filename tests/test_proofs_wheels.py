@@ -112,18 +112,24 @@ def test_a_wheel_of_another_hash_is_named(image: Image) -> None:
     assert found.package == "leaf" and "is none of the lock's for leaf==1.0" in found.wants
 
 
-def test_a_file_of_record_that_is_missing_breaks_a_wheel(image: Image) -> None:
-    import zipfile
-
-    path = wheel(image, "leaf")
-    with zipfile.ZipFile(path) as archive:
-        content = {name: archive.read(name) for name in archive.namelist() if name != "leaf.py"}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, each in content.items():
-            archive.writestr(name, each)
+def test_what_the_installer_refuses_in_a_publishers_file_is_named_and_fetching_again_is_no_help(image: Image) -> None:
+    make_wheel(image.wheels, "leaf", info={"entry_points.txt": "[console_scripts]\nleaf = leaf\n"})
     lock(image)
     [found] = findings(image, hashes.prove)
-    assert "leaf.py is in its RECORD, but not in it" in found.wants
+    assert found.status == "failed" and found.asked_by == ("toy → app 1.0 → leaf",)
+    assert "leaf-1.0-py3-none-any.whl" in found.wants and "'leaf = leaf' names no callable" in found.wants
+    assert found.mend.startswith(f"pin another version in {image.requirements}")
+
+
+def test_what_the_installer_passes_over_is_a_note_and_the_files_are_those_of_the_wheel(image: Image) -> None:
+    """As selenium's RECORD, whose paths begin with a slash."""
+    make_wheel(image.wheels, "leaf", info={"RECORD": "/leaf.py,,\nleaf-1.0.dist-info/RECORD,,\n"})
+    lock(image)
+    [found] = findings(image, hashes.prove)
+    assert found.status == "note" and not found.mend
+    assert "leaf-1.0-py3-none-any.whl: its RECORD has paths that begin with /: /leaf.py" in found.wants
+    assert "leaf.py" in bundle(image).wheels["leaf"].files
+    assert [found for prove in PROOFS[1:] for found in findings(image, prove)] == []
 
 
 def test_an_older_version_beside_the_locks_is_to_be_removed(image: Image) -> None:

@@ -30,8 +30,12 @@ def make_wheel(
     files: Mapping[str, str | bytes] | None = None,
     tag: str = "py3-none-any",
     python: str = "",
+    info: Mapping[str, str | bytes | None] | None = None,
 ) -> Path:
-    """A wheel with one module of its own name, unless `files` says otherwise."""
+    """A wheel with one module of its own name, unless `files` says otherwise.
+
+    `info`: files of the .dist-info in other words, None leaves one out.
+    """
     stem = f"{name.replace('-', '_')}-{version}"
     metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}", *(f"Requires-Dist: {r}" for r in requires)]
     metadata += [f"Requires-Python: {python}"] if python else []
@@ -43,6 +47,10 @@ def make_wheel(
     content[f"{stem}.dist-info/WHEEL"] = f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n".encode()
     record = [f"{file},,{len(each)}" for file, each in content.items()] + [f"{stem}.dist-info/RECORD,,"]
     content[f"{stem}.dist-info/RECORD"] = ("\n".join(record) + "\n").encode()
+    for file, other in (info or {}).items():
+        content.pop(f"{stem}.dist-info/{file}", None)
+        if other is not None:
+            content[f"{stem}.dist-info/{file}"] = other.encode() if isinstance(other, str) else other
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stem}-{tag}.whl"
     with zipfile.ZipFile(path, "w") as archive:

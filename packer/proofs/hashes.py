@@ -10,7 +10,7 @@ SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tgz")
 
 
 def prove(bundle: Bundle) -> list[Finding]:
-    return [*_missing(bundle), *_unpinned(bundle), *_others(bundle)]
+    return [*_missing(bundle), *_unpinned(bundle), *_others(bundle), *_notes(bundle)]
 
 
 def _missing(bundle: Bundle) -> Iterator[Finding]:
@@ -19,13 +19,18 @@ def _missing(bundle: Bundle) -> Iterator[Finding]:
         found = [facts for facts in bundle.facts if facts.name == name]
         if any(facts.sha256 in pin.hashes and not facts.broken for facts in found):
             continue
+        mend = fetch
         if not found:
             wants = f"{pin} stands in {bundle.image.lock}, but has no wheel in {bundle.image.wheels}"
         elif broken := next((facts for facts in found if facts.broken), None):
             wants = f"{broken.file}: {broken.broken}"
+            if broken.sha256 in pin.hashes:  # it came so
+                mend = (
+                    f"pin another version in {bundle.image.requirements}, then: make wheels IMAGE={bundle.image.name}"
+                )
         else:
             wants = f"{found[0].file}: its SHA-256 {found[0].sha256[:16]}… is none of the lock's for {pin}"
-        yield Finding(name, wants, fetch, bundle.chains(name))
+        yield Finding(name, wants, mend, bundle.chains(name))
 
 
 def _unpinned(bundle: Bundle) -> Iterator[Finding]:
@@ -48,3 +53,9 @@ def _others(bundle: Bundle) -> Iterator[Finding]:
             yield Finding(path.name, f"{path} is an sdist, not a wheel", mend)
         else:
             yield Finding(path.name, f"{path} is no wheel", "remove it")
+
+
+def _notes(bundle: Bundle) -> Iterator[Finding]:
+    for facts in bundle.facts:
+        for note in facts.notes:
+            yield Finding(facts.name, f"{facts.file}: {note}; uv installs what the wheel holds", "", status="note")
