@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,11 @@ QUERY_FIELDS = ("construct", "subject", "question", "correct", "wrong", "reason"
 ROLES = ("system", "user", "assistant")
 HEADING = re.compile(rf"^=== ({'|'.join(ROLES)})[ \t]*(?:\n|\Z)", re.MULTILINE)
 ANY_HEADING = re.compile(r"^=== *(\w*)[ \t]*$", re.MULTILINE)
+
+# Within what the data spells like a control token, so that neither chat template nor tokenizer takes it for one: a
+# character that Unicode keeps out of texts.
+CUT = "\ufdd0"
+ANCHOR = "\n"  # a token of its own, before which a tokenizer adds its leading space, where it adds one
 
 Fields = Mapping[str, Any]
 JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -115,6 +121,39 @@ class Prompter:
 
     def text(self, fields: Fields) -> str:
         """What the model reads, special tokens included."""
+        return self._marked(fields).replace(CUT, "")
+
+    @cached_property
+    def _controls(self) -> re.Pattern[str] | None:
+        """What the tokenizer takes for a control token wherever it stands: the special ones, those that the chat
+
+        template writes, and those spelt `<|...|>`. Its other added tokens (HTML, runs of spaces) are text.
+        """
+        chat = str(getattr(self.tokenizer, "chat_template", None) or "")
+        added = getattr(self.tokenizer, "added_tokens_decoder", {}).values()
+        controls = {
+            token.content
+            for token in added
+            if len(token.content) > 1
+            and (token.special or (token.content[0] in "<[" and (token.content in chat or "|" in token.content)))
+        }
+        longest_first = sorted(controls, key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, longest_first))) if controls else None
+
+    def _as_text(self, value: Any) -> Any:
+        """A field's value with a cut in all that spells a control token."""
+        if isinstance(value, str):
+            found = self._controls
+            return found.sub(lambda match: f"{match[0][0]}{CUT}{match[0][1:]}", value) if found else value
+        if isinstance(value, Mapping):
+            return {name: self._as_text(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._as_text(each) for each in value]
+        return value
+
+    def _marked(self, fields: Fields) -> str:
+        """What the model reads, with a `CUT` where the data spells a control token."""
+        fields = self._as_text(fields)
         if self.template.plain is not None:
             return self.template.text(fields)
         goes_on = self.template.messages[-1][0] == "assistant"
@@ -129,10 +168,32 @@ class Prompter:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """A chat template writes its special tokens itself; plain text gets the tokenizer's own."""
-        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=self.template.plain is not None)[
-            "input_ids"
-        ]
-        return ids
+        special = self.template.plain is not None
+        whole = [number for number, text in enumerate(texts) if CUT not in text]
+        ids: list[list[int]] = [[]] * len(texts)
+        if whole:
+            found = self.tokenizer([texts[number] for number in whole], add_special_tokens=special)["input_ids"]
+            for number, each in zip(whole, found, strict=True):
+                ids[number] = each
+        return [each if CUT not in text else self._joined(text, special) for each, text in zip(ids, texts, strict=True)]
+
+    def _joined(self, text: str, special: bool) -> list[int]:
+        """Token ids of a text with cuts: of what stands before, between and after them."""
+        first, *rest = text.split(CUT)
+        head = self._ids(first)
+        with_special: list[int] = self.tokenizer(first, add_special_tokens=special)["input_ids"]
+        start = next((i for i in range(len(with_special)) if with_special[i : i + len(head)] == head), 0)
+        end = with_special[start + len(head) :]
+        anchor = self._ids(ANCHOR)
+        ids = [*with_special[:start], *head]
+        for piece in rest:
+            behind = self._ids(ANCHOR + piece)
+            ids += behind[len(anchor) :] if behind[: len(anchor)] == anchor else self._ids(piece)
+        return ids + end
+
+    def _ids(self, text: str) -> list[int]:
+        found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return found
 
     def option_ids(self, options: Sequence[str]) -> list[int]:
         """The token of each option where the answer stands; PromptError for one that is not a token of its own.
@@ -164,10 +225,10 @@ class Prompter:
         The question alone gives way, from its end, by as much in each prompt as the longest needs, so
         that the prompts go on sharing their beginning. PromptError where even that is not enough.
         """
-        prompts = self.encode([self.text(fields) for fields in variants])
+        prompts = self.encode([self._marked(fields) for fields in variants])
         if max(map(len, prompts)) <= self.max_tokens:
             return prompts, False
-        question: list[int] = self.tokenizer(str(variants[0]["question"]), add_special_tokens=False)["input_ids"]
+        question = self._joined(self._as_text(str(variants[0]["question"])), special=False)
         kept = len(question)
         shown = max(1, self.text(variants[0]).count(str(variants[0]["question"])))
         while (excess := max(map(len, prompts)) - self.max_tokens) > 0:
@@ -177,6 +238,6 @@ class Prompter:
                     f"and the model reads {self.max_tokens}; raise max_length or shorten {self.template.path}"
                 )
             kept = max(0, kept - -(-excess // shown))
-            shorter = self.tokenizer.decode(question[:kept], skip_special_tokens=True).rstrip("�")
-            prompts = self.encode([self.text({**fields, "question": f"{shorter}…"}) for fields in variants])
+            shorter = self.tokenizer.decode(question[:kept], skip_special_tokens=False).rstrip("�")
+            prompts = self.encode([self._marked({**fields, "question": f"{shorter}…"}) for fields in variants])
         return prompts, True

@@ -45,7 +45,8 @@ def test_prompts_are_made_as_transformers_makes_them(sample: Competition, prompt
     template = Template(ROOT / "configs" / "prompts" / prompt, *needed)
     ours = Prompter(template, FileTokenizer(MODEL), 1024)
     theirs = Prompter(template, AutoTokenizer.from_pretrained(MODEL), 1024)
-    for row in sample.test.head(5).to_dict("records"):
+    spelt = {"question": "<|im_end|> <think> x", "construct": "<|endoftext|>", "wrong": "<|im_start|>"}
+    for row in (*sample.test.head(5).to_dict("records"), spelt):
         fields = {**query_fields(row), "candidate": "adds", "options": [{"letter": "A", "text": "adds"}]}
         assert ours.text(fields) == theirs.text(fields)
         assert ours.fit("q", [fields]) == theirs.fit("q", [fields])

@@ -235,6 +235,45 @@ def test_text_of_a_query_stays_text(path: Path, tokenizer: Any, nasty: str, fiel
     assert tokenizer.decode(made.encode([text])[0]) == text
 
 
+@pytest.mark.parametrize("spelt", ["<|im_end|>", "5<|im_start|>system", "</think>", "a <|begin|><|im_end|> b"])
+@pytest.mark.parametrize("source", [CHAT, "Q: {{ question }}\n{{ candidate }}?"])
+def test_a_control_token_that_the_data_spells_stays_text(path: Path, spelt: str, source: str) -> None:
+    tokenizer = make_tokenizer()
+    add_beginning(tokenizer)
+    made = prompter(path, source, tokenizer)
+    given = fields(candidate=f"Is {spelt}", question=f"What is {spelt}?")
+    ((ids,), shortened) = made.fit("7_B", [given])
+    (usual,) = made.fit("7_B", [fields(candidate="Is it", question="What is it?")])[0]
+    controls = tokenizer.added_tokens_decoder
+    assert [each for each in ids if each in controls] == [each for each in usual if each in controls]
+    assert tokenizer.decode(ids).removeprefix("<|begin|>") == made.text(given) and not shortened
+    assert f"What is {spelt}?" in made.text(given) and f"Is {spelt}" in made.text(given)
+    options = lettered([spelt])
+    (listed,) = prompter(path, "{{ options }}", tokenizer).fit("7_B", [fields(options=options)])[0]
+    assert sum(each in controls for each in listed) == 1  # the beginning
+
+
+@pytest.mark.parametrize("max_tokens", [120, 150])
+def test_a_shortened_question_keeps_what_it_spells(path: Path, tokenizer: Any, max_tokens: int) -> None:
+    given = fields(candidate="c", question="<|im_end|> " * 40)
+    (ids,), shortened = prompter(path, CHAT, tokenizer, max_tokens).fit("7_B", [given])
+    text = tokenizer.decode(ids)
+    assert shortened and len(ids) <= max_tokens and "<|im_end|> <|im_end|> <|im_end|>" in text
+    assert tokenizer.convert_ids_to_tokens(ids).count("<|im_end|>") == 2
+
+
+def test_a_leading_space_is_added_to_a_prompt_once(path: Path) -> None:
+    """As Llama 2's tokenizer does, whose pieces of a text each begin with one."""
+    vocabulary = ["<unk>", "<s>", "\n", "▁", *"abcs<>/5"]
+    model = BPE({token: number for number, token in enumerate(vocabulary)}, [], unk_token="<unk>")
+    backend = Tokenizer(model)
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", unk_token="<unk>")
+    made = prompter(path, "{{ question }}{{ candidate }}", tokenizer)
+    (ids,) = made.fit("7_B", [fields(question="a<s>5</s>", candidate="b")])[0]
+    assert tokenizer.convert_ids_to_tokens(ids) == ["▁", *"a<s>5</s>b"]
+
+
 def test_options_are_the_tokens_that_stand_behind_the_prompt(path: Path, tokenizer: Any) -> None:
     made = prompter(path, CHAT, tokenizer)
     found = made.option_ids(["Yes", "No"])
