@@ -44,8 +44,8 @@ help: ## this list
 setup: .venv/ready .venv-vllm/ready ## both environments: .venv, and .venv-vllm with vLLM's CPU engine
 
 .PHONY: run
-run: $(RUN)/ready ## the sample, or DATA=dir CONFIG=file OUT=dir, through the notebooks; ENGINE=vllm; RESUME=1 goes on
-	$(RUN)/bin/python -m cascade run --config $(CONFIG) --data $(DATA) --out $(OUT) $(if $(ENGINE),--engine $(ENGINE)) $(if $(RESUME),--resume)
+run: $(RUN)/ready ## the sample, or DATA=dir CONFIG=file OUT=dir, through the notebooks; ENGINE=vllm; RESUME=1 goes on, FROM=stage from there
+	$(RUN)/bin/python -m cascade run --config $(CONFIG) --data $(DATA) --out $(OUT) $(if $(ENGINE),--engine $(ENGINE)) $(if $(RESUME),--resume) $(if $(FROM),--from $(FROM))
 
 .PHONY: evaluate
 evaluate: .venv/ready ## table of every part on the sample's test, or by cross-validation: DATA=dir FOLDS=3 QUESTIONS=n (at most, a fold)

@@ -35,7 +35,10 @@ def run(
     deadline: Annotated[float | None, typer.Option(help="Unix seconds; default: the config's limit from now")] = None,
     notebooks: Annotated[Path, typer.Option(help="folder of the stage notebooks")] = NOTEBOOKS,
     engine: Annotated[str, typer.Option(help="vllm or transformers; default: the config's")] = "",
-    resume: Annotated[bool, typer.Option("--resume", help="keep what an earlier run left in --out")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="keep what an earlier run made in --out from the same")] = (
+        False
+    ),
+    again: Annotated[str, typer.Option("--from", help="go on from this stage, whatever is kept")] = "",
     began: Annotated[float | None, typer.Option(help="Unix seconds from which the limit counts; default: now")] = None,
     practice: Annotated[int, typer.Option(min=0, help="so many labelled train queries beside the test's")] = 0,
 ) -> None:
@@ -44,23 +47,20 @@ def run(
     from cascade import practice as practising
 
     conduct = partial(practising.conduct, practice) if practice else conductor.conduct
-    raise typer.Exit(conduct(config, data, out, notebooks, deadline, engine, resume, began))
+    raise typer.Exit(conduct(config, data, out, notebooks, deadline, engine, resume, began, again))
 
 
 @app.command()
 def page(
-    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
-    data: Annotated[Path, typer.Option(help="the folder it was run on")] = Path("sample"),
+    config: Annotated[Path | None, typer.Option(help="the run's TOML file; default: the one it was run with")] = None,
+    data: Annotated[Path | None, typer.Option(help="the folder it was run on; default: as the run says")] = None,
     run: Annotated[Path, typer.Option(help="the run's folder")] = Path("build/run"),
 ) -> None:
     """Makes report.html, the page of a run, anew."""
-    from cascade import config as configs
-    from cascade import data as csvs
-    from cascade.kernel import is_rerun
     from cascade.page.build import write
-    from cascade.stages import Bench
+    from cascade.resume import open_run
 
-    typer.echo(write(Bench(configs.load(config), csvs.read(data, lenient=is_rerun()), run)))
+    typer.echo(write(open_run(run, config, data)))
 
 
 @app.command()

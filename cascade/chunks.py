@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cascade import clock, reasons, tables
+from cascade import clock, folder, reasons, tables
 from cascade.config import Pipeline
 from cascade.errors import TableError
 from cascade.pace import Pace
@@ -24,14 +23,14 @@ def contract(table: Path) -> Any:
 
 
 def parts_folder(table: Path) -> Path:
-    return table.with_suffix(".parts")
+    return table.with_suffix(folder.PARTS)
 
 
 def prepare(table: Path, resume: bool) -> set[str]:
     """Makes the folder of chunks and returns the queries that are in it; empty unless an earlier run is resumed."""
     parts = parts_folder(table)
     if not resume:
-        shutil.rmtree(parts, ignore_errors=True)
+        folder.remove(folder.chunk_files(table))
     parts.mkdir(exist_ok=True)
     return {query for chunk in _finished(table) for query in chunk["query_id"]}
 

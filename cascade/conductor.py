@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from cascade import (
     clock,
     environment,
     exclusive,
+    folder,
     ledger,
     models,
     page,
@@ -33,12 +33,13 @@ from cascade import (
 )
 from cascade import config as configs
 from cascade import data as csvs
-from cascade import resume as resume_file
+from cascade import resume as resuming
 from cascade.budget import Budget
 from cascade.config import ENSEMBLE, REASON
-from cascade.errors import CascadeError, StageError, TableError
+from cascade.errors import CascadeError, StageError, TableError, nearest
 from cascade.kernel import is_rerun
 from cascade.parameters import check_parameters
+from cascade.resume import Keeping
 from cascade.stages import Bench
 
 # Between the moment a stage should stop by itself and the moment it is ended it writes its table and draws.
@@ -82,6 +83,7 @@ class Course:
     baseline: Rows
     budget: Budget
     printer: printed.Printer
+    keeping: Keeping
 
 
 @dataclass
@@ -123,13 +125,15 @@ def conduct(
     engine: str = "",
     resume: bool = False,
     began: float | None = None,
+    again: str = "",
 ) -> int:
     """Runs everything; returns the exit code: 0 only if each stage succeeded and submission.csv is valid.
 
-    Raises CascadeError before anything is written where config, data or notebooks are wrong, the folder cannot be
-    written to, or another run is in it. `deadline` is in Unix seconds; None or 0 stands for the config's limit less
-    its reserve, from `began`, the Unix time at which the clock began to run (default: now). `engine` overrides the
-    config's. `resume` keeps what an earlier run of the same config and data finished in `out`, whole stages and chunks.
+    Raises CascadeError before anything is written where config, data or notebooks are wrong, the folder is not a run's,
+    cannot be written to, or another run is in it. `deadline` is in Unix seconds; None or 0 stands for the config's
+    limit less its reserve, from `began`, the Unix time at which the clock began to run (default: now). `engine`
+    overrides the config's. `resume` keeps what an earlier run finished in `out`, whole stages and chunks, as far as it
+    was made from the same; `again` names the stage from which all is run again.
     """
     start = clock.now()
     try:
@@ -137,6 +141,7 @@ def conduct(
     except OSError as error:
         print(f"warning: {error}: a stage that hides a process may keep it")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    resume = resume or bool(again)
     bench = Bench(configs.load(config, engine), csvs.read(data, lenient=is_rerun()), out, resume=resume)
     end = deadline or (began or start) + bench.config.time.available
     plan = planned(bench)
@@ -145,11 +150,21 @@ def conduct(
         check_parameters(notebooks / stage.notebook, {**common, "deadline": 0.0, **stage.parameters})
     if not is_rerun():  # there a model that is missing costs the stages that want it, and no more
         models.check(bench.config)
-    identity = resume_file.identity(bench)
+        folder.check(out)
     if resume:
-        resume_file.check(out, identity)
+        resuming.check(out)
+    keeping = Keeping(bench, notebooks, _from(plan, again))
     with exclusive.held(out):
-        return _conduct(bench, plan, notebooks, common, identity, (start, began or start, end))
+        return _conduct(bench, plan, notebooks, common, keeping, (start, began or start, end))
+
+
+def _from(plan: Sequence[Stage], again: str) -> list[str]:
+    """The stages from that one on; it goes by its name, or by the config's for it."""
+    names = [stage.name for stage in plan]
+    place = next((place for place, stage in enumerate(plan) if again in (stage.name, stage.of)), len(plan))
+    if again and place == len(plan):
+        raise StageError(f"no stage is called '{again}'{nearest(again, names)}; pass --from with {', '.join(names)}")
+    return names[place:]
 
 
 def _conduct(
@@ -157,19 +172,20 @@ def _conduct(
     plan: Sequence[Stage],
     notebooks: Path,
     common: Mapping[str, str],
-    identity: Mapping[str, str],
+    keeping: Keeping,
     times: tuple[float, float, float],
 ) -> int:
     """All that is written; `times`: when this process, and when the run's time, began, and the deadline."""
     (start, began, end), out, data = times, bench.run, bench.competition.folder
+    identity, tables = resuming.identity(bench), {stage.name: stage.table for stage in plan}
     try:
-        baseline = zero.write(data, out)
         if not bench.resume:
-            _clear(bench)
-        for folder in ("logs", "notebooks"):
-            (out / folder).mkdir(exist_ok=True)
-        printed.log_to(out / "logs" / "conductor.log")
-        resume_file.write(out, identity)
+            folder.set_aside(out, {name: table.name for name, table in tables.items()})
+        keeping.begin(identity, tables)
+        baseline = zero.write(data, out)
+        for name in (folder.LOGS, folder.NOTEBOOKS):
+            (out / name).mkdir(exist_ok=True)
+        printed.log_to(out / folder.LOGS / "conductor.log")
     except OSError as error:
         raise StageError(f"{out}: cannot be written to: {error}; pass --out with a folder that can") from error
     if start - began > 0:  # what stood before this process: the checks and the environment
@@ -184,8 +200,11 @@ def _conduct(
         _improve(bench, baseline)
         print(f"the deadline was {clock.now() - end:.0f} s ago: no stage is run, and submission zero stands")
         return 1
-    course = Course(bench, notebooks, common, baseline, Budget(bench, identity, began, end), printer)
+    course = Course(bench, notebooks, common, baseline, Budget(bench, identity, began, end), printer, keeping)
     try:
+        for stage in plan if bench.resume else ():  # before anything reads a table that is not to be kept
+            if stage.of != ENSEMBLE:
+                keeping.settle(stage.name, stage.of, stage.table, begins=False)
         results = [_run_stage(course, stage, plan[place + 1 :]) for place, stage in enumerate(plan)]
         code = _verdict(course, results, clock.now() - start)
     except KeyboardInterrupt:
@@ -195,28 +214,16 @@ def _conduct(
     return code
 
 
-def _clear(bench: Bench) -> None:
-    """Removes what an earlier run left, so that nothing stale passes for this run's."""
-    for kind in ("candidates-*", "ranking-*", reasons.FILE):
-        for table in bench.run.glob(kind):
-            if table.is_dir():
-                shutil.rmtree(table, ignore_errors=True)
-            else:
-                table.unlink()
-    shutil.rmtree(chunks.parts_folder(bench.run / reasons.FILE), ignore_errors=True)
-    for file in (ledger.FILE, page.FILE):
-        (bench.run / file).unlink(missing_ok=True)
-    for folder in ("logs", "notebooks"):
-        shutil.rmtree(bench.run / folder, ignore_errors=True)
-
-
 def _run_stage(course: Course, stage: Stage, later: Sequence[Stage]) -> Result:
     """Runs one stage and brings submission.csv up to what is there then; whatever goes wrong is its failure."""
     start, bench = clock.now(), course.bench
     peak = gpu_peak = 0.0
     result = Result(stage)
     try:
+        if stage.of != ENSEMBLE and (why := course.keeping.settle(stage.name, stage.of, stage.table)):
+            print(f"{stage.name}: run again: {why}", flush=True)
         if bench.resume and stage.of != ENSEMBLE and _is_whole(bench, stage):
+            _improve(bench, course.baseline)
             course.printer.say(f"{stage.name}: kept", 0.0)
             return Result(stage, used=True)
         if not (wanted := stages.expected(bench, stage.of)):

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cascade import checks, clock, environment, handles, limits, manifest, processes, submission, zero
+from cascade import folder as folders
 from cascade.errors import CascadeError, StageError, TableError
 from cascade.paths import ROOT, resolve, resolve_output
 
@@ -68,12 +69,16 @@ def locate(config: str, data: str, run: str, practice: int = 0) -> Kernel:
     input has test.csv and misconception_mapping.csv, and the run's folder is the current one, which Kaggle keeps.
     """
     if not is_kaggle():
-        return Kernel(resolve(config), resolve(data), resolve_output(run), ROOT / "notebooks")
+        folders.claim(out := resolve_output(run))
+        return Kernel(resolve(config), resolve(data), out, ROOT / "notebooks")
     packed = checks.dataset("code")
     code = packed or ROOT
     path = Path(config) if Path(config).exists() else code / config
     folder, doubt = _data(str(checks.told(packed).get("competition", "")), resolve(data))
     print(f"data: {folder}", *doubt, sep="\n")
+    with contextlib.suppress(OSError, StageError):  # it is the run's, whatever else lies there
+        if folders.read(Path.cwd()) is None:
+            folders.update(Path.cwd())
     return Kernel(path, folder, Path.cwd(), code / "notebooks", 0 if is_rerun() else practice, failures=doubt)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cascade import clock
+from cascade import clock, whole
 
 FILE = "ledger.jsonl"
 OK = "ok"  # the status of a stage that succeeded
@@ -61,3 +61,12 @@ def read(run: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return entries
+
+
+def forget(run: Path, stage: str) -> None:
+    """Takes a stage's lines out: what it took when it was another one tells nothing of what it will."""
+    kept = [json.dumps(entry, ensure_ascii=False) for entry in read(run) if entry.get("stage") != stage]
+    try:
+        whole.write_text(run / FILE, "".join(f"{line}\n" for line in kept))
+    except OSError as error:
+        print(f"the ledger keeps lines of an earlier {stage}: {error}")

@@ -14,6 +14,7 @@ import pandas as pd
 
 from cascade import clock, conductor, exclusive, limits, submission, zero
 from cascade import config as configs
+from cascade import folder as folders
 from cascade.data import ANSWERS, LABEL_COLUMNS, TEST_COLUMNS, TEXT_COLUMNS, read_csv, read_misconceptions, read_train
 from cascade.kernel import PRACTICE
 
@@ -32,23 +33,28 @@ def conduct(
     engine: str = "",
     resume: bool = False,
     began: float | None = None,
+    again: str = "",
 ) -> int:
     """As `conductor.conduct`, over the test and `count` train queries: all of it in `out`/practice but submission.csv,
 
     which has the test's own rows. Without a deadline it has `limits.PRACTICE` at most, whatever the config grants.
     """
+    own = out / PRACTICE
+    for each in (out, own):
+        folders.check(each)
     with exclusive.held(out):
+        for each in (out, own):
+            folders.claim(each)
         zero.write(data, out)
-        folder = out / PRACTICE
         available = min(configs.load(config, engine).time.available, limits.PRACTICE)
         deadline = deadline or (began or clock.now()) + available
         code = conductor.conduct(
-            config, write(data, folder / "data", count), folder, notebooks, deadline, engine, resume, began
+            config, write(data, own / "data", count), own, notebooks, deadline, engine, resume, began, again
         )
         expected, path = list(zero.rows(data)), out / "submission.csv"
-        found = submission.read(folder / "submission.csv")
+        found = submission.read(own / "submission.csv")
         rows = {query: found[query] for query in expected if query in found}
-        submission.check(rows, expected, zero.known(data), str(folder / "submission.csv"))
+        submission.check(rows, expected, zero.known(data), str(own / "submission.csv"))
         submission.write(rows, path)
         print(f"{path}: the {len(rows)} rows of test.csv, without the practice's {len(found) - len(rows)}")
         return code

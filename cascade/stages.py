@@ -11,6 +11,7 @@ import pandas as pd
 from cascade import chunks, clock, fusion, ledger, models, reasons, selection, submission, tables, workers, zero
 from cascade import config as configs
 from cascade import data as csvs
+from cascade import folder as folders
 from cascade.config import ENSEMBLE, REASON, Config, LanguageModel, Pipeline, Retrieval, TournamentPipeline
 from cascade.data import Competition
 from cascade.errors import StageError, TableError
@@ -57,12 +58,14 @@ def open_bench(
 ) -> Bench:
     """Reads config and data, and makes the run's folder; relative paths are found from notebooks/ as well.
 
-    `engine`: the config's, where empty.
+    `engine`: the config's, where empty. StageError for a folder that is not empty and no run's.
     """
     loaded = configs.load(resolve(config), engine)
     competition = csvs.read(resolve(data), lenient=is_rerun())
     folder = resolve_output(run)
     folder.mkdir(parents=True, exist_ok=True)
+    if not is_rerun():
+        folders.claim(folder)
     return Bench(loaded, competition, folder, deadline, resume)
 
 

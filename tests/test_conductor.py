@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from cascade import ledger, parameters, submission, tables
+from cascade import folder, ledger, parameters, submission, tables
 from cascade.errors import StageError
 from cascade.paths import ROOT
 from tests.runs import Run
@@ -215,14 +215,6 @@ def test_an_ended_conductor_leaves_no_process_and_a_valid_submission(run: Run, s
     run.assert_valid()
 
 
-def test_what_an_earlier_run_left_does_not_count(run: Run) -> None:
-    assert run.finish()[0] == 0
-    run.inject("retrieve.ipynb", EXIT_EARLY, before_work=True)
-    code, output = run.finish()
-    assert code == 1, output
-    assert not (run.out / "candidates-r1.parquet").exists()
-
-
 def test_bad_data_stops_the_run_before_anything_is_written(run: Run) -> None:
     (run.folder / "data" / "misconception_mapping.csv").write_text("MisconceptionId,MisconceptionName\n1,a\n")
     code, output = run.finish()
@@ -264,18 +256,26 @@ def test_a_resumed_run_repeats_nothing(run: Run) -> None:
     assert submission.read(run.out / "submission.csv") == before
 
 
-def test_a_run_is_not_resumed_with_something_else(run: Run) -> None:
+def test_a_resumed_run_repeats_what_was_made_from_something_else(run: Run) -> None:
     assert run.finish()[0] == 0
-    path = run.folder / "data" / "test.csv"
-    given = path.read_text()
-    for change in ("config", "test.csv"):
-        run.pipeline_extra = "batch_size = 3" if change == "config" else ""
-        path.write_text(given.replace("?", "??", 1) if change == "test.csv" else given)
-        code, output = run.finish("--resume")
-        assert code == 2, output
-        assert f"was run with another {change}" in output
-    path.write_text(given)
     run.assert_valid()
+    run.ensemble_extra = "limit = '5m'"
+    run.pipeline_extra = "batch_size = 3"
+    (run.out / "notes.txt").write_text("mine")
+    code, output = run.finish("--resume")
+    assert code == 0, output
+    assert "retrieve-r1: kept" in output and "rerank-ce: kept" not in output
+    assert "rerank-ce: run again: batch_size changed: 64 → 3" in output
+    run.assert_valid()
+    record = folder.read(run.out)
+    assert record is not None and record["data"] == str(run.folder / "data")
+    # A run without --resume keeps this one's tables, and what a person put there stays.
+    before = {path.name: path.read_bytes() for path in run.out.glob("*.*") if path.suffix in (".parquet", ".csv")}
+    run.inject("retrieve.ipynb", EXIT_EARLY, before_work=True)
+    code, output = run.finish()
+    assert code == 1, output
+    assert not (run.out / "candidates-r1.parquet").exists() and (run.out / "notes.txt").exists()
+    assert {name: (run.out / "previous" / name).read_bytes() for name in before} == before
 
 
 def test_there_must_be_a_run_to_resume(run: Run) -> None:

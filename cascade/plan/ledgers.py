@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cascade import ledger, resume
+from cascade import folder, ledger
 from cascade.errors import PlanError
 
 TOLERANCE = 1.0  # seconds by which entries may overlap: a clock that is set right now and then
@@ -67,13 +66,13 @@ def read(paths: list[Path], identity: Mapping[str, str]) -> Runs:
 def _check(path: Path, identity: Mapping[str, str]) -> None:
     if path.name != ledger.FILE or not path.is_file():
         raise PlanError(f"{path}: no such ledger; pass the {ledger.FILE} of a run's folder")
-    beside = path.parent / resume.FILE
-    try:
-        found = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    beside = path.parent / folder.FILE
+    record = folder.read(path.parent)
+    if record is None:
         raise PlanError(
-            f"{beside}: cannot be read ({error}); it tells what the ledger is of, so keep it beside the ledger"
-        ) from error
+            f"{beside}: cannot be read as a run's; it tells what the ledger is of, so keep it beside the ledger"
+        )
+    found = record["identity"]
     if found.get("config") != identity["config"]:
         raise PlanError(f"{path}: is of a run with another config; pass that one, with its engine, to calibrate by it")
     changed = [name for name in {**found, **identity} if found.get(name) != identity.get(name)]
