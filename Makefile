@@ -80,14 +80,14 @@ sample: .venv/ready ## the sample anew: SEED=2 OUT=dir for another (default: the
 	$(BIN)/python -m sample.generate --seed $(SEED) --out $(if $(filter command%,$(origin OUT)),$(OUT),$(if $(filter 1,$(SEED)),sample,build/sample-$(SEED)))
 
 .PHONY: train
-train: .venv/ready ## both MiniLM adapters on the sample's train part; prints the numbers for the config, fitted on folds of it
-	$(BIN)/python -m training retriever
-	$(BIN)/python -m training cross-encoder
-	$(BIN)/python -m training weights
+train: .venv/ready ## both MiniLM adapters on the sample's train part, or DATA=dir CONFIG=file -> build/adapters; prints the numbers for the config, fitted on folds of it
+	$(BIN)/python -m training retriever --data $(DATA)
+	$(BIN)/python -m training cross-encoder --config $(CONFIG) --data $(DATA)
+	$(BIN)/python -m training weights --config $(CONFIG) --data $(DATA)
 
 .PHONY: tiny-models
-tiny-models: .venv/ready ## the sample's tiny LLM and its two adapters, anew from the sample's train part
-	$(BIN)/python -m training tiny-models
+tiny-models: .venv/ready ## the sample's tiny LLM and its two adapters, anew from the sample's train part; DATA=dir -> build/
+	$(BIN)/python -m training tiny-models --data $(DATA)
 
 .PHONY: plan
 plan: .venv/ready ## how long each stage of CONFIG=file takes for QUERIES=n, and what to turn; PROFILE=file; CALIBRATE="ledger …" makes one

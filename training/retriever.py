@@ -20,6 +20,7 @@ from training import lora
 
 def train(folder: Path, out: Path, epochs: float = 4, batch_size: int = 32, learning_rate: float = 3e-4) -> None:
     """Trains on `folder`/train.csv and writes the adapter to `out`."""
+    lora.check_out(out)
     competition = data.read(folder)
     model = SentenceTransformer(
         str(models.model_path(lora.BASE, Path())),

@@ -21,10 +21,15 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2ForCaus
 
 from cascade import data
 from cascade.data import Competition
+from cascade.folder import check_replaceable
 from cascade.prompts import LETTERS, Prompter, Template, lettered, query_fields
 from training import lora, tiny_start
 
 BASE = "tiny-qwen2"
+MODEL_FILES = (  # what `save` makes
+    "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "special_tokens_map.json",
+    "tokenizer.json", "tokenizer_config.json",
+)  # fmt: skip
 PROMPTS = Path("configs/prompts")
 MAX_TOKENS = 2048
 VOCABULARY = 2560  # a multiple of 64, as kernels like it
@@ -53,8 +58,11 @@ Kind = Literal["pointwise", "listwise", "reason"]
 
 def train(folder: Path, models_folder: Path, adapters_folder: Path) -> None:
     """Trains on `folder`/train.csv: `models_folder`/tiny-qwen2, `adapters_folder`/tiny-pointwise and tiny-listwise."""
-    competition = data.read(folder)
     base = models_folder / BASE
+    check_replaceable(base, MODEL_FILES, "--models")
+    for kind in ("pointwise", "listwise"):
+        lora.check_out(adapters_folder / f"tiny-{kind}", "--adapters")
+    competition = data.read(folder)
     began = time.monotonic()
     tokenizer = make_tokenizer(competition)
     examples = Examples(competition, tokenizer)
@@ -221,6 +229,7 @@ def rate(step: int, steps: int) -> float:
 
 def save(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Writes the model in float16 and its tokenizer; replaces what is there."""
+    check_replaceable(folder, MODEL_FILES, "--models")
     shutil.rmtree(folder, ignore_errors=True)
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
