@@ -55,6 +55,15 @@ class Asked:
         return canonicalize_name(self.requirement.name)
 
 
+def readable(line: str) -> bool:
+    """Whether it is a requirement: old wheels' METADATA have lines that no standard knows."""
+    try:
+        Requirement(line)
+    except InvalidRequirement:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Bundle:
     """`others`: what in the wheels' folder is none. `memory`: the folder of what was read before."""
@@ -106,7 +115,8 @@ class Bundle:
                 if wheel is not None and (each.name, extra) not in seen:
                     seen.add((each.name, extra))
                     who = f"{wheel.name}[{extra}] {wheel.version}" if extra else str(wheel)
-                    waiting.extend(self._holding(wheel.requires, extra, (*each.chain, who), wheel.file))
+                    lines = [line for line in wheel.requires if readable(line)]
+                    waiting.extend(self._holding(lines, extra, (*each.chain, who), wheel.file))
         return found
 
     def roots(self) -> Iterator[Asked]:

@@ -204,6 +204,32 @@ def test_a_line_of_the_requirements_that_is_none_is_an_error(image: Image) -> No
         findings(image, closure.prove)
 
 
+@pytest.mark.parametrize(
+    ("line", "status", "uv"),
+    [
+        ("leaf (>=0.1.*)", "not proved", []),
+        ("leaf (>dev)", "not proved", []),
+        ("leaf>=1.0 <3", "not proved", ["not proved"]),
+        ("leaf !! 1; extra == 'fast'", "not proved", ["not proved"]),
+        ("leaf (>dev); extra == 'slow'", "note", []),
+        ("leaf (>dev); python_version < '3'", "note", []),
+    ],
+)
+def test_a_wheels_requirement_that_is_none_is_told_and_the_rest_is_proved(
+    image: Image, line: str, status: str, uv: list[str]
+) -> None:
+    """As in omegaconf 2.0.6 and celery 4.2."""
+    make_wheel(image.wheels, "app", requires=[line, "gone>=2"])
+    lock(image)
+    gone, found = findings(image, closure.prove)
+    assert gone.package == "gone" and gone.status == "failed"
+    assert (found.package, found.status) == ("app", status)
+    assert f"'{line}' in the METADATA of app 1.0" in found.wants
+    make_wheel(image.wheels, "app", requires=[line])
+    lock(image)
+    assert [each.status for each in findings(image, resolution.prove)] == uv
+
+
 def test_an_extra_that_the_project_lacks_is_an_error(image: Image) -> None:
     image.path.write_text(image.path.read_text().replace("models", "modles"))
     from packer import images

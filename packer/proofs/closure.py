@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
-from packer.bundle import Asked, Bundle, Finding
+from collections.abc import Iterator
+
+from packaging.markers import InvalidMarker, Marker
+
+from packer.bundle import Asked, Bundle, Finding, readable
 
 
 def prove(bundle: Bundle) -> list[Finding]:
-    return [finding for asked in bundle.asked.values() if (finding := _unmet(bundle, asked)) is not None]
+    unmet = [finding for asked in bundle.asked.values() if (finding := _unmet(bundle, asked)) is not None]
+    return [*unmet, *_unreadable(bundle)]
+
+
+def _unreadable(bundle: Bundle) -> Iterator[Finding]:
+    """Requirements of wheels that are none, as `PyYAML (>=5.1.*)` of omegaconf 2.0.6: the rest is proved without."""
+    for name, asked in bundle.asked.items():
+        wheel = bundle.wheels.get(name)
+        extras = {"", *(extra for each in asked for extra in each.requirement.extras)}
+        for line in (each for each in (wheel.requires if wheel is not None else ()) if not readable(each)):
+            wants = f"'{line}' in the METADATA of {wheel} is no requirement that can be read"
+            if _holds(bundle, line, extras):
+                mend = f"pin a version of {name} whose METADATA can be read, or see for yourself that it is met"
+                yield Finding(name, wants, mend, bundle.chains(name), "not proved")
+            else:
+                yield Finding(name, f"{wants}; nobody asks for it here", "", bundle.chains(name), "note")
+
+
+def _holds(bundle: Bundle, line: str, extras: set[str]) -> bool:
+    try:
+        marker = Marker(line.partition(";")[2])
+    except InvalidMarker:  # none, or unreadable too: it is asked for
+        return True
+    return any(marker.evaluate({**bundle.image.markers(), "extra": extra}) for extra in extras)
 
 
 def _unmet(bundle: Bundle, asked: list[Asked]) -> Finding | None:

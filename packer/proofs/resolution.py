@@ -24,6 +24,9 @@ def prove(bundle: Bundle) -> list[Finding]:
         done = subprocess.run(_command(bundle, Path(temporary), out), env=environment, capture_output=True, text=True)
         if done.returncode != 0:
             said = " ".join(done.stderr.replace("╰─▶", "").replace("hint:", "").split())
+            if "has invalid metadata" in said:  # the kernel's uv takes the lock's wheels without reading it
+                mend = "pin a version whose METADATA uv can read"
+                return [Finding("uv", f"resolves nothing from the folder: {said}", mend, status="not proved")]
             return [Finding("uv", f"resolves nothing from the folder: {said}", f"make wheels IMAGE={image.name}")]
         resolved = [Requirement(line) for line in out.read_text(encoding="utf-8").splitlines()]
     mend = f"lock again: make wheels IMAGE={image.name}"
