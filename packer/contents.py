@@ -17,7 +17,9 @@ from packer.images import Image
 
 Model = Encoder | LanguageModel
 PLACEHOLDER = "your-name"
-LEFT_OUT = ("__pycache__", ".ipynb_checkpoints")
+# Beside a model's weights: others' formats of them, and what its training left.
+LEFT_OUT = ("__pycache__", "original", "onnx", "openvino", "runs", "checkpoints")
+PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx", ".gguf")
 FACTS = {"python", "abi", "machine", "glibc", "gpus", "cuda", "driver", "capability"}
 
 
@@ -29,12 +31,14 @@ class ContentsError(CascadeError):
 class Contents:
     """Source files by their names in the dataset, with `/`. `about`: what its manifest tells beside them.
 
-    `edited`: those that people change in place, so that no hard link may lead to them.
+    `edited`: those that people change in place, so that no hard link may lead to them. `left_out`: sentences
+    on what does not travel.
     """
 
     files: dict[str, Path]
     about: dict[str, Any]
     edited: frozenset[str] = field(default=frozenset())
+    left_out: tuple[str, ...] = ()
 
 
 def parts(config: Config) -> Iterator[tuple[str, Model, bool]]:
@@ -74,20 +78,27 @@ def own_files(config: Config, root: Path) -> Contents:
         raise ContentsError(f"{config.path}: lies outside configs/, where the kernel looks for it; move it there")
     _check_placeholders(config)
     edited = {path.relative_to(root).as_posix(): path for path in _texts(root)}
+    edited[where.as_posix()] = config.path
     for stage, text in _templates(config):
         path = config.path.parent / text
         if not path.is_file():
             raise ContentsError(f"{config.path}: stage '{stage}' names {text}, which is no file; correct it")
         edited[_inside(path, root, f"stage '{stage}': {text}").as_posix()] = path
-    linked = {}
+    linked: dict[str, Path] = {}
+    left_out: list[str | None] = []
     for stage, model in enabled(config):
         if model.model.partition(":")[0] in (*handles.SCHEMES, "package"):
             continue
         folder = models.model_path(model.model, config.path.parent)
         place = _inside(folder, root, f"stage '{stage}': model '{model.model}'")
-        linked.update({f"{place.as_posix()}/{name}": path for name, path in _files(folder).items()})
+        taken = _files(folder)
+        linked.update({f"{place.as_posix()}/{name}": path for name, path in taken.items()})
+        left_out.append(_left_out(folder, taken))
+    for path in (*edited.values(), *linked.values()):
+        _inside(path, root, f"{path}, a link")
     about = {"config": where.as_posix(), "competition": _competition(root)}
-    return Contents({**edited, **linked}, about, frozenset(edited))
+    said = tuple(dict.fromkeys(sentence for sentence in left_out if sentence))
+    return Contents({**edited, **linked}, about, frozenset(edited), said)
 
 
 def _competition(root: Path) -> str:
@@ -148,8 +159,6 @@ def adapters(config: Config) -> Contents:
 def _texts(root: Path) -> Iterator[Path]:
     yield from sorted(_seen((root / "notebooks").glob("*.ipynb")))
     yield from sorted(_seen((root / "profiles").glob("*.toml")))  # the run's budget is made by one
-    for pattern in ("*.toml", "*.txt"):
-        yield from sorted(_seen((root / "configs").rglob(pattern)))
 
 
 def _seen(paths: Iterable[Path]) -> Iterator[Path]:
@@ -166,11 +175,22 @@ def _templates(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _files(folder: Path) -> dict[str, Path]:
+    """What loading a model needs of its folder, by place in it."""
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    safe = {path.parent for path in found.values() if path.suffix == ".safetensors"}
     return {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(_seen(folder.rglob("*")))
-        if path.is_file() and not set(LEFT_OUT) & set(path.parts)
+        name: path
+        for name, path in found.items()
+        if not any(part in LEFT_OUT or part.startswith(".") for part in name.split("/"))
+        and not (path.suffix in PICKLED and path.parent in safe)
     }
+
+
+def _left_out(folder: Path, taken: Iterable[str]) -> str | None:
+    """A sentence on what of a model's folder does not travel; None where all does."""
+    every = {path.relative_to(folder).as_posix() for path in _seen(folder.rglob("*")) if path.is_file()}
+    rest = sorted({name.partition("/")[0] + ("/" if "/" in name else "") for name in every - set(taken)})
+    return f"{folder}: left out, as loading needs none of it: {', '.join(rest)}" if rest else None
 
 
 def _inside(path: Path, root: Path, what: str) -> Path:

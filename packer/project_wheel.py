@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,18 @@ def build(root: Path, out: Path) -> Path:
 
 
 def sources(root: Path) -> dict[str, Path]:
-    """The files that the wheel is made of, by their places in the project."""
-    found = (path for path in sorted((root / PACKAGE).rglob("*")) if path.is_file())
-    return {path.relative_to(root).as_posix(): path for path in found if path.parent.name != "__pycache__"}
+    """The files that the wheel is made of, by their places in the project: modules, and the data declared with them."""
+    declared = _project(root).get("tool", {}).get("setuptools", {}).get("package-data", {})
+    found: dict[str, Path] = {}
+    for path in sorted((root / PACKAGE).rglob("*")):
+        place = path.relative_to(root)
+        patterns = ("*.py", *declared.get(".".join(place.parent.parts), ()))
+        named = all(part.isidentifier() for part in place.parent.parts) and not path.name.startswith(".")
+        if named and path.is_file() and any(fnmatch(path.name, pattern) for pattern in patterns):
+            if not path.resolve().is_relative_to(root.resolve()):
+                raise ProjectWheelError(f"{path}: is a link out of the project; put the file itself there")
+            found[place.as_posix()] = path
+    return found
 
 
 def changed(wheel: Path, root: Path) -> str | None:

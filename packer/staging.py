@@ -102,6 +102,8 @@ def _stage(
             made = Path(scratch) / "made"
             found = _contents(kind, config, image, Path(scratch))
             _check(target.name, found, uploaded)
+            for sentence in found.left_out:
+                say(sentence)
             _fill(made, found, say)
             told = Manifest(kind, *origin, _hashed(made, found, target.name), found.about)
             if kind == "wheels":
