@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -19,7 +18,7 @@ from pydantic import (
 )
 
 from cascade import handles, limits
-from cascade.config_errors import explain
+from cascade.config_errors import explain, no_number, read
 from cascade.errors import ConfigError, ModelError, nearest
 from cascade.limits import seconds
 
@@ -56,7 +55,11 @@ Limit = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
 Model = Annotated[str, AfterValidator(model)]
 Engine = Literal["vllm", "transformers"]
 Device = Annotated[str, BeforeValidator(device)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+# A name stands in papermill's `-p retrieval NAME`, which makes a number of what reads as one.
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$"), AfterValidator(no_number)]
+# Far beyond any use, and far within float32, which scores are kept in.
+Weight = Annotated[float, Field(ge=1e-6, le=1e6)]
+PartWeight = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class Table(BaseModel):
@@ -88,7 +91,7 @@ class Encoder(Adapted):
 
 class TfidfPart(Table):
     kind: Literal["tfidf"]
-    weight: float = Field(default=1.0, ge=0)
+    weight: PartWeight = 1.0
 
 
 class EmbeddingModel(Encoder):
@@ -102,7 +105,7 @@ class EmbeddingModel(Encoder):
 
 class DensePart(EmbeddingModel):
     kind: Literal["dense"]
-    weight: float = Field(default=1.0, ge=0)
+    weight: PartWeight = 1.0
     passage_prompt: str = ""
 
 
@@ -110,7 +113,7 @@ class NeighboursPart(EmbeddingModel):
     """`gate`: the cosine similarity above which a labelled train query may speak for its misconception."""
 
     kind: Literal["neighbours"]
-    weight: float = Field(default=1.0, ge=0)
+    weight: PartWeight = 1.0
     gate: float = Field(default=0.7, ge=-1, lt=1)
     top_n: int = Field(default=20, gt=0)
 
@@ -241,8 +244,8 @@ AnyPipeline = Annotated[CrossEncoderPipeline | LLMPipeline, Field(discriminator=
 class Ensemble(Table):
     """Rank fusion: `weights` over names of pipelines and retrievals; ties go by the order they stand in."""
 
-    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
-    unseen_boost: float | None = Field(default=None, gt=0)
+    weights: dict[str, Weight] = Field(min_length=1)
+    unseen_boost: Weight | None = None
     unseen_share: float | None = Field(default=None, ge=0, le=1)
     limit: Limit | None = None
 
@@ -396,10 +399,7 @@ def load(path: Path, engine: str = "") -> Config:
     """Reads and checks a config; ConfigError names the file, the key and the mend. `engine` overrides its own."""
     if not path.is_file():
         raise ConfigError(f"{path}: no such config; pass a TOML file such as configs/sample.toml")
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}; correct it there") from error
+    raw = read(path)
     if "path" in raw:  # the one field that no file may set
         raise ConfigError(f"{path}: unknown key 'path'; remove or correct it")
     try:

@@ -1,15 +1,63 @@
-"""What a validation error of the config says: the place, the key and the mend, in one sentence."""
+"""A config's file as tables, and what an error in it says: the place, the key and the mend, in one sentence."""
 
 from __future__ import annotations
 
 import reprlib
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from cascade.errors import nearest
+from cascade.errors import ConfigError, nearest
 
 Models = Mapping[str, type[BaseModel]]
+DEEPEST = 32  # a config needs 4; an engine's arguments a few more
+TOO_DEEP = "tables or lists are nested too deeply; write them flat"
+LARGEST = 1 << 53
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file, where no key holds what nothing can be made of."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}; correct it there") from error
+    except RecursionError:
+        raise ConfigError(f"{path}: {TOO_DEEP}") from None
+    if problem := _unusable(raw):
+        raise ConfigError(f"{path}: {problem}")
+    return raw
+
+
+def _unusable(value: Any, key: str = "the file", depth: int = 0) -> str:
+    """What no key may hold, in one sentence; "" where all is well.
+
+    A NUL ends paths and arguments, a number beyond 64 bits no table holds, and what nests is walked by recursion.
+    """
+    if depth > DEEPEST:
+        return TOO_DEEP
+    if isinstance(value, str) and "\0" in value:
+        return f"{key} holds a NUL character; remove it"
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return f"{key} is {'below -' if value < 0 else 'above '}2**53; give it a smaller number"
+    if isinstance(value, dict):
+        if any("\0" in name for name in value):
+            return f"a key in {key} holds a NUL character; remove it"
+        found = (_unusable(each, name, depth + 1) for name, each in value.items())
+    elif isinstance(value, list):
+        found = (_unusable(each, key, depth + 1) for each in value)
+    else:
+        return ""
+    return next(filter(None, found), "")
+
+
+def no_number(name: str) -> str:
+    """The name; ValueError where it reads as a number, though it is made of letters."""
+    if name in ("nan", "inf", "infinity"):
+        raise ValueError(f"'{name}' reads as a number; give it another name")
+    return name
 
 
 def explain(error: ValidationError, tables: Models, kinds: Models) -> str:
@@ -45,7 +93,7 @@ def explain(error: ValidationError, tables: Models, kinds: Models) -> str:
     if type_ in ("model_type", "model_attributes_type", "dict_type"):
         mend = "it should be a table of keys and values"
     elif type_ == "string_pattern_mismatch" and key == "name":
-        mend = "a name is made of a-z, 0-9 and hyphens"
+        mend = "a name begins with a letter and is made of a-z, 0-9 and hyphens"
     else:
         mend = first["msg"].replace("Input should", "it should").replace(" after validation", "")
     return f"{where}{key} is {reprlib.repr(first['input'])}; {mend[0].lower()}{mend[1:]}"

@@ -19,6 +19,7 @@ from typing import Any
 
 import jinja2
 import jinja2.meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cascade.errors import ModelError, PromptError, nearest
 
@@ -34,7 +35,8 @@ CUT = "\ufdd0"
 ANCHOR = "\n"  # a token of its own, before which a tokenizer adds its leading space, where it adds one
 
 Fields = Mapping[str, Any]
-JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+# Templates come with datasets that others may have made: they fill in fields and do not reach into Python.
+JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def query_fields(query: Mapping[Any, Any]) -> dict[str, Any]:
@@ -95,8 +97,10 @@ class Template:
     def _fill(self, text: jinja2.Template, fields: Fields) -> str:
         try:
             return text.render(fields)
-        except jinja2.UndefinedError as error:
+        except jinja2.TemplateError as error:
             raise PromptError(f"{self.path}: {error.message}; correct the template") from error
+        except (ArithmeticError, AttributeError, TypeError, ValueError, LookupError, RecursionError) as error:
+            raise PromptError(f"{self.path}: cannot be filled: {error}; correct the template") from error
 
 
 class Prompter:

@@ -374,3 +374,27 @@ def test_a_query_that_is_too_long_without_its_question_is_named(path: Path, toke
 
 def test_the_fields_of_a_query_are_those_of_its_row() -> None:
     assert query_fields(QUERY | {"answer": "B"}) == {**{k: QUERY[k] for k in QUERY_FIELDS if k in QUERY}, "reason": ""}
+
+
+@pytest.mark.parametrize(
+    "reach",
+    [
+        "question.__class__",
+        "question['__class__'].__mro__",
+        "question|attr('__class__')",
+        "self.__init__.__globals__",
+        "('{0.__class__}').format(question)",
+        "options.append('x')",
+    ],
+)
+def test_a_template_does_not_reach_into_python(path: Path, reach: str) -> None:
+    made = template(path, f"{{{{ {reach} }}}} {{{{ options|length }}}}", "options")
+    with pytest.raises(PromptError, match=r"template.txt: .*; correct the template"):
+        made.text(fields(options=lettered(["a"])))
+
+
+@pytest.mark.parametrize("slip", ["1 // 0", "question + 1", "'%d' % question", "{% include 'x' %}"])
+def test_a_template_that_cannot_be_filled_is_named(path: Path, slip: str) -> None:
+    made = template(path, slip if slip.startswith("{%") else f"{{{{ {slip} }}}}")
+    with pytest.raises(PromptError, match=r"template.txt: .*; correct the template"):
+        made.text(fields())
