@@ -49,13 +49,13 @@ def _formulas(escaped: str) -> Iterator[tuple[int, int]]:
     for match in CLOSING.finditer(escaped):
         ends.setdefault(match["name"] or match[0].strip(), []).append(match.span())
     at = 0
-    while match := OPENING.search(escaped, at):
-        closings = ends.get(match["name"] or {"(": r"\)", "[": r"\]"}[match[0][-1]], [])
-        which = bisect.bisect_left(closings, (match.end(), 0))
-        at = match.end()
+    while opened := OPENING.search(escaped, at):
+        closings = ends.get(opened["name"] or {"(": r"\)", "[": r"\]"}[opened[0][-1]], [])
+        which = bisect.bisect_left(closings, (opened.end(), 0))
+        at = opened.end()
         if which < len(closings):
             at = closings[which][1]
-            yield match.start(), at
+            yield opened.start(), at
 
 
 def _prose(escaped: str) -> str:

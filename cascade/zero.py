@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from cascade import submission
-from cascade.retrievers.tfidf import tfidf_scores
+from cascade.retrievers.tfidf import tfidf_blocks
 
 FILE = "submission-zero.csv"
+LONGEST = 10_000  # characters of a text that TF-IDF reads: one of megabytes would take minutes
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -55,12 +56,29 @@ def rows(data: Path) -> dict[str, list[int]]:
     """`query_id -> 25 ids` for every wrong answer of test.csv."""
     asked, mapping = queries(read(data / "test.csv")), _misconceptions(data)
     ids = mapping["MisconceptionId"].to_numpy()
+    names = mapping["MisconceptionName"].str[:LONGEST].tolist()
     try:
-        scores = tfidf_scores(list(asked.values()), mapping["MisconceptionName"].tolist())
+        blocks = tfidf_blocks([text[:LONGEST] for text in asked.values()], names)
+        best = [np.argsort(-scores, axis=1, kind="stable")[:, : submission.ROW_LENGTH] for scores in blocks]
     except ValueError:  # no word in any name: nothing to rank by
-        scores = np.zeros((len(asked), len(ids)), dtype=np.float32)
-    best = np.argsort(-scores, axis=1, kind="stable")[:, : submission.ROW_LENGTH]
-    return dict(zip(asked, ids[best].tolist(), strict=True))
+        return {query: ids[: submission.ROW_LENGTH].tolist() for query in asked}
+    return dict(zip(asked, ids[np.concatenate(best)].tolist(), strict=True)) if best else {}
+
+
+def frequent_rows(data: Path) -> dict[str, list[int]]:
+    """`query_id -> 25 ids` of test.csv, the same for all: the most frequent labels of train.csv, then the mapping's.
+
+    A valid submission in seconds, however large the data is; train.csv may be missing or broken.
+    """
+    ids = _misconceptions(data)["MisconceptionId"]
+    try:
+        train = read(data / "train.csv")
+        cells = pd.concat([train[column] for column in train if column.startswith("Misconception")])
+        counts = pd.to_numeric(cells, errors="coerce").value_counts()
+        ids = ids.iloc[np.argsort(-ids.map(counts).fillna(0).to_numpy(), kind="stable")]
+    except (OSError, ValueError, csv.Error):
+        pass
+    return dict.fromkeys(queries(read(data / "test.csv")), ids.tolist()[: submission.ROW_LENGTH])
 
 
 def known(data: Path) -> set[int]:
@@ -71,6 +89,8 @@ def known(data: Path) -> set[int]:
 def write(data: Path, out: Path) -> dict[str, list[int]]:
     """Writes submission.csv, and the same under a name of its own, from which later rows are filled up."""
     out.mkdir(parents=True, exist_ok=True)
+    if not (out / "submission.csv").exists():
+        submission.write(frequent_rows(data), out / "submission.csv")  # TF-IDF takes a minute for 200,000 labels
     made = rows(data)
     submission.write(made, out / "submission.csv")
     submission.write(made, out / FILE)

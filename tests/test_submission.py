@@ -327,8 +327,10 @@ def test_zero_needs_pandas_and_scikit_learn_only() -> None:
     assert {name for name in loaded if name.split(".")[0] == "cascade"} == {
         "cascade",
         "cascade.errors",
+        "cascade.printable",
         "cascade.retrievers",
         "cascade.retrievers.tfidf",
+        "cascade.streams",
         "cascade.submission",
         "cascade.zero",
         "cascade.whole",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cascade import submission, zero
@@ -43,3 +44,40 @@ def test_a_misconception_without_an_id_of_its_own_is_left_out(folder: Path, tmp_
     set_cell(folder / "misconception_mapping.csv", 30, "MisconceptionId", id_)
     assert answered(folder, tmp_path) == ASKED
     assert zero.known(folder) == set(range(29))
+
+
+def test_a_valid_file_stands_before_any_text_is_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long TF-IDF takes: the most frequent labels of train, then the mapping's order."""
+    seen = {}
+
+    def blocks(*_: object) -> list[np.ndarray]:
+        seen.update(submission.read(tmp_path / "out" / "submission.csv"))
+        return [np.zeros((len(ASKED), 30), dtype=np.float32)]
+
+    monkeypatch.setattr(zero, "tfidf_blocks", blocks)
+    for row, id_ in ((1, "17"), (2, "17"), (3, "4")):
+        set_cell(folder / "train.csv", row, "MisconceptionBId", id_)
+        set_cell(folder / "train.csv", row, "MisconceptionCId", "")
+        set_cell(folder / "train.csv", row, "MisconceptionAId", "")
+        set_cell(folder / "train.csv", row, "MisconceptionDId", "")
+    assert answered(folder, tmp_path) == ASKED
+    assert list(seen) == ASKED
+    assert seen[ASKED[0]][0] == 17 and 4 in seen[ASKED[0]][:3]
+    submission.check(seen, ASKED, zero.known(folder), "the first file")
+
+
+def test_without_a_train_csv_it_is_the_mappings_order(folder: Path) -> None:
+    (folder / "train.csv").unlink()
+    assert set(map(tuple, zero.frequent_rows(folder).values())) == {tuple(range(25))}
+
+
+def test_of_a_text_of_megabytes_the_beginning_is_read(folder: Path) -> None:
+    rows, found = read_rows(folder / "test.csv"), []
+    question = rows[0].index("QuestionText")
+    for more in (" " * zero.LONGEST, "never read " * 500_000):
+        rows[1][question] += more
+        write_rows(folder / "test.csv", rows)
+        found.append(zero.rows(folder))
+    assert found[0] == found[1]
