@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,9 +56,9 @@ def read(folder: Path, lenient: bool = False) -> Competition:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; pass the one that holds test.csv")
-    misconceptions = read_misconceptions(folder / "misconception_mapping.csv")
-    known = set(misconceptions["misconception_id"].tolist())
     warnings: list[str] = []
+    misconceptions = _misconceptions(folder, warnings, lenient)
+    known = set(misconceptions["misconception_id"].tolist())
     train = read_train(folder / "train.csv", known, warnings)
     path = folder / "test.csv"
     questions = _read_leniently(path, warnings) if lenient else read_csv(path, TEST_COLUMNS)
@@ -77,6 +75,8 @@ def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"{path}: no such file; the data folder must hold it")
     raw = path.read_bytes()
+    if zero.encoding(raw) != "utf-8-sig":
+        raise DataError(f"{path}: is UTF-16; save the file as UTF-8")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -85,14 +85,29 @@ def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
             f"{path}: line {row}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8"
         ) from error
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    try:
-        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, quoting=csv.QUOTE_MINIMAL)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path}: not a CSV table ({str(error).strip()}); export it again") from error
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas made the first column an index, and shifted the others
-        raise DataError(f"{path}: its rows have more cells than the header; export it again")
+    if (mark := zero.delimiter(text)) != ",":
+        raise DataError(f"{path}: not a CSV table (cells are separated by {mark!r}); export it again with commas")
+    # Not pandas' parser: 3.0.2 ends a cell at a NUL without a word, and submission zero must read the same.
+    *rows, end = zero.cells(f"{text}\n{_END}\n")
+    if end != [_END]:
+        raise DataError(f"{path}: not a CSV table (EOF inside string: a quote is not closed); export it again")
+    if not rows:
+        raise DataError(f"{path}: not a CSV table (the file is empty); export it again")
+    header, *rows = rows
+    for number, row in enumerate(rows, 1):
+        if len(row) > len(header):
+            why = f"row {number} has more cells than the header: expected {len(header)}, saw {len(row)}"
+            raise DataError(f"{path}: not a CSV table ({why}); export it again")
+    names = [name.strip() for name in header]
+    for column in columns:
+        if names.count(column) > 1:
+            raise DataError(f"{path}: column {column} stands there twice; remove one of them")
+    frame = zero.frame(header, rows)
     _demand(path, frame, columns)
     return frame
+
+
+_END = "end-of-file"  # a last row: where it is no row of its own, a quote before it is not closed
 
 
 def _demand(path: Path, frame: pd.DataFrame, columns: list[str]) -> None:
@@ -143,6 +158,23 @@ def read_misconceptions(path: Path) -> pd.DataFrame:
     if len(frame) < ROW_LENGTH:
         raise DataError(f"{path}: {len(frame)} rows; a submission ranks {ROW_LENGTH}, so the mapping needs as many")
     return pd.DataFrame({"misconception_id": ids.astype(np.int64), "name": frame["MisconceptionName"].str.strip()})
+
+
+def _misconceptions(folder: Path, warnings: list[str], lenient: bool) -> pd.DataFrame:
+    path = folder / "misconception_mapping.csv"
+    try:
+        return read_misconceptions(path)
+    except DataError as error:
+        if not lenient or not path.is_file():
+            raise
+        try:
+            names = zero.names(folder)
+        except (KeyError, ValueError):
+            raise error from None
+        if len(names) < ROW_LENGTH:
+            raise
+        warnings.append(f"{error}; in the rerun the misconceptions that can be read are ranked")
+        return pd.DataFrame({"misconception_id": list(names), "name": list(names.values())})
 
 
 def read_questions(path: Path, columns: list[str], warnings: list[str]) -> pd.DataFrame:

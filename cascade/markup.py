@@ -46,8 +46,8 @@ def _picture(description: str) -> str:
 def _formulas(escaped: str) -> Iterator[tuple[int, int]]:
     """Where formulas and environments start and end, in time linear in the text, however many are never closed."""
     ends: dict[str, list[tuple[int, int]]] = {}  # of each kind of closing, in the text's order
-    for match in CLOSING.finditer(escaped):
-        ends.setdefault(match["name"] or match[0].strip(), []).append(match.span())
+    for closing in CLOSING.finditer(escaped):
+        ends.setdefault(closing["name"] or closing[0].strip(), []).append(closing.span())
     at = 0
     while opened := OPENING.search(escaped, at):
         closings = ends.get(opened["name"] or {"(": r"\)", "[": r"\]"}[opened[0][-1]], [])

@@ -16,6 +16,7 @@ from cascade import whole
 from cascade.errors import TableError
 
 COLUMNS = ["query_id", "misconception_id", "score", "rank"]
+BLOCK = 4_000_000  # scores that are sorted at a time
 
 
 def from_scores(rows: pd.DataFrame) -> pd.DataFrame:
@@ -31,18 +32,40 @@ def from_scores(rows: pd.DataFrame) -> pd.DataFrame:
     return table[COLUMNS].reset_index(drop=True)
 
 
+def best_columns(scores: np.ndarray, top_k: int) -> np.ndarray:
+    """The `top_k` best columns of every row, best first, ties by column: int64 [n_rows, top_k].
+
+    As a stable sort of whole rows, of which it sorts only what reaches the last place.
+    """
+    top_k = min(top_k, scores.shape[1])
+    if not scores.size:
+        return np.zeros((len(scores), top_k), dtype=np.int64)
+    last = -np.partition(-scores, top_k - 1, axis=1)[:, top_k - 1 : top_k]
+    row, column = np.nonzero(~(scores < last))
+    order = np.lexsort((column, -scores[row, column], row))
+    first = np.searchsorted(row, np.arange(len(scores)))
+    return column[order[first[:, None] + np.arange(top_k)]]
+
+
 def from_matrix(query_ids: list[str], misconception_ids: np.ndarray, scores: np.ndarray, top_k: int) -> pd.DataFrame:
     """The `top_k` best columns of every row of `scores` [n_queries, n_misconceptions] as a table."""
     top_k = min(top_k, len(misconception_ids))
-    scores = scores.astype(np.float32, copy=False)  # what is a tie is decided in the table's own precision
-    # A stable sort over ids in rising order breaks ties by misconception id, as `from_scores` does.
+    # Columns in rising order of id break ties by misconception id, as `from_scores` does.
     by_id = np.argsort(misconception_ids, kind="stable")
-    best = by_id[np.argsort(-scores[:, by_id], axis=1, kind="stable")[:, :top_k]]
+    best = np.empty((len(scores), top_k), dtype=np.int64)
+    values = np.empty((len(scores), top_k), dtype=np.float32)
+    step = max(1, BLOCK // max(1, len(misconception_ids)))
+    for start in range(0, len(scores), step):
+        # What is a tie is decided in the table's own precision.
+        block = scores[start : start + step].astype(np.float32, copy=False)[:, by_id]
+        columns = best_columns(block, top_k)
+        best[start : start + step] = by_id[columns]
+        values[start : start + step] = np.take_along_axis(block, columns, axis=1)
     return pd.DataFrame(
         {
             "query_id": np.repeat(np.asarray(query_ids, dtype=object), top_k),
             "misconception_id": misconception_ids[best].ravel().astype(np.int32),
-            "score": np.take_along_axis(scores, best, axis=1).ravel(),
+            "score": values.ravel(),
             "rank": np.tile(np.arange(1, top_k + 1, dtype=np.int32), len(query_ids)),
         }
     )

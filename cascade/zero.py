@@ -7,6 +7,7 @@ pandas and scikit-learn, and reads leniently: any encoding, any columns beside t
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from pathlib import Path
 
@@ -20,17 +21,43 @@ FILE = "submission-zero.csv"
 LONGEST = 10_000  # characters of a text that TF-IDF reads: one of megabytes would take minutes
 
 
+def encoding(raw: bytes) -> str:
+    """`utf-16…` where the bytes begin as such a file does, with its mark or without, else `utf-8-sig`."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    head = raw[: len(raw[:64]) // 2 * 2]
+    halves = head[1::2], head[::2]
+    return next((f"utf-16-{order}" for half, order in zip(halves, ("le", "be"), strict=True) if half and not any(half)),
+                "utf-8-sig")  # fmt: skip
+
+
+def delimiter(text: str) -> str:
+    """What separates the header's cells: a comma, unless it has none and another that exports use."""
+    header = text.lstrip().partition("\n")[0]
+    return next((mark for mark in ",;\t" if mark in header), ",")
+
+
+def cells(text: str) -> list[list[str]]:
+    """The header and the rows of a CSV text, blank lines left out; a cell is whole, whatever characters it has."""
+    csv.field_size_limit(sys.maxsize)
+    return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter(text)) if row]
+
+
+def frame(header: list[str], rows: list[list[str]]) -> pd.DataFrame:
+    """Rows as a table of str: longer ones are cut, shorter ones filled up, of two columns of one name the first."""
+    width = len(header)
+    table = pd.DataFrame([[*row[:width], *[""] * (width - len(row))] for row in rows], columns=header, dtype=str)
+    return table.loc[:, ~table.columns.duplicated()]
+
+
 def read(path: Path) -> pd.DataFrame:
     """All cells as str, whatever the file is like; ValueError where it has not even a header.
 
-    Rows of more cells than the header are cut, shorter ones filled up; a quote that is never closed ends with the file.
-    pandas refuses both.
+    A quote that is never closed ends with the file.
     """
-    csv.field_size_limit(sys.maxsize)
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        header, *rows = csv.reader(file)
-    cells = [dict(zip(header, row, strict=False)) for row in rows if row]
-    return pd.DataFrame(cells, columns=header, dtype=str).fillna("").rename(columns=str.strip)
+    raw = path.read_bytes()
+    header, *rows = cells(raw.decode(encoding(raw), errors="replace"))
+    return frame([name.strip() for name in header], rows)
 
 
 def queries(questions: pd.DataFrame) -> dict[str, str]:
@@ -48,8 +75,10 @@ def queries(questions: pd.DataFrame) -> dict[str, str]:
 def _misconceptions(data: Path) -> pd.DataFrame:
     """The mapping with its ids as int, each once; rows without one are left out."""
     mapping = read(data / "misconception_mapping.csv")
-    mapping["MisconceptionId"] = pd.to_numeric(mapping["MisconceptionId"], errors="coerce")
-    return mapping.dropna(subset="MisconceptionId").astype({"MisconceptionId": int}).drop_duplicates("MisconceptionId")
+    ids = mapping["MisconceptionId"].str.strip()
+    mapping = mapping[ids.str.fullmatch(r"[0-9]{1,9}(\.0*)?")]
+    ids = mapping["MisconceptionId"].str.strip().str.split(".").str[0].astype(int)
+    return mapping.assign(MisconceptionId=ids).drop_duplicates("MisconceptionId")
 
 
 def rows(data: Path) -> dict[str, list[int]]:
@@ -84,6 +113,12 @@ def frequent_rows(data: Path) -> dict[str, list[int]]:
 def known(data: Path) -> set[int]:
     """All ids of the mapping."""
     return set(_misconceptions(data)["MisconceptionId"])
+
+
+def names(data: Path) -> dict[int, str]:
+    """`misconception_id -> name`, as far as the mapping can be read."""
+    mapping = _misconceptions(data)
+    return dict(zip(mapping["MisconceptionId"].tolist(), mapping["MisconceptionName"].str.strip(), strict=True))
 
 
 def write(data: Path, out: Path) -> dict[str, list[int]]:

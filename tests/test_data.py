@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -358,3 +359,62 @@ def test_a_test_file_of_which_nothing_is_left_is_refused_leniently_too(folder: P
         set_cell(folder / "test.csv", row, "CorrectAnswer", "E")
     with pytest.raises(DataError, match="no rows"):
         data.read(folder, lenient=True)
+
+
+NUL_CELL = "before\0after"
+
+
+def test_a_cell_with_a_nul_is_read_whole_by_both_readers(folder: Path) -> None:
+    for answer in "ABD":
+        set_cell(folder / "test.csv", 1, f"Answer{answer}Text", f"{NUL_CELL} {answer}")
+    assert data.read(folder).test["wrong"].tolist()[:3] == [f"{NUL_CELL} {answer}" for answer in "ABD"]
+    assert zero.read(folder / "test.csv")["AnswerBText"][0] == f"{NUL_CELL} B"
+
+
+def twice(file: str, column: str, value: str) -> Spoil:
+    def spoil(folder: Path) -> None:
+        header, *rows = read_rows(folder / file)
+        write_rows(folder / file, [[*header, column], *([*row, value] for row in rows)])
+
+    return spoil
+
+
+def utf16(file: str, encoding: str) -> Spoil:
+    return lambda folder: (folder / file).write_bytes((folder / file).read_text("utf-8").encode(encoding))
+
+
+def separated(file: str, mark: str) -> Spoil:
+    def spoil(folder: Path) -> None:
+        rows = read_rows(folder / file)
+        with (folder / file).open("w", encoding="utf-8", newline="") as out:
+            csv.writer(out, delimiter=mark, lineterminator="\n").writerows(rows)
+
+    return spoil
+
+
+FOREIGN: dict[str, tuple[Spoil, str]] = {
+    "a second CorrectAnswer": (twice("test.csv", "CorrectAnswer", "A"), "column CorrectAnswer stands there twice"),
+    "a second QuestionId": (twice("test.csv", " QuestionId", "7"), "column QuestionId stands there twice"),
+    "UTF-16": (utf16("test.csv", "utf-16"), "is UTF-16; save the file as UTF-8"),
+    "UTF-16 without a mark": (utf16("test.csv", "utf-16-le"), "is UTF-16; save the file as UTF-8"),
+    "UTF-16, the other order": (utf16("test.csv", "utf-16-be"), "is UTF-16; save the file as UTF-8"),
+    "semicolons": (separated("test.csv", ";"), "separated by ';'"),
+    "tabs": (separated("test.csv", "\t"), "separated by '\\t'"),
+    "a mapping in UTF-16": (utf16(MAPPING, "utf-16"), "is UTF-16; save the file as UTF-8"),
+    "a mapping with semicolons": (separated(MAPPING, ";"), "separated by ';'"),
+    "a misconception id inf": (cell(MAPPING, 30, "MisconceptionId", "inf"), "MisconceptionId is 'inf'"),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_a_foreign_file_is_refused_but_read_in_the_rerun_as_submission_zero_reads_it(folder: Path, case: str) -> None:
+    expected = data.read(folder)
+    spoil, told = FOREIGN[case]
+    spoil(folder)
+    with pytest.raises(DataError, match=re.escape(told)):
+        data.read(folder)
+    competition = data.read(folder, lenient=True)
+    pd.testing.assert_frame_equal(competition.test, expected.test)
+    assert list(zero.rows(folder)) == competition.asked == expected.asked
+    assert zero.known(folder) == set(competition.names)
+    assert any(told in warning for warning in competition.warnings)
