@@ -80,9 +80,9 @@ def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        row = raw.count(b"\n", 0, error.start) + 1
+        line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{path}: line {row}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8"
+            f"{path}: line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8"
         ) from error
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if (mark := zero.delimiter(text)) != ",":

@@ -44,7 +44,8 @@ def best_columns(scores: np.ndarray, top_k: int) -> np.ndarray:
     row, column = np.nonzero(~(scores < last))
     order = np.lexsort((column, -scores[row, column], row))
     first = np.searchsorted(row, np.arange(len(scores)))
-    return column[order[first[:, None] + np.arange(top_k)]]
+    best: np.ndarray = column[order[first[:, None] + np.arange(top_k)]]
+    return best
 
 
 def from_matrix(query_ids: list[str], misconception_ids: np.ndarray, scores: np.ndarray, top_k: int) -> pd.DataFrame:

@@ -77,8 +77,8 @@ def _misconceptions(data: Path) -> pd.DataFrame:
     mapping = read(data / "misconception_mapping.csv")
     ids = mapping["MisconceptionId"].str.strip()
     mapping = mapping[ids.str.fullmatch(r"[0-9]{1,9}(\.0*)?")]
-    ids = mapping["MisconceptionId"].str.strip().str.split(".").str[0].astype(int)
-    return mapping.assign(MisconceptionId=ids).drop_duplicates("MisconceptionId")
+    numbers = mapping["MisconceptionId"].str.strip().str.split(".").str[0].astype(int)
+    return mapping.assign(MisconceptionId=numbers).drop_duplicates("MisconceptionId")
 
 
 def rows(data: Path) -> dict[str, list[int]]:

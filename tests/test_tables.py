@@ -187,3 +187,19 @@ def test_equal_scores_stand_by_id_whatever_the_order_of_the_columns() -> None:
 def test_cut_keeps_the_first_of_every_query() -> None:
     table = tables.validate(tables.cut(valid(), 2), "cut")
     assert table["misconception_id"].tolist() == [7, 0, 0, 9]
+
+
+@pytest.mark.parametrize("top_k", [1, 7, 40, 50])
+@pytest.mark.parametrize("levels", [1, 3, 1000], ids=["all equal", "many ties", "few ties"])
+def test_the_best_columns_are_those_of_a_stable_sort_of_whole_rows(top_k: int, levels: int) -> None:
+    scores = np.random.default_rng(0).integers(levels, size=(60, 40)).astype(np.float32)
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
+    assert (tables.best_columns(scores, top_k) == expected).all()
+
+
+def test_ranked_in_blocks_a_table_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.random.default_rng(0).integers(5, size=(10, 40)).astype(np.float32)
+    ids, queries = np.arange(40)[::-1].copy(), [f"{n}_A" for n in range(10)]
+    whole = tables.from_matrix(queries, ids, scores, 25)
+    monkeypatch.setattr(tables, "BLOCK", 120)  # three rows at a time
+    pd.testing.assert_frame_equal(tables.from_matrix(queries, ids, scores, 25), whole)
