@@ -102,7 +102,7 @@ def frequent_rows(data: Path) -> dict[str, list[int]]:
     ids = _misconceptions(data)["MisconceptionId"]
     try:
         train = read(data / "train.csv")
-        cells = pd.concat([train[column] for column in train if column.startswith("Misconception")])
+        cells = pd.concat([train[name] for name in train.columns.astype(str) if name.startswith("Misconception")])
         counts = pd.to_numeric(cells, errors="coerce").value_counts()
         ids = ids.iloc[np.argsort(-ids.map(counts).fillna(0).to_numpy(), kind="stable")]
     except (OSError, ValueError, csv.Error):
