@@ -19,6 +19,12 @@ def problems(folder: Path) -> list[str]:
     for path in paths:
         try:
             notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+            if notebook.get("nbformat", 0) < 4:  # it has worksheets in place of cells
+                mend = f"jupyter nbconvert --to notebook --inplace {path}"
+                found.append(
+                    f"{path}: format {notebook.get('nbformat')}, and papermill runs format 4; convert it: {mend}"
+                )
+                continue
             nbformat.validate(notebook)
             declared_parameters(path)
         except (nbformat.ValidationError, nbformat.reader.NotJSONError, AttributeError) as error:

@@ -68,6 +68,13 @@ def test_what_is_wrong_with_a_notebook_is_told(tmp_path: Path, damage, told: str
     assert told in found[0]
 
 
+def test_a_notebook_of_an_older_format_is_told_how_to_be_converted(tmp_path: Path) -> None:
+    old = nbformat.convert(nbformat.read(NOTEBOOKS / "retrieve.ipynb", as_version=4), 3)
+    (tmp_path / "old.ipynb").write_text(json.dumps(old))
+    [found] = problems(tmp_path)
+    assert found.startswith(f"{tmp_path / 'old.ipynb'}: format 3,") and "jupyter nbconvert --to notebook" in found
+
+
 def papermill(notebook: Path, out: Path, cwd: Path, environment: dict[str, str], **parameters: str) -> tuple[int, str]:
     flags = [flag for name, value in parameters.items() for flag in ("-p", name, value)]
     command = [sys.executable, "-m", "papermill", str(notebook), str(out), "--no-progress-bar", "--log-output", *flags]
