@@ -18,6 +18,8 @@ from cascade.adapters import base_name as base_name
 from cascade.adapters import lora_rank as lora_rank
 from cascade.adapters import merge_adapter as merge_adapter
 from cascade.adapters import name_warning, read_settings
+from cascade.check import encoders
+from cascade.check.code import needs_own
 from cascade.config import Config, CrossEncoderPipeline, EmbeddingModel, Encoder, LanguageModel
 from cascade.errors import ModelError, nearest
 from cascade.manifest import sha256
@@ -68,6 +70,7 @@ def check(config: Config) -> None:
             folder = model_path(encoder.model, config.path.parent)
             if isinstance(encoder, EmbeddingModel):
                 check_remote_code(encoder.model, folder, encoder.trust_remote_code)
+                encoders.check_pooling(encoder, folder)
             adapter = adapter_path(encoder, config)
             if adapter is not None:
                 adapter_checks.check(adapter, folder)
@@ -110,7 +113,7 @@ def check_language_model(name: str, model: LanguageModel, config: Config) -> Pat
 
 
 def check_remote_code(model: str, folder: Path, trusted: bool) -> None:
-    if not trusted and "auto_map" in read_json(folder / "config.json", model):
+    if not trusted and needs_own(read_json(folder / "config.json", model)):
         raise ModelError(
             f"model '{model}': {folder} runs code of its own; read it, then set trust_remote_code = true, or use a "
             f"model that transformers knows"
@@ -149,16 +152,19 @@ def check_head(pipeline: CrossEncoderPipeline, config: Config) -> None:
     """ModelError for a classifier that nobody trained: transformers would draw it at random and go on."""
     if pipeline.head != "classifier":
         return
-    from safetensors import safe_open
-
     adapter = adapter_path(pipeline, config)
-    if adapter is not None and "classifier" in (read_settings(adapter).get("modules_to_save") or []):
-        return
+    trained = adapter is not None and "classifier" in (read_settings(adapter).get("modules_to_save") or [])
     folder = model_path(pipeline.model, config.path.parent)
-    for weights in folder.glob("*.safetensors"):
-        with safe_open(weights, framework="numpy") as file:
-            if any(key.startswith(("classifier.", "score.")) for key in file.keys()):  # noqa: SIM118 - no dict
-                return
+    found = [adapter / ADAPTER_FILES[1]] if adapter is not None and trained else sorted(folder.glob("*.safetensors"))
+    for weights in found:
+        count = encoders.labels(weights)
+        if count is not None and count != 1:
+            raise ModelError(
+                f"pipeline '{pipeline.name}': the classifier in {weights} gives {count} numbers a pair, a reranker's "
+                f"gives one; name a model trained with one label"
+            )
+        if count or trained:
+            return
     raise ModelError(
         f"pipeline '{pipeline.name}': neither {pipeline.model} nor its adapter has a trained classifier; "
         f'name an adapter that has, or set head = "segments"'

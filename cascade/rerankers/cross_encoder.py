@@ -58,9 +58,20 @@ def load(
     settings: dict[str, Any] = {"device": device, "local_files_only": True, "max_length": max_length}
     kwargs = {"model_kwargs": {"dtype": dtype}, "config_kwargs": {"num_labels": 1, **config}}
     if head == "classifier":
-        return CrossEncoder(str(folder), num_labels=1, **kwargs, **settings)
+        made = CrossEncoder(str(folder), num_labels=1, **kwargs, **settings)
+        pad(made)
+        return made
     transformer = Transformer(str(folder), **kwargs)
     return CrossEncoder(modules=[transformer, SegmentSimilarity()], **settings)
+
+
+def pad(model: CrossEncoder) -> None:
+    """Gives an LLM with a classifier a pad token: by it, its config's, transformers knows where a text ends."""
+    tokenizer, network = model.tokenizer, model.transformers_model
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if network.config.get_text_config().pad_token_id is None:
+        network.config.get_text_config().pad_token_id = tokenizer.pad_token_id
 
 
 class CrossEncoderReranker:

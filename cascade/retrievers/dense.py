@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cascade import clock, models, whole, workers
+from cascade.check import encoders
 from cascade.config import Config, DensePart, EmbeddingModel
 from cascade.scorers import check_finite
 
@@ -50,6 +51,8 @@ def open_encoder(place: workers.Place, part: EmbeddingModel, folder: Path, adapt
         model_kwargs=kwargs,
         trust_remote_code=part.trust_remote_code,
     )
+    # The config's prompts alone: a model's default would stand before passages and queries alike.
+    model.default_prompt_name, model.prompts = None, {}
     if adapter is not None and part.load_in_4bit:
         model.transformers_model.load_adapter(str(adapter))
     else:
@@ -85,6 +88,7 @@ class Embedder:
         self.environment = config.environment
         self.places = workers.places(models.device_list(config))
         self.folder = models.model_path(part.model, config.path.parent)
+        encoders.check_pooling(part, self.folder)
         self.adapter = models.adapter_path(part, config)
         self.precision = models.encoder_precision(self.places[0].device)
         self.spent: list[dict[str, Any]] = []

@@ -1,0 +1,1 @@
+"""All that can be found wrong before a run, without loading weights."""
