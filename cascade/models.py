@@ -71,6 +71,7 @@ def check(config: Config) -> None:
             if isinstance(encoder, EmbeddingModel):
                 check_remote_code(encoder.model, folder, encoder.trust_remote_code)
                 encoders.check_pooling(encoder, folder)
+                print(*(f"warning: {line}\n" for line in encoders.prompts(encoder, folder)), sep="", end="")
             adapter = adapter_path(encoder, config)
             if adapter is not None:
                 adapter_checks.check(adapter, folder)
