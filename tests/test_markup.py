@@ -31,7 +31,7 @@ def test_pictures_and_formulas_are_found(text: str, shown: str) -> None:
     ids=["formulas", "pictures", "addresses", "environments"],
 )
 def test_what_is_never_closed_stays_text(text: str) -> None:
-    """Hours by an expression that looks for each one's end anew; a second here."""
+    """An expression that looks for each one's end anew takes time by the square of the length."""
     assert markup.as_html(text) == text
 
 

@@ -13,7 +13,7 @@ TABULAR = re.compile(r"\\begin\{tabular\}\s*(?:\{[^{}]*\})?(.*)\\end\{tabular\}"
 ROW_END = re.compile(r"\\\\(?:\[[^\]\\]*\])?")
 CELL_END = re.compile(r"(?<!\\)&")
 RULE = re.compile(r"\\(?:hline|toprule|midrule|bottomrule|cline\{[^{}]*\})")
-LONGEST = 5000  # characters of a formula: a longer one is none, and the library would take minutes for it
+LONGEST = 5000  # characters of a formula: a longer one is shown as it stands, so that no text can hold up the page
 DOLLARS = re.compile(r"(?<!\\)\$(.+?)(?<!\\)\$")
 
 

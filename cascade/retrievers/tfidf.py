@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-BLOCK = 512  # queries at a time: the product of all of them would take a gigabyte for 16,000 queries and 5,000 labels
+BLOCK = 512  # queries whose sparse product with the labels is held at once
 
 
 def tfidf_scores(query_texts: Sequence[str], names: Sequence[str]) -> np.ndarray:
