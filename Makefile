@@ -51,6 +51,10 @@ run: $(RUN)/ready ## the sample, or DATA=dir CONFIG=file OUT=dir, through the no
 evaluate: .venv/ready ## table of every part on the sample's test, or by cross-validation: DATA=dir FOLDS=3 QUESTIONS=n (at most, a fold)
 	$(BIN)/python -m cascade evaluate --config $(CONFIG) --data $(DATA) --out build/evaluate --folds $(FOLDS) $(if $(QUESTIONS),--questions $(QUESTIONS))
 
+.PHONY: compare
+compare: .venv/ready ## what was changed from one run to another, and what that did: A=dir B=dir (default: OUT/previous and OUT)
+	$(BIN)/python -m cascade compare $(or $(A),$(OUT)/previous) $(or $(B),$(OUT))
+
 .PHONY: test
 test: .venv/ready ## lint, types and all tests that need no vLLM
 	$(MAKE) --no-print-directory lint

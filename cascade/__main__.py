@@ -64,6 +64,19 @@ def page(
 
 
 @app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="a run's folder, such as build/run/previous")],
+    b: Annotated[Path, typer.Argument(help="another's, such as build/run")],
+    data: Annotated[Path | None, typer.Option(help="the folder both were run on; default: as the runs say")] = None,
+    out: Annotated[Path, typer.Option(help="the page")] = Path("build/compare.html"),
+) -> None:
+    """Shows what was changed from run A to run B, and what that did to MAP@25, times and queries."""
+    from cascade.compare.command import compare as run_comparison
+
+    run_comparison(a, b, data, out)
+
+
+@app.command()
 def folds(
     data: Annotated[Path, typer.Option(help="a folder with labels in train.csv")],
     out: Annotated[Path, typer.Option(help="folder for fold-0, fold-1, …")],

@@ -22,6 +22,7 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 # What a run leaves whatever its config; its record is not among them.
 ALWAYS = ("submission.csv", "submission-zero.csv", "ledger.jsonl", "report.html")
 LOGS, NOTEBOOKS = "logs", "notebooks"
+HEAD = 4096  # bytes in which a file's mark is looked for
 PARTS = ".parts"  # the suffix of a folder of chunks
 BESIDE_STAGES = ("conductor", "page", "embed")  # what else has a log
 
@@ -70,6 +71,23 @@ def check_replaceable(folder: Path, names: Iterable[str], option: str = "--out")
     if folder.exists() and not folder.is_dir():
         raise StageError(f"{folder}: is a file; pass {option} with a folder")
     _refuse_strange(folder, list(names), "it would be replaced", option)
+
+
+def mark(command: str) -> str:
+    """What a file has near its beginning that this command made, so that it may make it anew."""
+    return f"made by python -m cascade {command}"
+
+
+def check_file(path: Path, command: str, option: str = "--out") -> None:
+    """StageError where `path`, which the command is about to write, is a folder or a file that it did not make."""
+    if path.is_dir():
+        raise StageError(f"{path}: is a folder; pass {option} with a file")
+    if path.exists():
+        with path.open("rb") as file:
+            if mark(command).encode() not in file.read(HEAD):
+                raise StageError(
+                    f"{path}: is there, and {command} did not make it; pass {option} with another path, or move it away"
+                )
 
 
 def _refuse_strange(folder: Path, known: Collection[str], why: str, option: str = "--out") -> None:

@@ -23,6 +23,7 @@ FILE = folder.FILE
 ASIDE = {"name", "limit", "enabled", "chunk"}
 UNREAD = {"test_labels.csv", "sample_submission.csv"}  # by any stage's work
 CODE, CONTENT = "code", "table: "
+TEMPLATES = ("prompt", "query_text")  # keys of a stage that name one
 PATIENCE = 120.0  # seconds for reading what one stage is made from: a disk may hang
 # Modules that only show, plan or start: what they write no stage reads.
 BESIDE = ("page/", "plan/", "figures", "printed", "timeline", "compare", "evaluate", "practice", "__main__", "kernel")
@@ -36,16 +37,17 @@ def write(out: Path, identity: Mapping[str, str]) -> None:
 def identity(bench: Bench) -> dict[str, str]:
     """What times are compared by: a digest of the config, without its times and devices, and of each data file."""
     settings = bench.config.model_dump(mode="json", exclude={"time", "devices"})
-    _without_limits(settings)
+    without_limits(settings)
     files = sorted(bench.competition.folder.glob("*.csv"))
     return {"config": _digest(settings), **{path.name: manifest.sha256(path) for path in files}}
 
 
-def _without_limits(settings: Any) -> None:
+def without_limits(settings: Any) -> None:
+    """Takes every stage's `limit` out of dumped settings: it changes nothing that a stage writes."""
     if isinstance(settings, dict):
         settings.pop("limit", None)
     for each in settings.values() if isinstance(settings, dict) else settings if isinstance(settings, list) else ():
-        _without_limits(each)
+        without_limits(each)
 
 
 def check(out: Path) -> None:
@@ -100,8 +102,7 @@ class Origins:
             found["engine"] = config.engine
             if config.engine == "vllm":
                 found["vllm"] = json.dumps({**config.vllm, **stage.vllm}, sort_keys=True)
-        templates = [getattr(stage, key, None) for key in ("prompt", "query_text")]
-        for template in filter(None, templates):
+        for template in _templates_of(stage):
             found[f"prompt: {template}"] = _file(config.path.parent / template)
         for model in [stage, *getattr(stage, "retriever", [])]:
             if hasattr(model, "model"):
@@ -135,6 +136,18 @@ class Origins:
             except (CascadeError, OSError) as error:  # the stage will say so itself
                 self._weights[key] = str(error)
         return {f"model: {' with adapter '.join(filter(None, key))}": self._weights[key]}
+
+
+def templates(config: Config) -> dict[str, str]:
+    """The texts of all templates that can be read, by the config's name for each: their files may be edited later."""
+    stages = (*([config.reason] if config.reason else []), *config.retrieval, *config.pipeline)
+    names = dict.fromkeys(name for stage in stages for name in _templates_of(stage))
+    paths = {name: config.path.parent / name for name in names}
+    return {name: path.read_text("utf-8", errors="replace") for name, path in paths.items() if path.is_file()}
+
+
+def _templates_of(stage: Any) -> list[str]:
+    return [name for key in TEMPLATES if (name := getattr(stage, key, None))]
 
 
 def _standing(config: Config, name: str) -> str:
@@ -185,7 +198,7 @@ class Keeping:
         folder.update(
             run, identity=dict(identity), config=str(config.path.resolve()), engine=config.engine,
             data=str(self.bench.competition.folder.resolve()), settings=config.model_dump(mode="json"),
-            stages={**earlier, **told},
+            templates=templates(config), stages={**earlier, **told},
         )  # fmt: skip
 
     def settle(self, name: str, of: str, table: Path, begins: bool = True) -> str:
