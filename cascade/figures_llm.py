@@ -8,12 +8,12 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from cascade import metrics, models, stages
+from cascade import metrics, models, prompters, stages
 from cascade.config import LLMPipeline, Select, TournamentPipeline
 from cascade.data import Competition
 from cascade.figures import COLOURS, GREY
 from cascade.markup import as_html
-from cascade.prompts import Prompter, lettered, query_fields
+from cascade.prompts import lettered, query_fields
 from cascade.rerankers.windows import prompt_count
 from cascade.selection import PAIR, skipped_queries
 from cascade.stages import Bench
@@ -24,16 +24,11 @@ STEPS = 21
 
 def prompt(bench: Bench, stage: str) -> str:
     """The first query's prompt as the model reads it, and its length: to be looked at before hours are spent on it."""
-    from transformers import AutoTokenizer
-
-    from cascade.rerankers.llm import template
-
     model = bench.config.language_models().get(stage)
     if model is None:
         return f"{stage} reads no prompt"
     folder = models.model_path(model.model, bench.config.path.parent)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=model.trust_remote_code)
-    prompter = Prompter(template(model, bench.config), tokenizer, 1 << 30, model.chat_template)
+    prompter = prompters.open_prompter(model, bench.config, prompters.load_tokenizer(model, folder), 1 << 30)
     query = bench.queries().iloc[0]
     fields = query_fields(query.to_dict())
     if isinstance(model, LLMPipeline):

@@ -22,6 +22,7 @@ import jinja2.meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cascade.errors import ModelError, PromptError, nearest
+from cascade.round_trip import FIX, difference
 
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
 QUERY_FIELDS = ("construct", "subject", "question", "correct", "wrong", "reason")
@@ -35,6 +36,10 @@ CUT = "\ufdd0"
 ANCHOR = "\n"  # a token of its own, before which a tokenizer adds its leading space, where it adds one
 
 Fields = Mapping[str, Any]
+Message = dict[str, str]
+# What filling a template may raise beside jinja's own: it computes.
+COMPUTED = (ArithmeticError, AttributeError, TypeError, ValueError, LookupError, RecursionError)
+UNFILLED = (jinja2.TemplateError, *COMPUTED)
 # Templates come with datasets that others may have made: they fill in fields and do not reach into Python.
 JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
@@ -90,7 +95,7 @@ class Template:
             return self._fill(self.plain, fields)
         return "\n".join(message["content"] for message in self.chat(fields))
 
-    def chat(self, fields: Fields) -> list[dict[str, str]]:
+    def chat(self, fields: Fields) -> list[Message]:
         """The messages, filled; empty for a plain template."""
         return [{"role": role, "content": self._fill(text, fields).strip("\n")} for role, text in self.messages]
 
@@ -99,8 +104,28 @@ class Template:
             return text.render(fields)
         except jinja2.TemplateError as error:
             raise PromptError(f"{self.path}: {error.message}; correct the template") from error
-        except (ArithmeticError, AttributeError, TypeError, ValueError, LookupError, RecursionError) as error:
+        except COMPUTED as error:
             raise PromptError(f"{self.path}: cannot be filled: {error}; correct the template") from error
+
+
+def same_everywhere(value: str) -> Fields:
+    """All fields that a template may use, each of them `value`."""
+    return {**dict.fromkeys((*QUERY_FIELDS, "candidate"), value), "options": lettered([value])}
+
+
+BLANK = same_everywhere("x")
+PROBE = same_everywhere("Add 1/2 and 0.25.\nWhat is the sum?")
+
+
+def _joined_roles(messages: Sequence[Message]) -> list[Message]:
+    """Neighbouring messages of one role as one."""
+    joined: list[Message] = []
+    for each in messages:
+        if joined and joined[-1]["role"] == each["role"]:
+            joined[-1] = {**each, "content": f"{joined[-1]['content']}\n\n{each['content']}"}
+        else:
+            joined.append(each)
+    return joined
 
 
 class Prompter:
@@ -157,18 +182,65 @@ class Prompter:
 
     def _marked(self, fields: Fields) -> str:
         """What the model reads, with a `CUT` where the data spells a control token."""
-        fields = self._as_text(fields)
         if self.template.plain is not None:
-            return self.template.text(fields)
+            return self.template.text(self._as_text(fields))
+        messages = self._messages(fields)
+        try:
+            return self._chat(messages)
+        except UNFILLED as error:
+            raise PromptError(
+                f"{self.template.path}: the model's chat template refuses it: {error}; {self._fix(messages)}"
+            ) from error
+
+    def _messages(self, fields: Fields) -> list[Message]:
+        return self.template.chat(self._as_text(fields))
+
+    def _chat(self, messages: Sequence[Message]) -> str:
         goes_on = self.template.messages[-1][0] == "assistant"
         text: str = self.tokenizer.apply_chat_template(
-            self.template.chat(fields),
+            messages,
             tokenize=False,
             add_generation_prompt=not goes_on,
             continue_final_message=goes_on,
             **self.chat_arguments,
         )
         return text
+
+    def _fix(self, messages: Sequence[Message]) -> str:
+        """What to do about messages that the chat template refuses: found by trying."""
+        asked = [{**each, "role": "user"} if each["role"] == "system" else each for each in messages]
+        for fix, others in (
+            ("make one message of neighbouring ones of the same role", _joined_roles(messages)),
+            ("move the text under '=== system' to the beginning of '=== user'", _joined_roles(asked)),
+        ):
+            try:
+                if [each["role"] for each in others] != [each["role"] for each in messages]:
+                    self._chat(others)
+                    return fix
+            except UNFILLED:
+                continue
+        if asked[0]["role"] == "assistant":
+            return "begin with '=== user', and let '=== assistant' and '=== user' take turns"
+        return "use another model, or a template without '=== ' headings"
+
+    def dropped(self, fields: Fields) -> list[tuple[str, str]]:
+        """Role and text of each line of the messages that the chat template leaves out: the model does not see it."""
+        text = self._marked(fields)
+        said = [(each["role"], each["content"].split("\n")) for each in self._messages(fields)]
+        return [(role, line.replace(CUT, "")) for role, lines in said for line in lines if line.strip() not in text]
+
+    def check_tokenizer(self, fields: Fields | None = None) -> str:
+        """ModelError where the tokenizer loses what a prompt says; what it changes on purpose is returned.
+
+        `fields`: of the prompt that is looked at; default: some words and numbers.
+        """
+        text = self.text(PROBE if fields is None else fields)
+        # The backend's own: transformers' takes spaces out before punctuation.
+        decode = getattr(self.tokenizer, "backend_tokenizer", self.tokenizer).decode
+        found = difference(text, decode(self._ids(text), skip_special_tokens=False), self.tokenizer.unk_token)
+        if found is not None and found.lost:
+            raise ModelError(f"{self.template.path}: the model's tokenizer reads another text: {found.said}; {FIX}")
+        return found.said if found is not None else ""
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """A chat template writes its special tokens itself; plain text gets the tokenizer's own."""
@@ -199,13 +271,13 @@ class Prompter:
         found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return found
 
-    def option_ids(self, options: Sequence[str]) -> list[int]:
+    def option_ids(self, options: Sequence[str], fields: Fields | None = None) -> list[int]:
         """The token of each option where the answer stands; PromptError for one that is not a token of its own.
 
-        What stands before the answer decides how it is split, so options are read behind a whole prompt.
+        What stands before the answer decides how it is split, so options are read behind a whole prompt: that of
+        `fields`, default: of next to nothing.
         """
-        blank: dict[str, Any] = dict.fromkeys((*QUERY_FIELDS, "candidate"), "x")
-        before = self.text({**blank, "options": lettered(["x"])})
+        before = self.text(BLANK if fields is None else fields)
         prompt, *whole = self.encode([before, *(before + option for option in options)])
         found: dict[int, str] = {}
         for option, ids in zip(options, whole, strict=True):

@@ -61,16 +61,13 @@ def open_writer(
     place: Place, reason: Reason, config: Config
 ) -> Callable[[tuple[pd.DataFrame]], tuple[pd.DataFrame, dict[str, int]]]:
     """What a pool's process works with: (queries,) -> their reasons, and what it took for the ledger."""
-    from cascade.prompts import Prompter, Template, query_fields
+    from cascade.prompters import open_prompter
+    from cascade.prompts import query_fields
     from cascade.scorers import open_scorer
 
     scorer = open_scorer(place, REASON, reason, config, options=0)
-    prompter = Prompter(
-        Template(config.path.parent / reason.prompt),
-        scorer.tokenizer,
-        scorer.max_length - reason.max_tokens,
-        reason.chat_template,
-    )
+    prompter = open_prompter(reason, config, scorer.tokenizer, scorer.max_length)
+    prompter.check_tokenizer()
 
     def work(task: tuple[pd.DataFrame]) -> tuple[pd.DataFrame, dict[str, int]]:
         (queries,) = task

@@ -297,7 +297,7 @@ def test_a_stage_s_own_name_is_not_given_to_another(tmp_path: Path, old: str, na
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.name)
 def test_every_config_that_comes_with_it_loads_and_has_its_prompts(path: Path) -> None:
-    from cascade.rerankers.llm import template
+    from cascade.prompters import template
 
     loaded = config.load(path)
     for model in loaded.language_models().values():

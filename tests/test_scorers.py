@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from cascade import ledger, metrics, models, stages, tables
-from cascade.config import PointwisePipeline
-from cascade.errors import ScoreError, StageError
+from cascade import ledger, metrics, models, reasons, stages, tables
+from cascade.config import PointwisePipeline, Reason
+from cascade.errors import ModelError, ScoreError, StageError
+from cascade.paths import ROOT
 from cascade.prompts import LETTERS, Prompter, Template, lettered, query_fields
 from cascade.rerankers.listwise import ListwiseReranker
 from cascade.rerankers.llm import LLMReranker
@@ -73,6 +76,28 @@ def test_scores_are_those_of_the_model_asked_one_prompt_at_a_time(bench: Bench) 
     assert np.abs(scores - np.stack(wanted)).max() < 1e-4
     assert np.allclose(np.exp(scores).sum(axis=1), 1, atol=1e-5)
     assert np.ptp(scores[:, 0]) > 1e-3  # the prompts do differ
+
+
+@pytest.mark.parametrize("opened", ["a reranker", "a writer"])
+def test_a_stage_refuses_a_tokenizer_that_loses_every_space(tmp_path: Path, opened: str) -> None:
+    """A byte-level tokenizer.json under the class of another kind of tokens, as models distilled from Llama have."""
+    folder = tmp_path / "model"
+    shutil.copytree(MODEL, folder)
+    for file, key, value in (
+        ("tokenizer_config.json", "tokenizer_class", "LlamaTokenizerFast"),
+        ("config.json", "model_type", "llama"),
+    ):
+        settings = json.loads((folder / file).read_text(encoding="utf-8"))
+        (folder / file).write_text(json.dumps({**settings, key: value}), encoding="utf-8")
+    bare = POINTWISE.replace('adapter = "tiny-pointwise"\n', "").replace(str(MODEL), str(folder))
+    config = make_config(tmp_path, bare)
+    pipeline = config.pipeline[0]
+    assert isinstance(pipeline, PointwisePipeline)
+    with pytest.raises(ModelError, match="words run together"):
+        if opened == "a reranker":
+            PointwiseReranker(CPU, pipeline, config, {})
+        else:
+            reasons.open_writer(CPU, Reason(model=str(folder), prompt=str(ROOT / "configs/prompts/reason.txt")), config)
 
 
 def test_shared_and_separate_prompts_score_alike(bench: Bench) -> None:

@@ -17,8 +17,8 @@ from cascade.conductor import planned
 from cascade.config import Config, DensePart, LanguageModel, ListwisePipeline, TournamentPipeline
 from cascade.errors import ModelError
 from cascade.paths import ROOT
+from cascade.prompters import template
 from cascade.prompts import QUERY_FIELDS, Template, lettered
-from cascade.rerankers.llm import template
 from cascade.rerankers.windows import rounds, windows
 from cascade.scorers.vllm_engine import engine_arguments
 from cascade.stages import Bench

@@ -13,19 +13,17 @@ from typing import Any
 import numpy as np
 
 from cascade import data as csvs
-from cascade import models
+from cascade import models, prompters
 from cascade.config import Config, LanguageModel, ListwisePipeline, Pipeline, PointwisePipeline, Reason
 from cascade.config import TournamentPipeline as Tournament
 from cascade.data import Competition
 from cascade.plan.tokenizer import open_tokenizer
-from cascade.prompts import Fields, Prompter, Template, lettered, query_fields
+from cascade.prompts import Fields, Prompter, lettered, query_fields
 from cascade.rerankers.windows import rounds, windows
-from cascade.scorers import ANSWER, DEFAULT_LENGTH
 from cascade.scorers.beginnings import shared_beginnings
 
 SAMPLE = 48  # queries, evenly over the lengths of all: their mean is then that of all within a few per cent
 BLOCK, CPU_BLOCK = 16, 128  # tokens that vLLM's cache keeps together by default, on CUDA and on a CPU
-NEEDED = {"pointwise": ["candidate"], "listwise": ["options"], "tournament": ["options"]}
 Call = list[tuple[str, list[Fields]]]  # what the engine is asked at once: query id, fields of each prompt
 
 
@@ -131,11 +129,8 @@ class PromptCounter:
             tokenizer, folder = open_tokenizer(model.model, self.config, self.characters_per_token)
             if folder is None:
                 self.unread.add(model.model)
-            settings = models.read_json(folder / "config.json", model.model) if folder is not None else {}
-            longest = model.max_length or settings.get("max_position_embeddings", DEFAULT_LENGTH)
-            answer = model.max_tokens if isinstance(model, Reason) else ANSWER
-            template = Template(self.config.path.parent / model.prompt, *NEEDED.get(kind, []))
-            self._prompters[key] = Prompter(template, tokenizer, longest - answer, model.chat_template)
+            length = prompters.context_length(model, folder)
+            self._prompters[key] = prompters.open_prompter(model, self.config, tokenizer, length)
         return self._prompters[key]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from jinja2 import TemplateError
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -72,7 +73,7 @@ class Chat:
 
 
 def _refuse(message: str) -> str:
-    raise ModelError(f"the model's chat template refuses a prompt: {message}; change the template file")
+    raise TemplateError(message)
 
 
 class FileTokenizer(Chat):

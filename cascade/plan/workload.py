@@ -22,8 +22,8 @@ from cascade.plan.profile import Kind, Measured, Profile
 from cascade.plan.prompts import PromptCounter
 from cascade.plan.selected import Selected, selected
 from cascade.plan.tokenizer import open_tokenizer
+from cascade.prompters import DEFAULT_LENGTH
 from cascade.prompts import Template, query_fields
-from cascade.scorers import DEFAULT_LENGTH
 
 
 @dataclass(frozen=True)

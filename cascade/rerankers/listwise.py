@@ -6,7 +6,6 @@ import pandas as pd
 
 from cascade import tables
 from cascade.config import Config, ListwisePipeline
-from cascade.prompts import LETTERS
 from cascade.rerankers.llm import LLMReranker
 from cascade.rerankers.windows import windows
 from cascade.workers import Place
@@ -19,7 +18,7 @@ class ListwiseReranker(LLMReranker):
     """
 
     def __init__(self, place: Place, pipeline: ListwisePipeline, config: Config, names: dict[int, str]) -> None:
-        super().__init__(place, pipeline, config, names, LETTERS[: pipeline.window])
+        super().__init__(place, pipeline, config, names)
         self.pipeline = pipeline
 
     def rerank(self, queries: pd.DataFrame, candidates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:

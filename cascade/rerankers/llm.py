@@ -8,36 +8,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cascade import config as configs
-from cascade.config import Config
-from cascade.prompts import Fields, Prompter, Template, lettered, query_fields
-from cascade.scorers import ANSWER, check_finite, open_scorer
+from cascade import prompters
+from cascade.config import Config, LLMPipeline
+from cascade.prompts import Fields, lettered, query_fields
+from cascade.scorers import check_finite, open_scorer
 from cascade.workers import Place
 
 Given = tuple[str, dict[str, Any], list[int]]  # query id, its prompt fields, its candidates' ids
 
 
-def template(model: configs.LanguageModel, config: Config) -> Template:
-    """The stage's template file, checked for the fields that its kind must show."""
-    needed = {"pointwise": ["candidate"], "listwise": ["options"], "tournament": ["options"]}
-    path = config.path.parent / model.prompt
-    return Template(path, *needed.get(getattr(model, "kind", ""), []))
-
-
 class LLMReranker:
-    """The scorer of one `[[pipeline]]` and the prompts it is asked. `answers` are the options' texts."""
+    """The scorer of one `[[pipeline]]` and the prompts it is asked."""
 
-    def __init__(
-        self, place: Place, pipeline: configs.LLMPipeline, config: Config, names: dict[int, str], answers: Sequence[str]
-    ) -> None:
+    def __init__(self, place: Place, pipeline: LLMPipeline, config: Config, names: dict[int, str]) -> None:
         self.names = names
+        answers = prompters.answers(pipeline)
         self.scorer = open_scorer(place, pipeline.name, pipeline, config, len(answers))
-        self.prompter = Prompter(
-            template(pipeline, config),
-            self.scorer.tokenizer,
-            self.scorer.max_length - ANSWER,
-            pipeline.chat_template,
-        )
+        self.prompter = prompters.open_prompter(pipeline, config, self.scorer.tokenizer, self.scorer.max_length)
+        self.prompter.check_tokenizer()
         self.option_ids = self.prompter.option_ids(answers)
 
     def given(self, queries: pd.DataFrame, candidates: pd.DataFrame) -> Iterator[Given]:

@@ -6,16 +6,11 @@ import numpy as np
 import pandas as pd
 
 from cascade import tables
-from cascade.config import Config, PointwisePipeline
 from cascade.rerankers.llm import LLMReranker
-from cascade.workers import Place
 
 
 class PointwiseReranker(LLMReranker):
     """The score is P(yes), over yes and no."""
-
-    def __init__(self, place: Place, pipeline: PointwisePipeline, config: Config, names: dict[int, str]) -> None:
-        super().__init__(place, pipeline, config, names, pipeline.options)
 
     def rerank(self, queries: pd.DataFrame, candidates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
         given = list(self.given(queries, candidates))

@@ -7,7 +7,6 @@ import pandas as pd
 
 from cascade import tables
 from cascade.config import Config, TournamentPipeline
-from cascade.prompts import LETTERS
 from cascade.rerankers.llm import LLMReranker
 from cascade.rerankers.windows import rounds
 from cascade.workers import Place
@@ -20,7 +19,7 @@ class TournamentReranker(LLMReranker):
     """
 
     def __init__(self, place: Place, pipeline: TournamentPipeline, config: Config, names: dict[int, str]) -> None:
-        super().__init__(place, pipeline, config, names, LETTERS[: pipeline.group])
+        super().__init__(place, pipeline, config, names)
         self.group = pipeline.group
 
     def rerank(self, queries: pd.DataFrame, candidates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:

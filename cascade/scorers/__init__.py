@@ -14,9 +14,6 @@ from cascade.config import Config, LanguageModel
 from cascade.errors import ScoreError
 from cascade.workers import Place
 
-DEFAULT_LENGTH = 4096  # tokens, of a model whose config.json names no limit
-ANSWER = 1  # token, of an option
-
 
 @dataclass
 class Usage:

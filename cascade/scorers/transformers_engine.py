@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig
+from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from cascade import models
 from cascade.config import LanguageModel
-from cascade.scorers import DEFAULT_LENGTH, Usage
+from cascade.prompters import DEFAULT_LENGTH, load_tokenizer
+from cascade.scorers import Usage
 from cascade.scorers.beginnings import shared_beginnings
 from cascade.workers import Place
 
@@ -32,9 +33,7 @@ class TransformersScorer:
     """An `OptionScorer` on transformers, in float16 on a GPU, with the LoRA adapter merged."""
 
     def __init__(self, place: Place, model: LanguageModel, folder: Path, adapter: Path | None) -> None:
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=model.trust_remote_code
-        )
+        self.tokenizer: Any = load_tokenizer(model, folder)
         loaded = AutoModelForCausalLM.from_pretrained(
             folder,
             local_files_only=True,

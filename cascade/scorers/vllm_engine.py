@@ -15,7 +15,8 @@ import numpy as np
 from cascade import models
 from cascade.config import Config, LanguageModel
 from cascade.errors import ModelError
-from cascade.scorers import DEFAULT_LENGTH, Usage
+from cascade.prompters import context_length
+from cascade.scorers import Usage
 from cascade.workers import Place
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # vLLM's own; it refuses others
@@ -33,8 +34,6 @@ def engine_arguments(
     place: Place, model: LanguageModel, config: Config, folder: Path, adapter: Path | None, options: int
 ) -> dict[str, Any]:
     """What vLLM's LLM is made with: what follows from our own keys, under the run's and the stage's arguments."""
-    base = models.read_json(folder / "config.json", model.model)
-    longest = base.get("text_config", base).get("max_position_embeddings", DEFAULT_LENGTH)
     lora: dict[str, Any] = {}
     if adapter is not None:
         rank = models.lora_rank(adapter)
@@ -50,7 +49,7 @@ def engine_arguments(
         **model.vllm,
         "model": str(folder),
         "trust_remote_code": model.trust_remote_code,
-        "max_model_len": model.max_length or longest,
+        "max_model_len": context_length(model, folder),
         "tensor_parallel_size": len(place.devices),
         "logprobs_mode": "processed_logprobs",
         "max_logprobs": max(options, 1),
