@@ -7,7 +7,9 @@ import pytest
 
 from cascade.paths import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "findings" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "findings/README.md")] + sorted(
+    (ROOT / "docs").glob("*.md")
+)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 TARGET = re.compile(r"\bmake ([a-z][a-z-]*)")
 
