@@ -56,7 +56,9 @@ Model = Annotated[str, AfterValidator(model)]
 Engine = Literal["vllm", "transformers"]
 Device = Annotated[str, BeforeValidator(device)]
 # A name stands in papermill's `-p retrieval NAME`, which makes a number of what reads as one.
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$"), AfterValidator(no_number)]
+# Files are called by it, with a few words around it.
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100), AfterValidator(no_number)]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 # Far beyond any use, and far within float32, which scores are kept in.
 Weight = Annotated[float, Field(ge=1e-6, le=1e6)]
 PartWeight = Annotated[float, Field(ge=0, le=1e6)]
@@ -212,7 +214,7 @@ class PointwisePipeline(Pipeline, LanguageModel):
     """An LLM says yes or no to one candidate; `options` are the words, yes first."""
 
     kind: Literal["pointwise"]
-    options: list[str] = Field(default=["Yes", "No"], min_length=2, max_length=2)
+    options: list[Annotated[str, Field(min_length=1)]] = Field(default=["Yes", "No"], min_length=2, max_length=2)
 
 
 class ListwisePipeline(Pipeline, LanguageModel):
@@ -293,7 +295,7 @@ class Config(Table):
     adapters: str = Field(default="adapters", description="the folder of LoRA adapters")
     engine: Engine = "vllm"
     vllm: dict[str, Any] = Field(default_factory=dict)
-    environment: dict[str, str] = Field(default_factory=dict)
+    environment: dict[Variable, str] = Field(default_factory=dict)
     reason: Reason | None = None
     retrieval: list[Retrieval] = Field(min_length=1)
     pipeline: list[AnyPipeline] = Field(default_factory=list)

@@ -86,6 +86,8 @@ def explain(error: ValidationError, tables: Models, kinds: Models) -> str:
         )
     if type_ == "missing":
         return f"{where}{key!r} is missing; add it"
+    if key == "[key]":
+        return f"{loc[0]}: {first['input']!r} is no variable's name; it is made of letters, digits and underscores"
     if type_ == "value_error":
         return f"{where}{key}: {first['msg'].removeprefix('Value error, ')}"
     if type_ == "list_type" and isinstance(first["input"], dict):

@@ -11,11 +11,15 @@ RESERVE = 600.0  # seconds of it, kept back before the deadline
 PRACTICE = 2 * 3600.0
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)")
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+LONGEST = 10_000  # hours: far beyond any run, and within what a process can wait for and a calendar can name
 
 
 def seconds(value: Any) -> float:
-    """`"90s"`, `"10m"`, `"9h"` in seconds; ValueError for anything else."""
+    """`"90s"`, `"10m"`, `"9h"` in seconds; ValueError for anything else, or longer than `LONGEST`."""
     match = DURATION.fullmatch(value) if isinstance(value, str) else None
     if not match:
         raise ValueError(f'{value!r} is no duration; write it as "90s", "10m" or "9h"')
-    return float(match[1]) * UNITS[match[2]]
+    found = float(match[1]) * UNITS[match[2]]
+    if found > LONGEST * UNITS["h"]:
+        raise ValueError(f"{value!r} is longer than {LONGEST:,} h; shorten it")
+    return found

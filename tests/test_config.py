@@ -189,6 +189,18 @@ def test_misspelt_required_key_is_called_unknown_not_missing(tmp_path: Path) -> 
         ('limit = "9h"', 'limit = "-1h"', "time: limit: '-1h' is no duration; write it as"),
         ('limit = "9h"', 'limit = ""', "time: limit: '' is no duration; write it as"),
         ('limit = "90s"', "limit = true", "retrieval 2: limit: True is no duration; write it as"),
+        ('limit = "9h"', 'limit = "99999999h"', "time: limit: '99999999h' is longer than 10,000 h; shorten it"),
+        (
+            'name = "r2"',
+            f'name = "{"a" * 200}"',
+            "retrieval 2: name is 'aaaaaaaaaaaa...aaaaaaaaaaaaa'; string should have",
+        ),
+        (
+            "devices =",
+            'environment = { "A=B" = "1" }\ndevices =',
+            "environment: 'A=B' is no variable's name; it is made",
+        ),
+        ("devices =", 'environment = { "" = "1" }\ndevices =', "environment: '' is no variable's name; it is made of"),
     ],
 )
 def test_wrong_value_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
