@@ -47,6 +47,10 @@ setup: .venv/ready .venv-vllm/ready ## both environments: .venv, and .venv-vllm 
 run: $(RUN)/ready ## the sample, or DATA=dir CONFIG=file OUT=dir, through the notebooks; ENGINE=vllm; RESUME=1 goes on, FROM=stage from there
 	$(RUN)/bin/python -m cascade run --config $(CONFIG) --data $(DATA) --out $(OUT) $(if $(ENGINE),--engine $(ENGINE)) $(if $(RESUME),--resume) $(if $(FROM),--from $(FROM))
 
+.PHONY: check
+check: $(RUN)/ready ## all that would be wrong with a run of CONFIG=file, before it: DATA=dir OUT=dir looks at them too
+	$(RUN)/bin/python -m cascade check $(CONFIG) $(if $(filter command%,$(origin DATA)),--data $(DATA)) $(if $(filter command%,$(origin OUT)),--out $(OUT)) $(if $(ENGINE),--engine $(ENGINE))
+
 .PHONY: evaluate
 evaluate: .venv/ready ## table of every part on the sample's test, or by cross-validation: DATA=dir FOLDS=3 QUESTIONS=n (at most, a fold)
 	$(BIN)/python -m cascade evaluate --config $(CONFIG) --data $(DATA) --out build/evaluate --folds $(FOLDS) $(if $(QUESTIONS),--questions $(QUESTIONS))

@@ -51,6 +51,26 @@ def run(
 
 
 @app.command()
+def check(
+    config: Annotated[Path, typer.Argument(help="the run's TOML file")] = Path("configs/sample.toml"),
+    named: Annotated[Path | None, typer.Option("--config", help="the same, as other commands take it")] = None,
+    data: Annotated[Path | None, typer.Option(help="the data folder; default: it is not looked at")] = None,
+    out: Annotated[Path | None, typer.Option(help="the run's folder; default: it is not looked at")] = None,
+    engine: Annotated[str, typer.Option(help="vllm or transformers; default: the config's")] = "",
+) -> None:
+    """Looks for all that would be wrong with a run, without loading weights; exits with 1 where something is."""
+    from cascade.check.run import of_files
+    from cascade.check.target import this_machine
+    from cascade.printable import printable
+
+    wrong = 0
+    for fact in of_files(named or config, data, out, engine, this_machine(begins=False)):
+        typer.echo(printable(str(fact)))
+        wrong += fact.ok is False
+    raise typer.Exit(1 if wrong else 0)
+
+
+@app.command()
 def page(
     config: Annotated[Path | None, typer.Option(help="the run's TOML file; default: the one it was run with")] = None,
     data: Annotated[Path | None, typer.Option(help="the folder it was run on; default: as the run says")] = None,

@@ -51,25 +51,27 @@ class Obeyed:
     mend: str
 
 
-def check(adapter: Path, base: Path, engine: str | None = None, max_rank: int | None = None) -> None:
-    """ModelError where something else would be computed than was trained.
+def problems(
+    adapter: Path, base: Path | None, obeyed: Obeyed | None, engine: str | None = None, max_rank: int | None = None
+) -> Iterator[str]:
+    """Where something else would be computed than was trained, a sentence each.
 
-    base: the model's folder. engine: an LLM's; None where peft merges into an encoder. max_rank: vLLM's, if set.
+    base: the model's folder; None where it is not at hand. obeyed: by the engine; None where nothing tells. engine: an
+    LLM's; None where peft merges into an encoder. max_rank: vLLM's, if set.
     """
     settings, shapes = read_settings(adapter), read_shapes(adapter)
     rank = lora_rank(adapter)
     if engine == "vllm" and max_rank is not None and rank > max_rank:
-        raise ModelError(
+        yield (
             f"adapter '{adapter.name}': rank {rank} is more than the engine's max_lora_rank = {max_rank}; "
             f"raise it or leave it out"
         )
     wrong = chain(
-        unserved(settings, installed_vllm() if engine == "vllm" else installed_peft()),
-        misplaced(settings, shapes, base, engine),
+        unserved(settings, obeyed),
+        misplaced(settings, shapes, base, engine) if base is not None else (),
         unserved_weights(shapes) if engine == "vllm" else (),
     )
-    for told in wrong:
-        raise ModelError(f"adapter '{adapter.name}': {told}")
+    yield from (f"adapter '{adapter.name}': {told}" for told in wrong)
 
 
 # The engines.

@@ -12,7 +12,7 @@ from typing import Any
 
 from cascade import handles, manifest
 from cascade.config import Config, Encoder, LanguageModel
-from cascade.errors import ModelError
+from cascade.errors import ModelError, NotHereError
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 FRAMEWORKS = ("transformers", "pytorch", "other")  # Kaggle's, of models that are folders
@@ -25,9 +25,8 @@ def adapter_path(model: Encoder | LanguageModel, config: Config) -> Path | None:
     folder = _adapter_folder(model.adapter, config)
     for file in ADAPTER_FILES:
         if not (folder / file).is_file():
-            raise ModelError(
-                f"adapter '{model.adapter}': {folder / file} is missing; {_instead(model.adapter, folder)}"
-            )
+            kind = ModelError if folder.is_dir() else NotHereError  # it may not be trained yet
+            raise kind(f"adapter '{model.adapter}': {folder / file} is missing; {_instead(model.adapter, folder)}")
     read_settings(folder)
     return folder
 

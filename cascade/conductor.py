@@ -21,7 +21,6 @@ from cascade import (
     exclusive,
     folder,
     ledger,
-    models,
     page,
     printed,
     processes,
@@ -35,6 +34,8 @@ from cascade import config as configs
 from cascade import data as csvs
 from cascade import resume as resuming
 from cascade.budget import Budget
+from cascade.check import run as checking
+from cascade.check.target import this_machine
 from cascade.config import ENSEMBLE, REASON
 from cascade.errors import CascadeError, StageError, TableError, nearest
 from cascade.kernel import is_rerun
@@ -149,8 +150,7 @@ def conduct(
     for stage in plan:
         check_parameters(notebooks / stage.notebook, {**common, "deadline": 0.0, **stage.parameters})
     if not is_rerun():  # there a model that is missing costs the stages that want it, and no more
-        models.check(bench.config)
-        folder.check(out)
+        checking.require(checking.facts(bench.config, this_machine(begins=True), bench.competition, out))
     if resume:
         resuming.check(out)
     keeping = Keeping(bench, notebooks, _from(plan, again))

@@ -28,6 +28,14 @@ class ModelError(CascadeError):
     """A model or adapter that is missing or is not what it claims to be."""
 
 
+class NotHereError(ModelError):
+    """Something that is not at hand on this machine, and may be on the one that runs it."""
+
+
+class CheckError(CascadeError):
+    """A run that would fail, by what was found before it; the first, and how many more."""
+
+
 class PromptError(CascadeError):
     """A prompt template that cannot be used, or a prompt that the model cannot read."""
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cascade.errors import ModelError
+from cascade.errors import ModelError, NotHereError
 
 # Where Kaggle mounts a kernel's inputs; a rehearsal sets the variable to a folder laid out alike.
 INPUT = Path(os.environ.get("CASCADE_INPUT", "/kaggle/input"))
@@ -66,7 +66,7 @@ def source(name: str) -> str:
 
 
 def find(handle: str) -> Path:
-    """The folder of `kaggle:…` or `dataset:…`; ModelError names where it was looked for."""
+    """The folder of `kaggle:…` or `dataset:…`; NotHereError names where it was looked for."""
     scheme, _, name = normal(handle).partition(":")
     words = name.split("/")
     # Inside a dataset a folder is found by its own letters, all before it by any.
@@ -76,7 +76,7 @@ def find(handle: str) -> Path:
         if found := _existing(root, place.parts, exact):
             return found
     looked = ", ".join(str(root / place) for root, place in places)
-    raise ModelError(
+    raise NotHereError(
         f"model '{handle}': not found ({looked}); add it to the kernel's inputs or, elsewhere, set MODELS to a folder "
         f"that holds it or fetch it with kagglehub"
     )

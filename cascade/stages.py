@@ -255,12 +255,9 @@ def _in_chunks(
 def _places(bench: Bench, settings: Pipeline | configs.Reason) -> list[workers.Place]:
     devices = models.device_list(bench.config)
     together = isinstance(settings, LanguageModel) and settings.parallel == "tensor"
-    if together and len(devices) < len(bench.config.devices or []):
-        # It would load for minutes, twice, and run out of memory.
-        raise StageError(
-            f"parallel = 'tensor' over {', '.join(bench.config.devices or [])}, of which only {', '.join(devices)} is "
-            f"here; skipped: run it on as many, or name fewer devices"
-        )
+    if together:
+        missing = [device for device in bench.config.devices or [] if device not in devices]
+        models.check_tensor(getattr(settings, "name", REASON), devices, missing)
     return workers.places(devices, together)
 
 

@@ -141,15 +141,16 @@ def pack(
     config: KernelConfig = None,
     image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
 ) -> None:
-    """Checks the LoRA weights and stages every dataset that a run needs, under build/datasets/."""
+    """Checks the run and its LoRA weights, and stages every dataset that it needs, under build/datasets/."""
     from rich.filesize import decimal
 
-    from packer import images, staging
-    from packer.adapters import check, require
+    from cascade.check import run as checking
+    from packer import adapters, images, staging
 
     target = images.load(image)
     run = _load(config, target)
-    require(check(run, target))
+    checking.require(checking.facts(run, adapters.target(target)), say=lambda line: _echo(line, err=True))
+    adapters.require(adapters.check(run, target))
     for folder, told in staging.pack(run, target, say=lambda line: _echo(line, err=True)):
         _echo(f"{folder}: {len(told.files)} files, {decimal(told.size)}")
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from cascade import adapter_checks, adapters, manifest, models
+from cascade.check import engines
+from cascade.check.target import Target
 from cascade.config import Config, CrossEncoderPipeline, LanguageModel
 from cascade.errors import CascadeError, ModelError
 from packer import contents
@@ -175,13 +177,26 @@ def _obeyed_by_vllm(found: Checked, arguments: Mapping[str, Any], image: Image) 
     return obeyed
 
 
-def _served(image: Image) -> tuple[dict[str, Any] | None, str]:
-    """The names in the image's vLLM (see packer.vllm_api), and the file that has them or what is missing."""
+def target(image: Image) -> Target:
+    """The machine of an image, to check a run for."""
+    record, _ = _served(image)
+    vllm = engines.recorded(record) if record is not None else None
+    return Target(image.name, image.gpus, has_vllm=_pins_vllm(image) is not None, vllm=vllm, is_known=True)
+
+
+def _pins_vllm(image: Image) -> str | None:
+    """The version of vLLM that the image's requirements pin."""
     text = image.requirements.read_text(encoding="utf-8") if image.requirements.is_file() else ""
     pinned = re.search(r"^vllm==([\w.]+)", text, re.MULTILINE)
-    if not pinned:
+    return pinned[1] if pinned else None
+
+
+def _served(image: Image) -> tuple[dict[str, Any] | None, str]:
+    """The names in the image's vLLM (see packer.vllm_api), and the file that has them or what is missing."""
+    version = _pins_vllm(image)
+    if version is None:
         return None, f"{image.requirements} pins no vllm"
-    path = image.path.parent / f"vllm-{pinned[1]}.json"
+    path = image.path.parent / f"vllm-{version}.json"
     if not path.is_file():
         return None, f"{path} is missing; make it: python -m packer vllm-api WHEEL"
     return json.loads(path.read_text(encoding="utf-8")), path.name

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from cascade.check.engines import misfit
 from cascade.config import Config
 from cascade.paths import ROOT
-from packer.vllm_values import misfit
 
 SOURCE = ROOT / "cascade" / "scorers" / "vllm_engine.py"
 # What the engine's variables hold, by the class of the extract whose fields they are.

@@ -1,13 +1,12 @@
-"""Which values an engine argument of vLLM takes, as far as its source tells."""
+"""Which values an engine argument of vLLM takes, as far as its source tells; see `cascade.check.engines.misfit`."""
 
 from __future__ import annotations
 
 import ast
-import operator
 from collections.abc import Iterator
 from typing import Any
 
-from cascade.errors import nearest
+from cascade.check.engines import BOUNDS
 from packer.vllm_source import Package, WheelError
 
 # By annotation; the values as TOML has them.
@@ -15,12 +14,6 @@ TYPES = {
     "bool": "bool", "int": "int", "float": "float", "str": "str", "dict": "dict", "list": "list", "set": "list",
     "tuple": "list",
 }  # fmt: skip
-BOUNDS = {
-    "gt": (operator.gt, "above"),
-    "ge": (operator.ge, "at least"),
-    "lt": (operator.lt, "below"),
-    "le": (operator.le, "at most"),
-}
 
 
 class _OpenError(Exception):
@@ -98,27 +91,3 @@ def _bounds(package: Package, file: str, default: ast.expr | None) -> Iterator[t
                     match keyword:
                         case ast.keyword(arg=str() as bound, value=ast.Constant(value=int() | float() as limit)):
                             yield bound, limit
-
-
-def misfit(told: dict[str, Any], value: Any) -> str:
-    """What `value` has to be instead, by what `accepted` told; empty where it may be as it is."""
-    types, choices, members = (told.get(kind, []) for kind in ("types", "choices", "members"))
-    if not types and not choices and not members:
-        return ""
-    fits = (
-        type(value).__name__ in types
-        or ("float" in types and type(value) is int)
-        or any(value == choice and type(value) is type(choice) for choice in choices)
-        # vLLM reads a member's name in any case, and `auto` as none of them.
-        or (bool(members) and isinstance(value, str) and value.upper() in (*members, "AUTO"))
-    )
-    if not fits:
-        named = [str(each) for each in (*choices, *members)]
-        if len(named) > 12:  # a screenful, of which one was meant
-            named = [f"one of {len(named)} names{nearest(str(value), named)}"]
-        return " or ".join([*(f"{'an' if each == 'int' else 'a'} {each}" for each in types), *named])
-    if isinstance(value, int | float):
-        for bound, (holds, words) in BOUNDS.items():
-            if bound in told and not holds(value, told[bound]):
-                return f"{words} {told[bound]}"
-    return ""

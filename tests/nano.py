@@ -10,6 +10,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from cascade import models
+from cascade.check import language_models, run
+from cascade.check.target import this_machine
 from cascade.config import Config, LanguageModel
 
 HIDDEN, LAYERS = 8, 2
@@ -76,6 +78,12 @@ def model(**more: Any) -> LanguageModel:
     return LanguageModel.model_validate({"model": "qwen-nano", "prompt": "p.txt", **more})
 
 
+def check_run(config: Config) -> None:
+    """As a run does before its first stage."""
+    models.model_path.cache_clear()
+    run.require(run.facts(config, this_machine(begins=True)))
+
+
 def check(tmp_path: Path, of: LanguageModel | None = None, **more: Any) -> Path:
     models.model_path.cache_clear()
-    return models.check_language_model("point", of or model(), config(tmp_path, **more))
+    return language_models.check("point", of or model(), config(tmp_path, **more))

@@ -15,6 +15,8 @@ from pydantic import ValidationError
 from safetensors.numpy import load_file, save_file
 
 from cascade import adapter_checks, adapters, models
+from cascade.check import language_models
+from cascade.check.target import this_machine
 from cascade.errors import ModelError
 from cascade.paths import ROOT
 from tests.nano import (
@@ -90,19 +92,20 @@ def renamed(old: str, new: str) -> Callable[[dict[str, np.ndarray]], object]:
     ],
 )
 def test_a_base_model_of_another_name_is_a_warning(
-    tmp_path: Path, adapter: Path, capsys: pytest.CaptureFixture[str], base: str | None, answer: str | None,
-    told: str | None,
-) -> None:  # fmt: skip
+    tmp_path: Path, folder: Path, adapter: Path, base: str | None, answer: str | None, told: str | None
+) -> None:
     """Whether it is another model, the shapes tell."""
     write_adapter(adapter, base=base)
     models.model_path.cache_clear()
     reason = {"model": "qwen-nano", "prompt": "p.txt", "adapter": "nano", "adapter_base": answer}
-    models.check(config(tmp_path, reason=reason))
-    out = capsys.readouterr().out
+    run = config(tmp_path, reason=reason)
+    found = language_models.facts("reason", run.language_models()["reason"], run, this_machine(begins=True))
+    (fact,) = [fact for fact in found if fact.name == "reason: adapter"]
+    assert fact.ok
     if told is None:
-        assert out == ""
+        assert fact.mend == ""
     else:
-        assert out.startswith("warning: adapter 'nano': ") and told in out and out.count("\n") == 1
+        assert fact.mend.startswith("adapter 'nano': ") and told in fact.mend
 
 
 def test_a_base_without_an_adapter_is_refused() -> None:
@@ -371,12 +374,12 @@ def test_what_is_accepted_for_transformers_computes_what_was_trained(
             weight.data += 0.02 * torch.randn_like(weight)
     lora.save_pretrained(tmp_path / "made")
     if not accepted:
-        with pytest.raises(ModelError, match="which neither engine serves"):
-            adapter_checks.check(tmp_path / "made", base, "transformers")
+        told = adapter_checks.problems(tmp_path / "made", base, adapter_checks.installed_peft(), "transformers")
+        assert "which neither engine serves" in next(told)
         with pytest.raises(ModelError, match="does not fit its base model"):
             adapters.merge_adapter(fresh, tmp_path / "made")
         return
-    adapter_checks.check(tmp_path / "made", base, "transformers")
+    assert not [*adapter_checks.problems(tmp_path / "made", base, adapter_checks.installed_peft(), "transformers")]
     adapters.merge_adapter(fresh, tmp_path / "made")
     ids = torch.arange(5, 25)[None]
     with torch.no_grad():

@@ -22,6 +22,7 @@ from cascade.models import ADAPTER_FILES
 from cascade.paths import ROOT
 from packer import images
 from packer.adapters import AdapterError, Checked, check, lines, require
+from tests.nano import check_run
 
 Weights = dict[str, torch.Tensor]
 LAYER = "base_model.model.model.layers.0"
@@ -326,10 +327,10 @@ def mounted(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_adapter_is_found_in_the_adapters_dataset(project: Path, mounted: Path) -> None:
-    config = run_config(project)
+    config = run_config(project, "transformers")
     model = config.language_models()["list"]
     assert models.adapter_path(model, config) == mounted / "tiny-listwise"
-    models.check(config)
+    check_run(config)
 
 
 def test_an_adapter_beside_the_config_comes_first(project: Path, mounted: Path) -> None:

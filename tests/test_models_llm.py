@@ -133,11 +133,19 @@ def test_the_other_engine_s_arguments_are_not_looked_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_without_an_engine_installed_its_arguments_are_not_checked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("gpu_memory_utilisation", 0.8, r"vLLM 0\.19\.1 knows no engine argument .*mean 'gpu_memory_utilization'"),
+        ("gpu_memory_utilization", 1.8, r"is 1\.8, but in vLLM 0\.19\.1 has to be at most 1"),
+    ],
+)
+def test_without_an_engine_installed_its_arguments_are_held_against_the_kernel_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: float, told: str
 ) -> None:
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if not (Path(entry) / "vllm").is_dir()])
-    check(tmp_path, engine="vllm", vllm={"no_such_argument": 1})
+    with pytest.raises(ModelError, match=told):
+        check(tmp_path, engine="vllm", vllm={name: value})
 
 
 # Devices.

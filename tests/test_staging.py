@@ -28,6 +28,7 @@ from packer.locks import LockError
 from packer.project_wheel import ProjectWheelError
 from packer.secrets import SecretError
 from packer.staging import StagingError
+from tests.nano import check_run
 from tests.packing import IMAGE, WHEELS, make_project, tree
 
 CONFIG = Path("configs/sample-llm.toml")
@@ -88,7 +89,7 @@ def test_the_kernel_finds_everything_that_a_config_names(tmp_path: Path, monkeyp
     code = manifest.find(out, "code")[0]
     told = manifest.read(code)
     config, _ = configs.load(code / told.about["config"]), models.model_path.cache_clear()
-    models.check(config)
+    check_run(config)
     for model in config.language_models().values():
         assert models.model_path(model.model, config.path.parent).is_relative_to(code)
         assert (config.path.parent / model.prompt).is_file()

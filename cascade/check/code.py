@@ -8,6 +8,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cascade import models
+from cascade.errors import ModelError
+
+
+def check_remote_code(model: str, folder: Path, trusted: bool) -> None:
+    """ModelError for a model that runs code of its own, unless it is trusted."""
+    if not trusted and needs_own(models.read_json(folder / "config.json", model)):
+        raise ModelError(
+            f"model '{model}': {folder} runs code of its own; read it, then set trust_remote_code = true, or use a "
+            f"model that transformers knows"
+        )
+
 
 def needs_own(settings: Mapping[str, Any]) -> bool:
     """Whether a model's config.json names code of its own that the installed transformers does not have.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from cascade.config import EmbeddingModel
+from cascade import adapter_checks, models
+from cascade.adapters import ADAPTER_FILES, adapter_path, read_settings
+from cascade.check.adapters import adapter_facts
+from cascade.check.code import check_remote_code
+from cascade.check.facts import Fact, tried
+from cascade.config import Config, CrossEncoderPipeline, EmbeddingModel, Encoder
 from cascade.errors import ModelError
 
 OWN = "config_sentence_transformers.json"
@@ -17,6 +20,29 @@ BARE = ("Transformer", "Normalize")
 HEADS = ("classifier.weight", "score.weight", "classifier.out_proj.weight")
 
 
+def facts(name: str, encoder: Encoder, config: Config, is_here: bool) -> Iterator[Fact]:
+    """Everything of one embedding model or cross-encoder."""
+    folders: list[Path] = []
+
+    def look() -> Iterator[Fact]:
+        folders.append(models.model_path(encoder.model, config.path.parent))
+        told = ""
+        if isinstance(encoder, EmbeddingModel):
+            check_remote_code(encoder.model, folders[0], encoder.trust_remote_code)
+            check_pooling(encoder, folders[0])
+            told = "; ".join(prompts(encoder, folders[0]))
+        if isinstance(encoder, CrossEncoderPipeline):
+            check_head(encoder, config)
+        yield Fact(f"{name}: model", True, encoder.model, told)
+
+    yield from tried(f"{name}: model", look, is_here)
+    base = folders[0] if folders else None
+    yield from adapter_facts(
+        name, encoder, config, base, is_here,
+        lambda adapter: adapter_checks.problems(adapter, base, adapter_checks.installed_peft()),
+    )  # fmt: skip
+
+
 def check_pooling(part: EmbeddingModel, folder: Path) -> None:
     """ModelError where nothing says how the tokens' vectors become one: sentence-transformers would take the mean."""
     if part.pooling is not None:
@@ -24,7 +50,7 @@ def check_pooling(part: EmbeddingModel, folder: Path) -> None:
     mend = 'fetch it whole, or say pooling = "mean" or "lasttoken", as its card has it'
     if not (folder / MODULES).is_file():
         raise ModelError(f"model '{part.model}': {folder} has no {MODULES}, which says how it pools; {mend}")
-    modules = _json(folder / MODULES, part.model)
+    modules = models.read_json(folder / MODULES, part.model)
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
         raise ModelError(f"model '{part.model}': {folder / MODULES} is no list of modules; fetch the model again")
     for module in modules:
@@ -44,7 +70,7 @@ def prompts(part: EmbeddingModel, folder: Path) -> Iterator[str]:
     """What the model's own files would put before texts and the config does not: a line each."""
     if not (folder / OWN).is_file():
         return
-    settings = _json(folder / OWN, part.model)
+    settings = models.read_json(folder / OWN, part.model)
     own = settings.get("prompts") if isinstance(settings, dict) else None
     if not isinstance(own, dict):
         return
@@ -60,6 +86,29 @@ def prompts(part: EmbeddingModel, folder: Path) -> Iterator[str]:
             yield f"model '{part.model}': has a {name} prompt, {text!r}, which the config does not use"
 
 
+def check_head(pipeline: CrossEncoderPipeline, config: Config) -> None:
+    """ModelError for a classifier that nobody trained: transformers would draw it at random and go on."""
+    if pipeline.head != "classifier":
+        return
+    adapter = adapter_path(pipeline, config)
+    trained = adapter is not None and "classifier" in (read_settings(adapter).get("modules_to_save") or [])
+    folder = models.model_path(pipeline.model, config.path.parent)
+    found = [adapter / ADAPTER_FILES[1]] if adapter is not None and trained else sorted(folder.glob("*.safetensors"))
+    for weights in found:
+        count = labels(weights)
+        if count is not None and count != 1:
+            raise ModelError(
+                f"pipeline '{pipeline.name}': the classifier in {weights} gives {count} numbers a pair, a reranker's "
+                f"gives one; name a model trained with one label"
+            )
+        if count or trained:
+            return
+    raise ModelError(
+        f"pipeline '{pipeline.name}': neither {pipeline.model} nor its adapter has a trained classifier; "
+        f'name an adapter that has, or set head = "segments"'
+    )
+
+
 def labels(weights: Path) -> int | None:
     """How many numbers the classifier in a weights file gives a pair; None where it holds no classifier."""
     from safetensors import SafetensorError, safe_open
@@ -72,10 +121,3 @@ def labels(weights: Path) -> int | None:
     except SafetensorError as error:
         raise ModelError(f"{weights}: cannot be read: {error}; fetch or train it again") from error
     return None
-
-
-def _json(path: Path, model: str) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model '{model}': {path} cannot be read: {error}; fetch the model again") from error

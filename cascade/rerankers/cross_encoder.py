@@ -11,6 +11,7 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Module, Transformer
 
 from cascade import data, models, tables
+from cascade.check import encoders
 from cascade.config import Config, CrossEncoderPipeline
 from cascade.errors import ModelError
 from cascade.scorers import check_finite
@@ -80,7 +81,7 @@ class CrossEncoderReranker:
     def __init__(self, place: Place, pipeline: CrossEncoderPipeline, config: Config, names: dict[int, str]) -> None:
         self.pipeline = pipeline
         self.names = names
-        models.check_head(pipeline, config)
+        encoders.check_head(pipeline, config)
         folder = models.model_path(pipeline.model, config.path.parent)
         dtype: torch.dtype = getattr(torch, models.encoder_precision(place.device))
         self.model = load(folder, pipeline.head, pipeline.max_length, place.device, dtype)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from cascade import models
+from cascade.check import language_models
 from cascade.config import Config, LanguageModel
 from cascade.errors import ScoreError
 from cascade.workers import Place
@@ -57,7 +58,7 @@ class OptionScorer(Protocol):
 
 def open_scorer(place: Place, stage: str, model: LanguageModel, config: Config, options: int) -> OptionScorer:
     """The stage's model on the config's engine, for up to `options` options; ModelError where it does not fit."""
-    folder = models.check_language_model(stage, model, config)
+    folder = language_models.check(stage, model, config)
     adapter = models.adapter_path(model, config)
     if config.engine == "vllm":
         from cascade.scorers.vllm_engine import VllmScorer

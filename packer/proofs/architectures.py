@@ -130,7 +130,8 @@ def _about(bundle: Bundle, model: str, config: Config) -> dict[str, Any]:
         with zipfile.ZipFile(facts.path) as archive:
             found: dict[str, Any] = json.loads(archive.read(f"{models.PACKAGED[rest][0]}/model/{NEEDED}"))
         return found
-    return models.read_json(_folder(model, config) / NEEDED, model)
+    about: dict[str, Any] = models.read_json(_folder(model, config) / NEEDED, model)
+    return about
 
 
 def _folder(model: str, config: Config) -> Path:

@@ -1,0 +1,111 @@
+"""All that can be found wrong with a run before it begins, a line a fact, without loading weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from cascade import config as configs
+from cascade import data as csvs
+from cascade import folder, models
+from cascade.check import encoders, engines, language_models, prompts
+from cascade.check.facts import Fact, tried
+from cascade.check.target import Target
+from cascade.config import Config, Encoder
+from cascade.data import Competition
+from cascade.errors import CheckError, StageError
+
+
+def facts(
+    config: Config, target: Target, competition: Competition | None = None, out: Path | None = None
+) -> Iterator[Fact]:
+    """Everything but the data, for a run of the config on that machine; competition: whose texts the prompts take."""
+    yield from tried("engine", lambda: _engine(config, target), target.is_known)
+    yield from tried("devices", lambda: _devices(config, target), target.is_known)
+    for name, encoder in _encoders(config):
+        yield from encoders.facts(name, encoder, config, target.is_here)
+    for name, model in config.language_models().items():
+        yield from language_models.facts(name, model, config, target)
+    if config.language_models():
+        yield from tried("prompts", lambda: prompts.facts(config, competition), target.is_here)
+    if out is not None:
+        yield from tried("output folder", lambda: _out(out), target.is_here)
+
+
+def of_files(path: Path, data: Path | None, out: Path | None, engine: str, target: Target) -> Iterator[Fact]:
+    """Everything, the config and the data among it."""
+    read: list[Config] = []
+    competitions: list[Competition] = []
+
+    def config() -> Iterator[Fact]:
+        read.append(configs.load(path, engine))
+        stages = [*read[0].retrieval, *(pipeline for pipeline in read[0].pipeline if pipeline.enabled)]
+        yield Fact("config", True, f"{path}: {', '.join(stage.name for stage in stages)}")
+
+    def competition(folder: Path) -> Iterator[Fact]:
+        found = csvs.read(folder)
+        competitions.append(found)
+        counts = f"{len(found.train)} train queries, {len(found.test)} test queries, {len(found.misconceptions)} names"
+        yield Fact("data", True, f"{folder}: {counts}")
+        yield from (Fact("data", True, str(folder), warning) for warning in found.warnings)
+
+    yield from tried("config", config, target.is_here)
+    if data is not None:
+        yield from tried("data", lambda: competition(data), target.is_here)
+    if read:
+        yield from facts(read[0], target, competitions[0] if competitions else None, out)
+    elif out is not None:
+        yield from tried("output folder", lambda: _out(out), target.is_here)
+
+
+def require(found: Iterable[Fact], say: Callable[[str], None] = print) -> None:
+    """Says what is doubtful, and raises CheckError with the first of what is wrong, once all has been looked at."""
+    wrong: list[Fact] = []
+    for fact in found:
+        if fact.ok is False:
+            wrong.append(fact)
+        elif fact.ok is None or fact.mend:
+            say(f"warning: {fact.mend}" if fact.ok else str(fact))
+    for fact in wrong[1:]:
+        say(str(fact))
+    if wrong:
+        more = f" (and {len(wrong) - 1} more, above)" if len(wrong) > 1 else ""
+        raise CheckError(f"{wrong[0].found}{f'; {wrong[0].mend}' if wrong[0].mend else ''}{more}")
+
+
+def _encoders(config: Config) -> Iterator[tuple[str, Encoder]]:
+    """The enabled ones by what is said of them: their stage, and its part."""
+    for retrieval in config.retrieval:
+        for part in retrieval.retriever:
+            if isinstance(part, Encoder):
+                yield f"{retrieval.name}, {part.kind}", part
+    for pipeline in config.pipeline:
+        if isinstance(pipeline, Encoder) and pipeline.enabled:
+            yield pipeline.name, pipeline
+
+
+def _engine(config: Config, target: Target) -> Iterator[Fact]:
+    if not config.language_models():
+        return
+    if config.engine == "vllm" and not target.has_vllm:
+        found = f"engine = 'vllm', but {target.name} has no vLLM"
+        yield Fact("engine", False if target.is_known else None, found, engines.WITHOUT_VLLM)
+    else:
+        yield Fact("engine", True, config.engine)
+
+
+def _devices(config: Config, target: Target) -> Iterator[Fact]:
+    there, missing = models.devices_of(config, target.gpus)
+    for name, model in config.language_models().items():
+        if model.parallel == "tensor":
+            models.check_tensor(name, there, missing)
+    yield Fact("devices", True, ", ".join(there), models.missing_devices(missing, there) if missing else "")
+
+
+def _out(out: Path) -> Iterator[Fact]:
+    folder.check(out)
+    there = next(each for each in (out.absolute(), *out.absolute().parents) if each.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise StageError(f"{there}: cannot be written to; pass --out with a folder that can")
+    yield Fact("output folder", True, f"{out} {'holds a run, which is kept' if folder.read(out) else 'is free'}")

@@ -1,0 +1,242 @@
+"""Everything that is wrong with a run is said before it, all at once, and costs no loading of weights."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from cascade import conductor, models
+from cascade import config as configs
+from cascade.__main__ import NOTEBOOKS, app
+from cascade.check import engines, language_models, run
+from cascade.check.facts import Fact
+from cascade.check.target import Target, this_machine
+from cascade.errors import CheckError
+from cascade.paths import ROOT
+from packer import adapters, images
+from packer.__main__ import pack
+from tests import nano
+from tests.conftest import set_cell
+from tests.packing import IMAGE, make_project
+
+SAMPLE = ROOT / "configs" / "sample-llm.toml"
+
+
+@pytest.fixture(autouse=True)
+def _no_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(engines, "installed", lambda: None)  # in the environment that has vLLM it is passed over
+    models.model_path.cache_clear()
+
+
+def checked(*arguments: object) -> tuple[int, list[str]]:
+    """Exit code and lines of `python -m cascade check`."""
+    done = CliRunner().invoke(app, ["check", *map(str, arguments)])
+    return done.exit_code, done.output.splitlines()
+
+
+def of(fact: str, lines: list[str]) -> str:
+    """The line on that fact; there is one."""
+    (found,) = [line for line in lines if line[2:].startswith(f"{fact} ")]
+    return found
+
+
+def looked_at(config: configs.Config, target: Target | None = None) -> dict[str, Fact]:
+    models.model_path.cache_clear()
+    return {fact.name: fact for fact in run.facts(config, target or this_machine(begins=False))}
+
+
+def test_the_sample_holds_in_every_fact(tmp_path: Path) -> None:
+    code, lines = checked(SAMPLE, "--data", ROOT / "sample", "--out", tmp_path / "run")
+    assert code == 0 and not [line for line in lines if line[0] != "✓"]
+    assert "1007 train queries, 240 test queries, 343 names" in of("data", lines)
+    assert "tiny-pointwise, rank 8: every weight has its place in ../sample/models/tiny-qwen2" in of(
+        "point: adapter", lines
+    )
+    assert not (tmp_path / "run").exists()
+    assert checked("--config", SAMPLE)[0] == 0
+
+
+def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path, folder: Path) -> None:
+    nano.make_model(tmp_path)
+    nano.write_adapter(nano.make_adapter(tmp_path), hidden=7)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "model.safetensors").write_bytes(b"")
+    (tmp_path / "old" / "config.json").write_text("{}")
+    set_cell(folder / "test.csv", 2, "QuestionText", "")
+    set_cell(folder / "train.csv", 1, "MisconceptionBId", "77")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    (tmp_path / "run.toml").write_text(
+        """
+        [[retrieval]]
+        name = "r1"
+        retriever = [{ kind = "dense", model = "qwen-nano" }, { kind = "dense", model = "nowhere", pooling = "mean" }]
+
+        [[pipeline]]
+        name = "point"
+        kind = "pointwise"
+        candidates = "r1"
+        model = "qwen-nano"
+        adapter = "nano"
+        prompt = "p.txt"
+        vllm = { max_num_sequences = 4, gpu_memory_utilization = 2 }
+
+        [[pipeline]]
+        name = "list"
+        kind = "listwise"
+        candidates = "r1"
+        model = "old"
+        adapter = "not-trained-yet"
+        prompt = "p.txt"
+
+        [ensemble]
+        weights = { point = 1.0 }
+        """
+    )
+    code, lines = checked(tmp_path / "run.toml", "--data", folder, "--out", tmp_path / "out")
+    assert code == 1
+    wrong = "\n".join(line for line in lines if line.startswith("✗"))
+    for told in (
+        "MisconceptionBId",
+        "has no modules.json, which says how it pools",
+        "model 'nowhere'",
+        "layers.0.self_attn.q_proj.lora_A.weight is [16, 7], but qwen-nano's layer has 8 inputs",
+        "knows no engine argument 'max_num_sequences'",
+        "engine argument gpu_memory_utilization is 2, but in vLLM 0.19.1 has to be at most 1",
+        "old has no tokenizer; add its tokenizer.json",
+        "out: has thesis.txt, and no run made it",
+    ):
+        assert told in wrong, told
+    assert of("engine", lines).startswith("? ") and "make run ENGINE=vllm" in of("engine", lines)
+    assert of("list: adapter", lines).startswith("? ") and "is missing; train it" in of("list: adapter", lines)
+
+
+def test_a_config_that_cannot_be_read_does_not_hide_the_data_and_the_folder(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "run.toml").write_text("retrieval = 1")
+    code, lines = checked(tmp_path / "run.toml", "--data", folder, "--out", folder)
+    assert code == 1
+    assert [of(fact, lines)[0] for fact in ("config", "data", "output folder")] == ["✗", "✓", "✗"]
+
+
+def test_what_is_not_at_hand_is_no_fault_until_the_run_begins(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("{{ question }}")
+    handle = "kaggle:nobody/nothing/transformers/tiny/1"
+    config = nano.config(
+        tmp_path, "vllm", devices=["cuda:0", "cuda:1"], reason={"model": handle, "prompt": "p.txt", "adapter": "later"}
+    )
+    names = ("engine", "devices", "reason: model", "reason: adapter")
+    found = looked_at(config)
+    assert [found[name].ok for name in names] == [None] * 4
+    found = looked_at(config, this_machine(begins=True))
+    assert [found[name].ok for name in names] == [False] * 4
+    with pytest.raises(CheckError, match=r"this machine has no vLLM; set engine = .* \(and 3 more, above\)"):
+        nano.check_run(config)
+
+
+def test_a_kaggle_model_of_which_only_what_describes_it_was_fetched_is_not_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = nano.make_model(tmp_path)
+    (made / "model.safetensors").unlink()
+    place = tmp_path / "models" / "nobody" / "nothing" / "transformers" / "tiny"
+    place.mkdir(parents=True)
+    made.rename(place / "1")
+    monkeypatch.setenv("MODELS", str(tmp_path / "models"))
+    config = nano.config(tmp_path, reason={"model": "kaggle:nobody/nothing/transformers/tiny/1", "prompt": "p.txt"})
+    assert looked_at(config)["reason: model"].ok is None
+    assert looked_at(config, this_machine(begins=True))["reason: model"].ok is False
+
+
+@pytest.mark.parametrize(
+    ("cards", "devices", "parallel", "ok", "told"),
+    [
+        ("0,1", ["cuda:0", "cuda:1"], "tensor", True, "cuda:0, cuda:1"),
+        ("0", ["cuda:0", "cuda:1"], "data", True, "devices: cuda:1 is not here; going on with cuda:0"),
+        ("0", ["cuda:0", "cuda:1"], "tensor", False, "stage 'reason': parallel = 'tensor' over cuda:0, cuda:1, of wh"),
+        ("", ["cuda:3"], "data", False, "devices: none of cuda:3 is here; leave devices out to use what is"),
+    ],
+)
+def test_devices_that_are_not_there_are_told_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cards: str, devices: list[str], parallel: str, ok: bool, told: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", cards)
+    nano.make_model(tmp_path)
+    reason = {"model": "qwen-nano", "prompt": "p.txt", "parallel": parallel}
+    config = nano.config(tmp_path, "vllm", devices=devices, reason=reason)
+    found = looked_at(config, replace(this_machine(begins=True), has_vllm=True))["devices"]
+    assert found.ok is ok and told in f"{found.found} {found.mend}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "keeps"),
+    [
+        ({"model_type": "qwen2", "layer_types": ["full_attention", "sliding_attention"]}, ""),
+        ({"model_type": "llama4_text", "layer_types": ["chunked_attention"]}, ""),
+        ({"model_type": "mamba", "state_size": 16}, "state_size"),
+        ({"model_type": "falcon_h1", "mamba_d_ssm": 1024}, "mamba_d_ssm"),
+        ({"model_type": "qwen3_next", "linear_conv_kernel_dim": 4}, "linear_conv_kernel_dim"),
+        ({"model_type": "lfm2", "layer_types": ["conv", "full_attention"]}, "conv"),
+        ({"model_type": "rwkv"}, "rwkv"),
+    ],
+)
+def test_a_model_whose_beginning_cannot_be_shared_is_known_by_its_config(
+    tmp_path: Path, settings: dict[str, Any], keeps: str
+) -> None:
+    made = nano.make_model(tmp_path)
+    (made / "config.json").write_text(json.dumps({"text_config": settings}))
+    fact = looked_at(nano.config(tmp_path, reason={"model": "qwen-nano", "prompt": "p.txt"}))["reason: cache"]
+    assert language_models.state_of(settings) == keeps
+    assert fact.ok and bool(fact.mend) == bool(keeps) and keeps in fact.found
+
+
+def test_a_run_is_refused_before_it_writes_anything(tmp_path: Path, folder: Path) -> None:
+    nano.make_model(tmp_path)
+    (tmp_path / "run.toml").write_text(
+        'engine = "vllm"\nensemble.weights.r1 = 1.0\nretrieval = [{ name = "r1", retriever = [{ kind = "tfidf" }] }]\n'
+        'reason = { model = "qwen-nano", prompt = "p.txt" }\n'
+    )
+    with pytest.raises(CheckError, match="engine = 'vllm', but this machine has no vLLM; set engine = 'transf"):
+        conductor.conduct(tmp_path / "run.toml", folder, tmp_path / "out", NOTEBOOKS)
+    assert not (tmp_path / "out").exists()
+
+
+# The kernel's image.
+
+
+def test_a_run_is_checked_for_the_image_before_it_is_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(make_project(tmp_path))
+    config = Path("configs/sample-llm.toml")
+    text = config.read_text().replace('engine = "transformers"', 'engine = "vllm"')
+    config.write_text(text.replace("enforce_eager", "enforce_eagerly"))
+    with pytest.raises(CheckError, match=r"vLLM 0\.19\.1 knows no .* 'enforce_eager'\?\); .* \(and 3 more, above\)"):
+        pack(config, IMAGE)
+    assert "✗ point: arguments" in capsys.readouterr().err
+    Path(f"wheels/{IMAGE}.in").write_text("numpy\n")
+    with pytest.raises(CheckError, match=f"engine = 'vllm', but {IMAGE} has no vLLM"):
+        pack(config, IMAGE)
+    assert not Path("build/datasets").exists()
+
+
+def test_the_t4_s_config_holds_for_its_image_but_for_what_is_not_at_hand() -> None:
+    found = looked_at(configs.load(ROOT / "configs" / "t4x2.toml"), adapters.target(images.load("kaggle-t4x2")))
+    assert found["engine"].ok and found["devices"].ok and found["p1: arguments"].ok
+    assert not [fact for fact in found.values() if fact.ok is False]
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path and may(path, mode))  # root may always
+    for out in ("run", "file/run"):
+        code, lines = checked(SAMPLE, "--out", tmp_path / out)
+        assert code == 1
+        assert "cannot be written to; pass --out with a folder that can" in of("output folder", lines)
