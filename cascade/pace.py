@@ -49,7 +49,8 @@ class Pace:
 
     def go_on(self) -> bool:
         """Whether another chunk, at the slowest pace of late, would end in time."""
-        heaviest = max((self._effort(number, self.kept[number]) for number in self.unfinished), default=0.0)
+        waiting = self.unfinished - self._busy()
+        heaviest = max((self._effort(number, self.kept[number]) for number in waiting), default=0.0)
         return not self.deadline or clock.now() + self.slowest * heaviest <= self.deadline
 
     def finished(self, task: Task, seconds: float) -> int | None:
@@ -72,7 +73,7 @@ class Pace:
         return kept if kept < self.top else None
 
     def _cut(self) -> None:
-        busy = self.unfinished & {worker.task for worker in self.pool.workers if worker.task is not None}
+        busy = self._busy()
         waiting = self.unfinished - busy
         if not waiting:
             return
@@ -87,9 +88,10 @@ class Pace:
             return float(mean * (begun + sum(efforts)) / hands + (slowest - mean / hands) * max(efforts))
 
         fitting = next((top for top in range(self.top, self.least, -1) if takes(top) <= left), self.least)
-        now = self.kept[min(waiting)]
-        for number in waiting if fitting != now else ():
-            self.tasks[number], self.kept[number] = _trimmed(self.whole[number], fitting), fitting
+        now = max(self.kept[number] for number in waiting)  # not alike where one waits again that had been begun
+        for number in waiting:
+            if self.kept[number] != fitting:
+                self.tasks[number], self.kept[number] = _trimmed(self.whole[number], fitting), fitting
         if abs(fitting - self.told) >= STEP * self.top or (fitting != self.told and fitting in (self.least, self.top)):
             self.told = fitting
             queries = sum(len(self.counts[number]) for number in waiting)
@@ -97,6 +99,10 @@ class Pace:
                 f"{fitting} of {self.top} candidates for the {queries} queries not begun: with {now} they would take "
                 f"{takes(now):.0f} s, and {max(0.0, left):.0f} s are left"
             )
+
+    def _busy(self) -> set[int]:
+        """The tasks that are begun: they end as they are."""
+        return self.unfinished & {worker.task for worker in self.pool.workers}
 
     def _effort(self, number: int, top: int) -> float:
         return float(self.cost[np.minimum(self.counts[number], top)].sum())

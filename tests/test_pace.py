@@ -131,6 +131,127 @@ def test_an_error_in_cutting_costs_the_cuts_and_nothing_else(
     assert capsys.readouterr().out.count("rerank-p: candidates are not cut any more: ZeroDivisionError") == 1
 
 
+# A moment worked by hand. Chunk 0 took 80 s for 80 candidates and chunk 1 took 160 s for as many, so the mean pace is
+# 1.5 s a candidate and the slowest 2 s. Two workers have begun 2 and 3, of 80 and 40; 4 has four queries, and 5 one.
+SIZES = (4, 4, 4, 2, 4, 1)
+
+
+class Moment:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, left: float) -> None:
+        self.now, self.said = 1000.0, list[str]()
+        monkeypatch.setattr(pace.clock, "now", lambda: self.now)
+        self.tasks: list[Any] = [task(number, queries) for number, queries in enumerate(SIZES)]
+        self.workers = [SimpleNamespace(task=0, process="alive"), SimpleNamespace(task=1, process="alive")]
+        self.workers.append(SimpleNamespace(task=None, process=None))  # given up
+        pool = cast(Pool, SimpleNamespace(name="rerank-p", workers=self.workers))
+        self.pace = Pace(pool, self.tasks, self.now + 1000, pipeline(), self.said.append)
+        assert self.ended(0, 80, then=2) is None
+        self.pace.deadline = self.now + 80 + left
+        self.ended(1, 80, then=3, seconds=160)
+
+    def ended(self, number: int, later: float, then: int | None = None, seconds: float | None = None) -> int | None:
+        """Chunk `number` has ended, `later` seconds from now, and its worker has already begun `then`."""
+        self.now += later
+        next(worker for worker in self.workers if worker.task == number).task = then
+        return self.pace.finished(self.tasks[number], later if seconds is None else seconds)
+
+    def counts(self) -> list[int]:
+        return [int(candidates.groupby("query_id").size().max()) for _, candidates in self.tasks]
+
+
+@pytest.mark.parametrize(
+    ("left", "fitting"),
+    [(220, 20), (219, 19), (202.5, 18), (176.25, 15), (150, 12), (149, 11), (88.75, 5), (1, 5), (-9, 5)],
+)
+def test_what_is_cut_follows_from_both_paces_the_workers_and_what_they_have_begun(
+    monkeypatch: pytest.MonkeyPatch, left: float, fitting: int
+) -> None:
+    """Half of the 120 begun and 5t of t each, by two, at 1.5 s; and the last chunk, 4t, at 2 s: 45 + 8.75t s."""
+    moment = Moment(monkeypatch, left)
+    assert moment.counts() == [20, 20, 20, 20, fitting, fitting]
+    told = [f"{fitting} of 20 candidates for the 5 queries not begun: with 20 they would take 220 s, and "
+            f"{max(0, left):.0f} s are left"]  # fmt: skip
+    assert moment.said == (told if fitting <= 18 else []), "a change of less than a tenth is not told"
+
+
+def test_a_chunk_says_how_many_it_had_and_what_died_is_cut_as_those_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = Moment(monkeypatch, 150)
+    moment.workers[0].task = None  # chunk 2's process has died: it waits again, with 20 candidates
+    assert moment.ended(3, 10, then=4, seconds=40) is None, "it was begun whole"
+    # 200 candidates took 280 s, and of chunk 4 half of 48 are done: 1.4 * (24 + 5t) / 2 + (2 - 0.7) * 4t is <= 140 s.
+    assert moment.counts()[2] == moment.counts()[5] == 14 and moment.counts()[4] == 12
+    assert moment.ended(4, 1, then=5, seconds=1) == 12
+    assert moment.ended(5, 1, then=2, seconds=1) == 14
+
+
+def test_all_that_wait_are_given_back_what_one_that_died_has_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = Moment(monkeypatch, 150)
+    moment.workers[0].task = None
+    moment.pace.deadline += 1000
+    moment.ended(3, 10, seconds=40)
+    assert moment.counts() == [20] * 6
+    assert [said.split(" candidates")[0] for said in moment.said] == ["12 of 20", "20 of 20"]
+
+
+def test_another_chunk_is_begun_where_the_heaviest_that_waits_would_end_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Chunk 4 has 48 candidates after the cut and takes 96 s at the slowest pace; what is begun does not count."""
+    moment = Moment(monkeypatch, 150)
+    moment.now = moment.pace.deadline - 96
+    assert moment.pace.go_on()
+    moment.now += 1
+    assert not moment.pace.go_on()
+    moment.workers[2].task = 4
+    assert moment.pace.go_on(), "chunk 5 takes 24 s"
+
+
+def test_what_is_cut_in_one_step_is_told_once_and_so_is_its_return(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tournament of groups of 19 has nothing between 19 candidates and 20, less than a tenth."""
+    chunk = QUERIES * effort(pipeline("tournament", group=19), CANDIDATES)
+    worked = Worked(monkeypatch, 1.3 * CHUNKS * chunk, "tournament", group=19)
+    worked.work(slow={0: 3.0})
+    assert worked.given == [20, *[19] * 6, *[20] * 3]
+    assert [said.split(" candidates")[0] for said in worked.said] == ["19 of 20", "20 of 20"]
+
+
+def test_before_the_first_chunk_ends_any_time_is_enough_and_without_a_deadline_none_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worked = Worked(monkeypatch, 1)
+    assert worked.pace.go_on()
+    worked.now += 2
+    assert not worked.pace.go_on()
+    worked.pace.deadline = 0.0
+    worked.pace.finished(worked.tasks[0], 500.0)
+    assert worked.pace.go_on() and worked.said == []
+
+
+def test_a_stage_without_candidates_goes_by_its_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace.clock, "now", lambda: 1000.0)
+    tasks: list[Any] = [(pd.DataFrame({"query_id": list("abcd")}),), (pd.DataFrame({"query_id": list("efghij")}),)]
+    pool = cast(Pool, SimpleNamespace(name="reason", workers=[]))
+    for deadline, enough in ((1012.0, True), (1011.0, False)):  # 2 s a query, and six are left
+        made = Pace(pool, tasks, deadline, None, lambda _: None)
+        assert made.finished(tasks[0], 8.0) is None
+        assert made.go_on() is enough
+
+
+def test_a_stage_has_as_many_candidates_as_its_longest_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace.clock, "now", lambda: 1000.0)
+    tasks: list[Any] = [task(0, 1, 20), task(1, 1, 7), task(2, 1, 20)]
+    made = Pace(cast(Pool, SimpleNamespace(name="p", workers=[])), tasks, 1018.0, pipeline(), lambda _: None)
+    made.finished(tasks[0], 20.0)  # 7 and t of t at a second each: 11 and 7 are 18
+    assert [len(candidates) for _, candidates in tasks] == [20, 7, 11]
+
+
+def test_a_chunk_of_nothing_says_next_to_nothing_of_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    worked = Worked(monkeypatch, WHOLE)
+    worked.pace.counts[0] = worked.pace.counts[0][:0]
+    worked.pace.finished(worked.tasks[0], 0.5)
+    assert worked.pace.slowest == 0.5
+
+
 def make_scorer(place: Place) -> Callable[[Any], Any]:
     def work(given: Any) -> Any:
         _, candidates = given

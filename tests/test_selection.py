@@ -247,3 +247,4 @@ def test_the_sentence_says_all_of_it() -> None:
 def test_what_extra_candidates_cost_is_not_called_a_saving() -> None:
     sentence = saved(pointwise(extra_unseen=1), by=None).sentence(tokens=1400, prompts=14)
     assert "-" not in sentence.split(";")[0]
+    assert Saving(3, 3, 12, 12).sentence() == "select saved 0 of 3 queries, 0 of 12 prompts"
