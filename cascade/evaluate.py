@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,14 +16,16 @@ from rich.table import Table
 
 from cascade import config as configs
 from cascade import data as csvs
-from cascade import fusion, metrics, stages, tables
-from cascade.config import Config, DensePart, Part
+from cascade import folder as folders
+from cascade import fusion, made, metrics, reasons, stages, tables
+from cascade.config import REASON, Config, DensePart, Part
 from cascade.errors import DataError
 from cascade.folds import write_folds
 from cascade.retrievers.blend import Blend
 from cascade.stages import Bench
 
 T = TypeVar("T")
+FILES = ("evaluate.csv", "evaluate.png")
 DEPTH = 100  # how deep every list is ranked, for recall@100
 
 
@@ -34,23 +35,39 @@ def evaluate(config: Path, data: Path, out: Path, folds: int, questions: int | N
     Validates on `folds` folds of `data`/train.csv, or with 0 on its own test.csv and test_labels.csv.
     """
     settings = configs.load(config)
+    made.check(out, FILES)
+    for name in (f"fold-{number}" for number in range(folds)) if folds else [data.name]:
+        folders.check(out / "tables" / name)
     console = Console(width=max(120, Console().width))
-    folders = write_folds(data, out / "folds", folds, unseen, seed, questions) if folds else [data]
+    data_folders = write_folds(data, out / "folds", folds, unseen, seed, questions) if folds else [data]
     rows: list[dict[str, object]] = []
-    for folder in folders:
-        tables_folder = out / "tables" / folder.name
-        shutil.rmtree(tables_folder, ignore_errors=True)  # its cache too: seconds are those of a first run
-        tables_folder.mkdir(parents=True)
-        for row in measure(settings, folder, tables_folder):
+    for folder in data_folders:
+        for row in measure(settings, folder, emptied(out / "tables" / folder.name, settings)):
             rows.append({"fold": folder.name, **row})
             console.print(f"{folder.name}  {row['system']:<28} MAP@25 {row['map']:.4f}  {row['seconds']:6.1f} s")
     table = pd.DataFrame(rows)
-    table.to_csv(out / "evaluate.csv", index=False)
     means = summarise(table)
     pairs = f"{means['queries'].iloc[0]} pairs, {means['unseen'].iloc[0] / means['queries'].iloc[0]:.0%} unseen"
     console.print(as_rich(means, f"{data}: {f'{folds} folds' if folds else 'its own test'}, {pairs}"))
-    draw(means, out / "evaluate.png")
-    console.print(f"{out / 'evaluate.csv'}  {out / 'evaluate.png'}")
+    with made.replaced(out) as scratch:
+        table.to_csv(scratch / FILES[0], index=False)
+        draw(means, scratch / FILES[1])
+    console.print("  ".join(str(out / name) for name in FILES))
+
+
+def emptied(run: Path, config: Config) -> Path:
+    """A fold's run folder without what an earlier evaluation left, or its seconds would not be those of a first run.
+
+    StageError where no evaluation made it.
+    """
+    folders.claim(run)
+    record = folders.read(run) or {}
+    folders.remove([*folders.made(run, record), *folders.embeddings(run)])
+    stages_ = {REASON: run / reasons.FILE}
+    stages_ |= {f"retrieve-{each.name}": config.table_path(each.name, run) for each in config.retrieval}
+    stages_ |= {f"rerank-{each.name}": config.table_path(each.name, run) for each in config.pipeline}
+    folders.update(run, stages={name: {"table": table.name} for name, table in stages_.items()})
+    return run
 
 
 def measure(config: Config, folder: Path, run: Path) -> Iterator[dict[str, Any]]:

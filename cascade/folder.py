@@ -20,9 +20,9 @@ LOCK = "run.lock"
 PREVIOUS = "previous"
 DIGEST = re.compile(r"[0-9a-f]{64}")
 # What a run leaves whatever its config; its record is not among them.
-ALWAYS = ("submission.csv", "submission-zero.csv", "ledger.jsonl", "report.html")
-LOGS, NOTEBOOKS = "logs", "notebooks"
-HEAD = 4096  # bytes in which a file's mark is looked for
+ALWAYS = ("submission.csv", "submission-zero.csv", "ledger.jsonl", "report.html", "submission-last.csv")
+LOGS, NOTEBOOKS, CACHE = "logs", "notebooks", "cache"
+HEAD = 1 << 20  # bytes in which a file's mark is looked for
 PARTS = ".parts"  # the suffix of a folder of chunks
 BESIDE_STAGES = ("conductor", "page", "embed")  # what else has a log
 
@@ -121,6 +121,11 @@ def table_files(table: Path) -> Iterator[Path]:
 def chunk_files(table: Path) -> Iterator[Path]:
     """The finished chunks of a stage's table."""
     yield from _there(sorted(table.with_suffix(PARTS).glob("[0-9][0-9][0-9][0-9][0-9].parquet")))
+
+
+def embeddings(run: Path) -> Iterator[Path]:
+    """What the run keeps of its encoders' work."""
+    yield from _there(sorted(path for path in (run / CACHE).glob("*.npy") if DIGEST.fullmatch(path.stem)))
 
 
 def _there(paths: Iterable[Path]) -> Iterator[Path]:

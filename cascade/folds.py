@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cascade import made
 from cascade.data import ANSWERS, LABEL_COLUMNS, TEST_COLUMNS, read_csv, read_misconceptions, read_train
 from cascade.errors import DataError
 
@@ -20,6 +21,7 @@ def write_folds(
     A fold's test.csv holds its own questions (at most `questions` of them), its train.csv all other
     ones, with the labels of so many of the test's misconceptions emptied that about `unseen_share`
     of the test's labelled pairs are unseen. test_labels.csv and the mapping complete the folder.
+    Earlier folds there give way; StageError for a file that is no such fold's.
     """
     mapping = data / "misconception_mapping.csv"
     known = set(read_misconceptions(mapping)["misconception_id"].tolist())
@@ -34,21 +36,20 @@ def write_folds(
         raise DataError(f"{data / 'train.csv'}: cannot make {folds} folds of {len(frame)} questions; {mend}")
     rng = np.random.default_rng(seed)
     parts = np.array_split(rng.permutation(len(frame)), folds)
-    made = []
-    for number, part in enumerate(parts):
-        folder = out / f"fold-{number}"
-        folder.mkdir(parents=True, exist_ok=True)
-        test = frame.iloc[np.sort(part if questions is None else part[:questions])]
-        train = frame.drop(frame.index[part]).copy()
-        held_out = _held_out(train, test, unseen_share, rng)
-        for column in LABEL_COLUMNS:
-            train.loc[train[column].isin(held_out), column] = ""
-        train.to_csv(folder / "train.csv", index=False)
-        test.drop(columns=LABEL_COLUMNS).to_csv(folder / "test.csv", index=False)
-        test[["QuestionId", *LABEL_COLUMNS]].to_csv(folder / "test_labels.csv", index=False)
-        shutil.copyfile(mapping, folder / mapping.name)
-        made.append(folder)
-    return made
+    with made.replaced(out) as scratch:
+        for number, part in enumerate(parts):
+            folder = scratch / f"fold-{number}"
+            folder.mkdir()
+            test = frame.iloc[np.sort(part if questions is None else part[:questions])]
+            train = frame.drop(frame.index[part]).copy()
+            held_out = _held_out(train, test, unseen_share, rng)
+            for column in LABEL_COLUMNS:
+                train.loc[train[column].isin(held_out), column] = ""
+            train.to_csv(folder / "train.csv", index=False)
+            test.drop(columns=LABEL_COLUMNS).to_csv(folder / "test.csv", index=False)
+            test[["QuestionId", *LABEL_COLUMNS]].to_csv(folder / "test_labels.csv", index=False)
+            shutil.copyfile(mapping, folder / mapping.name)
+    return [out / f"fold-{number}" for number in range(folds)]
 
 
 def _held_out(train: pd.DataFrame, test: pd.DataFrame, unseen_share: float, rng: np.random.Generator) -> set[str]:

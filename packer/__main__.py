@@ -271,14 +271,15 @@ def output(
     out: Annotated[Path | None, typer.Option(help="folder (default: build/output/OWNER-SLUG/VERSION)")] = None,
 ) -> None:
     """Fetches what the run left: ledger, notebooks, tables, log. What is there already is not asked for again."""
-    from packer.output import downloading, fetch
+    from packer.output import OF, downloading, fetch
     from packer.session import Session
 
     _, run = _run(version)
     folder = out or Path("build/output", f"{run.owner}-{run.slug}", str(run.version))
     with downloading() as said:
         came = fetch(Session(), run, folder, said)
-    _echo(f"{folder}: {len(came)} files came, {sum(path.is_file() for path in folder.rglob('*'))} are there")
+    there = sum(path.is_file() and path.name != OF for path in folder.rglob("*"))
+    _echo(f"{folder}: {len(came)} files came, {there} are there")
 
 
 @app.command()

@@ -17,6 +17,7 @@ from packer.session import Session
 from packer.state import write_whole
 
 PAGES = 5000  # of 200 files each
+OF = ".output-of"  # the file that says whose output a folder has
 CHUNK = 1 << 14  # bytes; what has come of one is lost with its connection
 TIMEOUT = (10.0, 60.0)  # seconds, to connect and between two pieces
 
@@ -31,8 +32,8 @@ def fetch(session: Session, run: Run, folder: Path, said: Callable[[str, int, in
     """The run's output and log in `folder`, each file that is not there yet; returns those that came.
 
     What a run left never changes, so a whole file is not asked for again. `said` is told a file's name, the bytes of it
-    that are here and its size. RunError for a run that has not ended, for a file name that leads out of `folder` and
-    for a full disk.
+    that are here and its size. RunError for a run that has not ended, for a folder that holds anything else, for a file
+    name that leads out of it and for a full disk.
     """
     state = runs.status(session, run)
     if not state.ended:
@@ -46,7 +47,7 @@ def fetch(session: Session, run: Run, folder: Path, said: Callable[[str, int, in
 
 
 def _fetch(session: Session, run: Run, folder: Path, said: Callable[[str, int, int], None]) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, run)
     came = []
     for page in _pages(session, run):
         for file in page.files:  # at once: the addresses are good for minutes only
@@ -56,6 +57,21 @@ def _fetch(session: Session, run: Run, folder: Path, said: Callable[[str, int, i
                 came.append(path)
     write_whole(folder / f"{run.slug}.log", "".join(f"{line}\n" for line in runs.readable(runs.log(session, run))))
     return came
+
+
+def _claim(folder: Path, run: Run) -> None:
+    """Makes the folder this run's; RunError for one that holds anything else: a file there would pass for the run's."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: is a file; pass --out with a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / OF
+    if mark.is_file():
+        if (of := mark.read_text(encoding="utf-8", errors="replace").strip()) != str(run):
+            raise RunError(f"{folder}: has the output of {of}, not of {run}; pass --out with another folder")
+    elif strange := sorted(path.name for path in folder.iterdir()):
+        raise RunError(f"{folder}: has {strange[0]}, which may not be of {run}; pass --out with a new or empty folder")
+    else:
+        write_whole(mark, f"{run}\n")
 
 
 def _pages(session: Session, run: Run) -> Iterator[Any]:

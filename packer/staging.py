@@ -26,6 +26,8 @@ from packer.dataset_rules import metadata as metadata
 from packer.images import Image
 
 OUT = Path("build/datasets")
+LEFT_BY_OTHERS = (".DS_Store", "Thumbs.db", "desktop.ini")  # who look into a folder, and of no worth
+SMALL = 1 << 24  # bytes of a file that is hashed before it gives way
 READERS = 2  # files hashed side by side: one core hashes slower than an SSD reads
 Say = Callable[[str], None]
 
@@ -96,6 +98,7 @@ def _stage(
     kind: str, config: Config, image: Image, out: Path, say: Say, origin: tuple[str, bool], uploaded: bool
 ) -> tuple[Path, Manifest]:
     target = staged_folder(kind, image, out)
+    _check_replaceable(target)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out, prefix=".staging-") as scratch:
@@ -117,6 +120,35 @@ def _stage(
             f"{target}: cannot be staged ({error}); free space or mend access, and pack again"
         ) from error
     return target, told
+
+
+def _check_replaceable(target: Path) -> None:
+    """StagingError where what lies in the place of a dataset is not what was staged there, and nothing else."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    mend = "it would be replaced, so move it away and pack again"
+    try:
+        told = manifest.read(target) if target.is_dir() else None
+    except manifest.ManifestError:
+        told = None
+    if told is None:
+        raise StagingError(f"{target}: is there, and was not staged by this project; {mend}")
+    for path in sorted(path for path in target.rglob("*") if path.is_symlink() or not path.is_dir()):
+        name = path.relative_to(target).as_posix()
+        if (
+            path.name not in LEFT_BY_OTHERS
+            and name != manifest.FILE
+            and (name not in told.files or not _is_as_staged(path, told.files[name]))
+        ):
+            how = "was changed since it was staged" if name in told.files else "was not staged"
+            raise StagingError(f"{path}: {how}; {mend}")
+
+
+def _is_as_staged(path: Path, entry: Entry) -> bool:
+    """By size, and small ones by hash: a large one is a hard link, whose content has a place of its own."""
+    if path.is_symlink() or path.stat().st_size != entry.size:
+        return False
+    return entry.size > SMALL or manifest.sha256(path) == entry.sha256
 
 
 def _contents(kind: str, config: Config, image: Image, scratch: Path) -> Contents:

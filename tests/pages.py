@@ -9,6 +9,7 @@ import pandas as pd
 
 from cascade import config as configs
 from cascade import data as csvs
+from cascade import folder as folders
 from cascade import ledger, tables, zero
 from cascade.paths import ROOT
 from cascade.stages import Bench
@@ -27,6 +28,7 @@ BEGAN = 1_800_000_000.0
 def small(folder: Path) -> Bench:
     """Three questions; `folder` is the fixture's, which has the labels of 7 of their 9 queries."""
     bench = Bench(configs.load(Run(folder.parent, "").write_config()), csvs.read(folder), folder.parent / "out")
+    folders.claim(bench.run)
     zero.write(folder, bench.run)
     labels = {} if bench.competition.labels is None else dict(bench.competition.labels.to_numpy().tolist())
     for name, ranks in RANKS.items():
@@ -61,6 +63,7 @@ def _table(rows: list[tuple[str, int]]) -> pd.DataFrame:
 def sample(out: Path) -> Bench:
     """The whole sample with two pipelines' worth of random rankings, to see a page of its size."""
     bench = Bench(configs.load(ROOT / "configs" / "sample.toml"), csvs.read(ROOT / "sample"), out)
+    folders.claim(out)
     zero.write(ROOT / "sample", out)
     ids, queries = bench.competition.misconceptions["misconception_id"].to_numpy(), bench.competition.test["query_id"]
     random = np.random.default_rng(0)

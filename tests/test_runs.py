@@ -135,7 +135,7 @@ def test_what_a_terminal_would_obey_is_shown_and_saved_as_it_is(kaggle, tmp_path
     with pytest.raises(RunError) as error:
         output.fetch(session(), FIRST, tmp_path / "out", lambda *_: None)
     assert printable(str(error.value)).count(r"'../\x1b]0;x'") == 1
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["\x1b]0;x"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"\x1b]0;x", output.OF}
 
 
 def test_an_error_with_what_a_terminal_would_obey_is_shown_harmless(capfd):
@@ -162,6 +162,32 @@ def fetched(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def begun(folder):
+    """A folder in which a fetch of version 2 was ended."""
+    folder.mkdir()
+    (folder / output.OF).write_text(f"{SECOND}\n")
+
+
+@pytest.mark.parametrize("own", ["ledger.jsonl", "eedi-cascade.log", "notes.txt"])
+def test_a_folder_with_files_of_a_person_s_is_refused(kaggle, tmp_path, own):
+    """Else a file there would pass for the run's, or be overwritten by its log."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / own).write_text("mine")
+    with pytest.raises(RunError, match=rf"out: has {own}, which may not be of version 2.*pass --out with a new or"):
+        output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
+    assert fetched(tmp_path / "out") == {own: b"mine"}
+
+
+def test_a_folder_has_the_output_of_one_version(kaggle, tmp_path):
+    output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
+    (tmp_path / "out/notes.txt").write_text("mine")
+    output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
+    before = fetched(tmp_path / "out")
+    with pytest.raises(RunError, match="has the output of version 2 of ada/eedi-cascade, not of version 1"):
+        output.fetch(session(), FIRST, tmp_path / "out", lambda *_: None)
+    assert fetched(tmp_path / "out") == before
+
+
 def test_output_comes_whole_from_all_pages_through_cuts(kaggle, tmp_path):
     kaggle.kernels.cuts = [70_000, 65_000]
     kaggle.faults[OUTPUT] = [CutError()]
@@ -170,6 +196,7 @@ def test_output_comes_whole_from_all_pages_through_cuts(kaggle, tmp_path):
     came = output.fetch(session(), SECOND, tmp_path / "out", lambda *seen: said.append(seen))
     expected = {name: body for name, body in kaggle.kernels.files.items() if "%" not in name}
     found = fetched(tmp_path / "out")
+    assert found.pop(output.OF).decode() == "version 2 of ada/eedi-cascade\n"
     assert found.pop("eedi-cascade.log").decode().splitlines() == runs.tail(session(), SECOND)
     assert found == expected
     assert len(came) == 7
@@ -191,7 +218,7 @@ def test_a_fetch_that_was_ended_goes_on_where_it_was(kaggle, tmp_path):
     kaggle.kernels.cuts = [70_000]
     with pytest.raises(KaggleError, match=r"ledger\.jsonl of version 2.*cannot be reached"):
         output.fetch(session(patience=0.0), SECOND, tmp_path / "out", lambda *_: None)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["ledger.jsonl.part"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"ledger.jsonl.part", output.OF}
     output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
     assert fetched(tmp_path / "out")["ledger.jsonl"] == kaggle.kernels.files["ledger.jsonl"]
 
@@ -199,7 +226,7 @@ def test_a_fetch_that_was_ended_goes_on_where_it_was(kaggle, tmp_path):
 @pytest.mark.parametrize(("ranges", "part"), [(False, 70_000), (True, 200_000), (True, 300_000)])
 def test_a_part_that_cannot_be_gone_on_with_is_fetched_from_its_beginning(kaggle, tmp_path, ranges, part):
     kaggle.kernels.ranges = ranges
-    (tmp_path / "out").mkdir()
+    begun(tmp_path / "out")
     (tmp_path / "out/ledger.jsonl.part").write_bytes(b"?" * part)
     output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
     assert fetched(tmp_path / "out")["ledger.jsonl"] == kaggle.kernels.files["ledger.jsonl"]
@@ -247,7 +274,7 @@ def test_a_run_that_goes_on_has_no_output_yet(kaggle, tmp_path):
 
 
 def test_a_full_disk_is_an_error_that_names_the_version(kaggle, tmp_path):
-    (tmp_path / "out").mkdir()
+    begun(tmp_path / "out")
     (tmp_path / "out/ledger.jsonl.part").symlink_to("/dev/full")
     with pytest.raises(RunError, match=r"version 2 of ada/eedi-cascade.*No space left on device.*free space"):
         output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
@@ -267,7 +294,7 @@ def test_the_commands_tell_of_the_version_pushed_last(kaggle):
     state.remember("state", Pushed("ada", "eedi-cascade", 2, "", "eedi", "", "", "", False, ""))
     said = CliRunner().invoke(app, ["output"])
     assert said.stdout.endswith("build/output/ada-eedi-cascade/2: 7 files came, 8 are there\n")
-    assert len(fetched(Path("build/output/ada-eedi-cascade/2"))) == 8
+    assert len(fetched(Path("build/output/ada-eedi-cascade/2"))) == 8 + 1
     version = kaggle.kernels.kept["ada/eedi-cascade"][1]
     version.states, version.failure = ["ERROR"], "out of memory"
     said = CliRunner().invoke(app, ["status", "--wait"])

@@ -8,6 +8,7 @@ import pytest
 
 import sample
 from cascade import data
+from cascade import made as files
 from sample.generate.dataset import generate
 from tests.conftest import read_rows
 
@@ -31,8 +32,14 @@ def test_committed_file_is_what_seed_1_gives(made: dict[int, Path], name: str) -
 
 
 def test_generator_writes_these_files_and_no_others(made: dict[int, Path]) -> None:
-    assert sorted(path.name for path in made[1].iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in made[1].iterdir()) == sorted([*FILES, files.FILE])
     assert sorted(path.name for path in COMMITTED.glob("*.csv")) == sorted(FILES)
+
+
+def test_committed_record_knows_the_committed_files() -> None:
+    """So that `make sample` makes them anew, whatever the generator has become."""
+    files.check(COMMITTED, FILES)
+    assert sorted(files.read(COMMITTED)) == sorted(FILES)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -215,6 +215,31 @@ def test_what_is_not_packed_of_the_code_is_not_compared(project: Path) -> None:
     assert "cascade/fusion.py is not what was staged" in str(staging.stale("code", told, *loaded()))
 
 
+@pytest.mark.parametrize("own", ["notes.txt", "configs/mine.toml", "configs/sample-llm.toml", "manifest.json"])
+def test_a_person_s_file_in_a_staged_folder_is_refused_by_name(project: Path, own: str) -> None:
+    target = stage("code")
+    (target / ".DS_Store").write_text("a file browser's")
+    assert stage("code") == target and not (target / ".DS_Store").exists()
+    (target / own).write_text("mine")
+    why = {"configs/sample-llm.toml": "was changed since it was staged", "manifest.json": "not staged by this project"}
+    with pytest.raises(StagingError, match=why.get(own, rf"{own}: was not staged")) as raised:
+        stage("code")
+    assert str(target) in str(raised.value) and (target / own).read_text() == "mine"
+
+
+@pytest.mark.usefixtures("project")
+def test_a_folder_that_was_never_staged_is_refused_whatever_it_holds() -> None:
+    target = staging.staged_folder("code", loaded()[1])
+    target.mkdir(parents=True)
+    stage("code")
+    shutil.rmtree(target)
+    target.mkdir()
+    (target / "mine.txt").write_text("mine")
+    with pytest.raises(StagingError, match="is there, and was not staged by this project"):
+        stage("code")
+    assert (target / "mine.txt").read_text() == "mine"
+
+
 @pytest.mark.usefixtures("project")
 def test_the_wheels_manifest_tells_what_machine_they_are_for() -> None:
     told = manifest.read(stage("wheels"))

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from cascade import conductor, ledger, metrics, stages, submission, timeline, whole
+from cascade import conductor, folder, ledger, metrics, stages, submission, timeline, whole
 from cascade.config import ENSEMBLE
 from cascade.data import Competition
 from cascade.errors import CascadeError, StageError
@@ -22,7 +22,8 @@ ZERO = "submission zero"
 
 
 def write(bench: Bench) -> Path:
-    """Writes the run's page and returns its path; StageError where there is no run."""
+    """Writes the run's page and returns its path; StageError where there is no run, or no run's folder."""
+    folder.check(bench.run)
     if not ledger.read(bench.run):
         raise StageError(f"{bench.run / ledger.FILE}: no such ledger, or an empty one; pass --run with a run's folder")
     path = bench.run / FILE

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cascade import whole
+from cascade import folder, whole
 from cascade.config import Config
 from cascade.data import Competition
 from cascade.errors import PlanError
@@ -136,7 +136,11 @@ def _embedding_rates(stage: StageWork, runs: Sequence[StageRun], rate: Any) -> I
 def write(profile: Profile, path: Path) -> None:
     """The profile as TOML, to six figures; whole or not at all."""
     data = profile.model_dump(exclude_defaults=True)
-    lines = [f"characters_per_token = {data['characters_per_token']!r}", *_table("[assumed]", data["assumed"])]
+    lines = [
+        f"# {folder.mark('plan')} --calibrate",
+        f"characters_per_token = {data['characters_per_token']!r}",
+        *_table("[assumed]", data["assumed"]),
+    ]
     for name in ("rate", "measured"):
         for row in data.get(name, []):
             lines += _table(f"[[{name}]]", row)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from cascade import config as configs
 from cascade import data as csvs
-from cascade import models, resume
+from cascade import folder, models, resume
 from cascade.config import Config
 from cascade.plan import FULL_MAPPING, calibration, ledgers, report
 from cascade.plan import profile as profiles
@@ -22,6 +22,7 @@ ENOUGH_NAMES = 0.9  # of the competition's: with fewer the plan says so
 
 def plan(config: Path, data: Path, queries: int | None, profile: Path | None, engine: str, picture: Path) -> int:
     """Prints the plan and draws it; 0 if the run fits its time, else 1. Raises CascadeError for what cannot be read."""
+    folder.check_file(picture, "plan")
     settings = configs.load(config, engine)
     known = profiles.load(profile or default_profile(settings))
     planner = Planner(settings, csvs.read(data), known, queries)
@@ -55,13 +56,14 @@ def _unlike(planner: Planner) -> list[str]:
 
 def calibrate(config: Path, data: Path, paths: list[Path], profile: Path | None, engine: str, out: Path | None) -> None:
     """Writes a profile from ledgers of the config's own runs on the data, and says what it learnt."""
+    path = out or Path("build/profiles") / f"{config.stem}.toml"
+    folder.check_file(path, "plan")
     settings = configs.load(config, engine)
     base = profiles.load(profile or default_profile(settings))
     competition = csvs.read(data)
     runs = ledgers.read(paths, resume.identity(Bench(settings, competition, paths[0].parent)))
     source = f"calibrated: {', '.join(map(str, paths))}"
     made = calibration.calibrate(settings, competition, base, runs, source)
-    path = out or Path("build/profiles") / f"{config.stem}.toml"
     calibration.write(made, path)
     for line in runs.said:
         print(line)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from cascade import whole
+from cascade import folder, whole
 from cascade.config import Config
 from cascade.plan.forecast import Forecast, Stage
 from cascade.plan.settings import Turn
@@ -135,8 +135,9 @@ def draw(forecast: Forecast, config: Config, path: Path) -> None:
     title = f"{span(forecast.seconds)} ± {span(forecast.spread)} of {span(forecast.available)}"
     axes.set_title(title, loc="left", color="black" if forecast.fits else ORANGE)
     axes.spines[["top", "right"]].set_visible(False)
+    key = {".png": "Software", ".pdf": "Creator", ".svg": "Creator"}.get(path.suffix)
     with whole.replaced(path) as partial:
-        figure.savefig(partial, dpi=120)
+        figure.savefig(partial, dpi=120, metadata={key: folder.mark("plan")} if key else None)
 
 
 def _bar(axes: Axes, y: int, stage: Stage, unit: float) -> None:

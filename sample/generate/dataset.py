@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from cascade import made as files
 from cascade.errors import DataError
 from sample.generate.topic import Topic, tex
 from sample.generate.topics import all_topics
@@ -103,7 +104,10 @@ def _write(path: Path, header: list[str], rows: Iterable[Sequence[object]]) -> N
 
 
 def generate(out: Path, seed: int, questions: int = 480, test: int = 80) -> str:
-    """Writes the four CSV files under `out` and tells in a line what is in them."""
+    """Writes the four CSV files under `out` and tells in a line what is in them.
+
+    StageError where files of these names there are not an earlier sample's.
+    """
     if not 0 < test < questions:
         raise DataError(f"--test {test}: must be more than 0 and less than --questions {questions}")
     rng = Random(seed)
@@ -130,15 +134,13 @@ def generate(out: Path, seed: int, questions: int = 480, test: int = 80) -> str:
 
     rows = {part: sorted((row(question) for question in made), key=lambda r: int(str(r[0][0])))
             for part, made in parts.items()}  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
-    _write(out / "train.csv", QUESTION_COLUMNS + LABEL_COLUMNS, ([*told, *labels] for told, labels in rows["train"]))
-    _write(out / "test.csv", QUESTION_COLUMNS, (told for told, _ in rows["test"]))
-    _write(
-        out / "test_labels.csv", ["QuestionId", *LABEL_COLUMNS], ([told[0], *labels] for told, labels in rows["test"])
-    )
-    _write(
-        out / "misconception_mapping.csv", ["MisconceptionId", "MisconceptionName"], ((i, n) for n, i in ids.items())
-    )
+    test_labels = ([told[0], *labels] for told, labels in rows["test"])
+    with files.replaced(out) as to:
+        _write(to / "train.csv", QUESTION_COLUMNS + LABEL_COLUMNS, ([*told, *labels] for told, labels in rows["train"]))
+        _write(to / "test.csv", QUESTION_COLUMNS, (told for told, _ in rows["test"]))
+        _write(to / "test_labels.csv", ["QuestionId", *LABEL_COLUMNS], test_labels)
+        mapping = ((id_, name) for name, id_ in ids.items())
+        _write(to / "misconception_mapping.csv", ["MisconceptionId", "MisconceptionName"], mapping)
     shown = {part: [n for q in made for n in q.misconceptions if n] for part, made in parts.items()}
     unseen = [name for name in shown["test"] if name not in set(shown["train"])]
     return (
