@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,8 @@ ANSWER_COLUMNS = [f"Answer{answer}Text" for answer in ANSWERS]
 LABEL_COLUMNS = [f"Misconception{answer}Id" for answer in ANSWERS]
 TEXT_COLUMNS = ["ConstructName", "SubjectName", "QuestionText", *ANSWER_COLUMNS]
 TEST_COLUMNS = ["QuestionId", "ConstructId", "SubjectId", "CorrectAnswer", *TEXT_COLUMNS]
+KEYS = ["QuestionId", "CorrectAnswer"]  # without which no query can be told
+WHOLE = r"[0-9]{1,9}(\.0*)?"  # a cell with an id
 QUERY_COLUMNS = ["query_id", "question_id", "answer", "construct", "subject", "question", "correct", "wrong"]
 
 
@@ -51,21 +54,27 @@ class Competition:
 def read(folder: Path, lenient: bool = False) -> Competition:
     """Reads and checks a whole folder; DataError names the file, the row or column, and the mend.
 
-    `lenient`: of a test.csv that would be refused for some of its rows, those are left out, with a warning each: in the
-    scoring rerun nobody can mend it, and submission zero, which answers all that is asked, has a row for them.
+    `lenient`: of a file that would be refused what can be read is read, with a warning, and the other rows are left
+    out: in the scoring rerun nobody can mend it, and submission zero has a row for all that is asked. Only what leaves
+    nothing to rank, or to rank for, is refused.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; pass the one that holds test.csv")
     warnings: list[str] = []
     misconceptions = _misconceptions(folder, warnings, lenient)
     known = set(misconceptions["misconception_id"].tolist())
-    train = read_train(folder / "train.csv", known, warnings)
+    train_path = folder / "train.csv"
+    train = _train_leniently(train_path, known, warnings) if lenient else read_train(train_path, known, warnings)
     path = folder / "test.csv"
     questions = _read_leniently(path, warnings) if lenient else read_csv(path, TEST_COLUMNS)
     asked = list(zero.queries(questions))
     test = to_queries(_checked(path, questions, warnings, lenient))
     labels_path = folder / "test_labels.csv"
-    labels = read_labels(labels_path, known, test) if labels_path.is_file() else None
+    labels = None
+    if labels_path.is_file():
+        labels = (
+            _labels_leniently(labels_path, known, test, warnings) if lenient else read_labels(labels_path, known, test)
+        )
     warnings += check_against_sample(folder / "sample_submission.csv", asked)
     return Competition(folder, train, test, asked, misconceptions, labels, warnings)
 
@@ -123,13 +132,26 @@ def _read_leniently(path: Path, warnings: list[str]) -> pd.DataFrame:
     except DataError as error:
         if not path.is_file():
             raise
-        try:
-            frame = zero.read(path)
-        except ValueError:
-            raise error from None
-        _demand(path, frame, TEST_COLUMNS)
+        if (frame := _as_zero_reads(path, TEST_COLUMNS, KEYS)) is None:
+            raise
         warnings.append(f"{error}; in the rerun it is read as far as it goes")
         return frame
+
+
+def _as_zero_reads(path: Path, columns: list[str], keys: list[str]) -> pd.DataFrame | None:
+    """The file as submission zero reads it, with the columns that it lacks empty; None where it lacks one of `keys`."""
+    try:
+        frame = zero.read(path)
+    except (OSError, ValueError, csv.Error):
+        return None
+    if not set(keys) <= set(frame.columns):
+        return None
+    for name in columns:
+        if name not in frame.columns:
+            frame[name] = ""
+    for name in keys:
+        frame[name] = frame[name].str.strip()
+    return frame
 
 
 def _refuse(path: Path, frame: pd.DataFrame, bad: pd.Series, key: str, why: str, mend: str) -> None:
@@ -144,7 +166,7 @@ def _refuse(path: Path, frame: pd.DataFrame, bad: pd.Series, key: str, why: str,
 def _whole_numbers(path: Path, frame: pd.DataFrame, column: str, key: str) -> pd.Series:
     """A column of ids as Int64; `1672.0`, as pandas writes a column with gaps, and empty cells are accepted."""
     cells = frame[column].str.strip()
-    bad = ~cells.str.fullmatch(r"[0-9]{1,9}(\.0*)?") & (cells != "") & (cells.str.lower() != "nan")
+    bad = ~cells.str.fullmatch(WHOLE) & (cells != "") & (cells.str.lower() != "nan")
     mend = "it must be a whole number of at most 9 digits, or empty"
     _refuse(path, frame, bad, key, f"{column} is '{{{column}}}'", mend)
     return pd.to_numeric(cells.str.split(".").str[0], errors="coerce").astype("Int64")
@@ -213,7 +235,7 @@ def _checked(path: Path, frame: pd.DataFrame, warnings: list[str], lenient: bool
 def to_queries(frame: pd.DataFrame) -> pd.DataFrame:
     """Wide to long: a row for each question and wrong answer, in the file's order, answers A to D."""
     text = frame[ANSWER_COLUMNS].to_numpy()
-    right = frame["CorrectAnswer"].map(ANSWERS.index).to_numpy()
+    right = frame["CorrectAnswer"].map(ANSWERS.index).to_numpy(dtype=int)
     row, answer = np.nonzero(np.arange(len(ANSWERS)) != right[:, None])
     wide = frame.iloc[row].reset_index(drop=True)
     letters = np.asarray(ANSWERS, dtype=object)[answer]
@@ -249,6 +271,50 @@ def read_train(path: Path, known: set[int], warnings: list[str]) -> pd.DataFrame
     queries = to_queries(frame)
     # A label on the right answer has no query to belong to and falls away here.
     return queries.merge(_labels(path, frame, known), on="query_id").reset_index(drop=True)
+
+
+def _train_leniently(path: Path, known: set[int], warnings: list[str]) -> pd.DataFrame:
+    """As `read_train` where that accepts the file; else the rows and labels that can be read, be it none at all."""
+    told: list[str] = []
+    try:
+        train = read_train(path, known, told)
+        warnings += told
+        return train
+    except DataError as error:
+        why = error
+    frame = _as_zero_reads(path, TEST_COLUMNS + LABEL_COLUMNS, KEYS)
+    if frame is None:
+        frame = pd.DataFrame(columns=TEST_COLUMNS + LABEL_COLUMNS, dtype=str)
+    good = (frame["QuestionId"] != "") & ~frame["QuestionId"].duplicated() & frame["CorrectAnswer"].isin(ANSWERS)
+    frame = frame[good].reset_index(drop=True)
+    train = to_queries(frame).merge(_labels(path, _known_only(frame, known), known), on="query_id")
+    left = "neighbours find nothing and all count as unseen" if train.empty else f"its {len(train)} labels are used"
+    warnings.append(f"{why}; in the rerun it is read as far as it goes: {left}")
+    return train.reset_index(drop=True)
+
+
+def _labels_leniently(path: Path, known: set[int], test: pd.DataFrame, warnings: list[str]) -> pd.DataFrame | None:
+    try:
+        return read_labels(path, known, test)
+    except DataError as error:
+        frame = _as_zero_reads(path, ["QuestionId", *LABEL_COLUMNS], ["QuestionId"])
+        labels = None
+        if frame is not None:
+            frame = frame[~frame["QuestionId"].duplicated()].reset_index(drop=True)
+            labels = test[["query_id"]].merge(_labels(path, _known_only(frame, known), known), on="query_id")
+        found = 0 if labels is None else len(labels)
+        warnings.append(f"{error}; in the rerun it is read as far as it goes: {found} labels")
+        return labels if found else None
+
+
+def _known_only(frame: pd.DataFrame, known: set[int]) -> pd.DataFrame:
+    """The table with the label cells emptied that are no misconception's id."""
+    frame = frame.copy()
+    for column in LABEL_COLUMNS:
+        cells = frame[column].str.strip()
+        ids = pd.to_numeric(cells.where(cells.str.fullmatch(WHOLE), ""), errors="coerce")
+        frame[column] = cells.where(ids.isin(known), "")
+    return frame
 
 
 def read_labels(path: Path, known: set[int], test: pd.DataFrame) -> pd.DataFrame:

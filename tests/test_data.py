@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from cascade import data, zero
+from cascade import data
 from cascade.errors import DataError
 from tests.conftest import drop_column, read_rows, set_cell, write_rows
 
@@ -314,107 +312,3 @@ def test_query_text_names_answers_question_and_topic(folder: Path) -> None:
     assert len(texts) == 9
     assert texts[0].startswith(r"Add fractions 2. \( 20 \) instead of \( 22 \). Add the fractions.")
     assert texts[0].endswith("Fractions, Decimals")
-
-
-ODD: dict[str, tuple[Spoil, list[str], str]] = {
-    "a right answer that is none": (cell("test.csv", 2, "CorrectAnswer", ""), ["20", "22"], "CorrectAnswer is ''"),
-    "a question twice": (cell("test.csv", 3, "QuestionId", "20"), ["20", "21"], "stands there twice"),
-    "a question without an id": (cell("test.csv", 1, "QuestionId", ""), ["21", "22"], "QuestionId is empty"),
-    "a cell too many": (
-        add_row("test.csv", *(["30", "1", "c", "1", "s", "A", "text", "1", "2", "3", "4", "5"])),
-        ["20", "21", "22", "30"],
-        "saw 12",
-    ),
-    "a row of one cell": (add_row("test.csv", "30"), ["20", "21", "22"], "CorrectAnswer is ''"),
-    "a byte that is no UTF-8": (
-        replace_bytes("test.csv", "“and”".encode(), "é".encode("latin-1")),
-        ["20", "21", "22"],
-        "not UTF-8",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", ODD)
-def test_read_leniently_the_odd_questions_are_left_to_submission_zero(folder: Path, case: str) -> None:
-    spoil, left, told = ODD[case]
-    (folder / "test_labels.csv").unlink()
-    spoil(folder)
-    with pytest.raises(DataError, match=re.escape(told)):
-        data.read(folder)
-    competition = data.read(folder, lenient=True)
-    assert competition.test["question_id"].unique().tolist() == left
-    assert competition.asked == list(zero.rows(folder))
-    assert any(told in warning and "in the rerun" in warning for warning in competition.warnings)
-
-
-def test_what_is_not_odd_is_read_leniently_as_it_is_strictly(folder: Path) -> None:
-    strict, lenient = data.read(folder), data.read(folder, lenient=True)
-    pd.testing.assert_frame_equal(lenient.test, strict.test)
-    assert lenient.asked == strict.asked == strict.test["query_id"].tolist()
-    assert lenient.warnings == []
-
-
-def test_a_test_file_of_which_nothing_is_left_is_refused_leniently_too(folder: Path) -> None:
-    for row in (1, 2, 3):
-        set_cell(folder / "test.csv", row, "CorrectAnswer", "E")
-    with pytest.raises(DataError, match="no rows"):
-        data.read(folder, lenient=True)
-
-
-NUL_CELL = "before\0after"
-
-
-def test_a_cell_with_a_nul_is_read_whole_by_both_readers(folder: Path) -> None:
-    for answer in "ABD":
-        set_cell(folder / "test.csv", 1, f"Answer{answer}Text", f"{NUL_CELL} {answer}")
-    assert data.read(folder).test["wrong"].tolist()[:3] == [f"{NUL_CELL} {answer}" for answer in "ABD"]
-    assert zero.read(folder / "test.csv")["AnswerBText"][0] == f"{NUL_CELL} B"
-
-
-def twice(file: str, column: str, value: str) -> Spoil:
-    def spoil(folder: Path) -> None:
-        header, *rows = read_rows(folder / file)
-        write_rows(folder / file, [[*header, column], *([*row, value] for row in rows)])
-
-    return spoil
-
-
-def utf16(file: str, encoding: str) -> Spoil:
-    return lambda folder: (folder / file).write_bytes((folder / file).read_text("utf-8").encode(encoding))
-
-
-def separated(file: str, mark: str) -> Spoil:
-    def spoil(folder: Path) -> None:
-        rows = read_rows(folder / file)
-        with (folder / file).open("w", encoding="utf-8", newline="") as out:
-            csv.writer(out, delimiter=mark, lineterminator="\n").writerows(rows)
-
-    return spoil
-
-
-FOREIGN: dict[str, tuple[Spoil, str]] = {
-    "a second CorrectAnswer": (twice("test.csv", "CorrectAnswer", "A"), "column CorrectAnswer stands there twice"),
-    "a second QuestionId": (twice("test.csv", " QuestionId", "7"), "column QuestionId stands there twice"),
-    "UTF-16": (utf16("test.csv", "utf-16"), "is UTF-16; save the file as UTF-8"),
-    "UTF-16 without a mark": (utf16("test.csv", "utf-16-le"), "is UTF-16; save the file as UTF-8"),
-    "UTF-16, the other order": (utf16("test.csv", "utf-16-be"), "is UTF-16; save the file as UTF-8"),
-    "semicolons": (separated("test.csv", ";"), "separated by ';'"),
-    "tabs": (separated("test.csv", "\t"), "separated by '\\t'"),
-    "a mapping in UTF-16": (utf16(MAPPING, "utf-16"), "is UTF-16; save the file as UTF-8"),
-    "a mapping with semicolons": (separated(MAPPING, ";"), "separated by ';'"),
-    "a misconception id inf": (cell(MAPPING, 30, "MisconceptionId", "inf"), "MisconceptionId is 'inf'"),
-}
-
-
-@pytest.mark.parametrize("case", FOREIGN)
-def test_a_foreign_file_is_refused_but_read_in_the_rerun_as_submission_zero_reads_it(folder: Path, case: str) -> None:
-    expected = data.read(folder)
-    spoil, told = FOREIGN[case]
-    spoil(folder)
-    with pytest.raises(DataError, match=re.escape(told)):
-        data.read(folder)
-    competition = data.read(folder, lenient=True)
-    pd.testing.assert_frame_equal(competition.test, expected.test)
-    assert list(zero.rows(folder)) == competition.asked == expected.asked
-    assert zero.known(folder) == set(competition.names)
-    assert any(told in warning for warning in competition.warnings)

@@ -11,7 +11,7 @@ import pandas as pd
 from cascade import data, tables
 from cascade.config import Config, DensePart, EmbeddingModel, NeighboursPart, Part, Retrieval
 from cascade.data import Competition
-from cascade.errors import ModelError, ScoreError, WorkerError
+from cascade.errors import ModelError, ScoreError, StageError, WorkerError
 from cascade.prompts import Template, query_fields
 from cascade.retrievers.tfidf import tfidf_scores
 
@@ -63,6 +63,8 @@ class Blend:
                 if len(self.left_out) == len(self.retrieval.retriever):
                     raise
                 print(self.left_out[-1])
+        if not scores.any():  # say, neighbours alone and a train.csv without labels: submission zero is better
+            raise StageError(f"retrieval '{self.retrieval.name}': every score is 0, so there is nothing to rank by")
         ids = competition.misconceptions["misconception_id"].to_numpy()
         return tables.from_matrix(queries["query_id"].tolist(), ids, scores, self.retrieval.top_k)
 
