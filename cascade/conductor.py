@@ -42,6 +42,7 @@ from cascade.kernel import is_rerun
 from cascade.parameters import check_parameters
 from cascade.resume import Keeping
 from cascade.stages import Bench
+from cascade.standing import Standing
 
 # Between the moment a stage should stop by itself and the moment it is ended it writes its table and draws.
 GRACE = 15.0  # seconds, and at most
@@ -71,17 +72,14 @@ class Stage:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-Rows = Mapping[str, Sequence[int]]
-
-
 @dataclass(frozen=True)
 class Course:
-    """What all stages of a run share; `baseline`: submission zero."""
+    """What all stages of a run share."""
 
     bench: Bench
     notebooks: Path
     common: Mapping[str, str]
-    baseline: Rows
+    standing: Standing
     budget: Budget
     printer: printed.Printer
     keeping: Keeping
@@ -182,7 +180,7 @@ def _conduct(
         if not bench.resume:
             folder.set_aside(out, {name: table.name for name, table in tables.items()})
         keeping.begin(identity, tables)
-        baseline = zero.write(data, out)
+        baseline = zero.write(data, out, anew=not bench.resume)
         for name in (folder.LOGS, folder.NOTEBOOKS):
             (out / name).mkdir(exist_ok=True)
         printed.log_to(out / folder.LOGS / "conductor.log")
@@ -196,11 +194,12 @@ def _conduct(
         print(f"warning: {warning}")
     printer = printed.Printer()
     printer.say("submission zero", clock.now() - start, printer.score(bench))
+    standing = Standing(bench, baseline)
     if clock.now() >= end:
-        _improve(bench, baseline)
+        standing.improve()
         print(f"the deadline was {clock.now() - end:.0f} s ago: no stage is run, and submission zero stands")
         return 1
-    course = Course(bench, notebooks, common, baseline, Budget(bench, identity, began, end), printer, keeping)
+    course = Course(bench, notebooks, common, standing, Budget(bench, identity, began, end), printer, keeping)
     try:
         for stage in plan if bench.resume else ():  # before anything reads a table that is not to be kept
             if stage.of != ENSEMBLE:
@@ -223,7 +222,7 @@ def _run_stage(course: Course, stage: Stage, later: Sequence[Stage]) -> Result:
         if stage.of != ENSEMBLE and (why := course.keeping.settle(stage.name, stage.of, stage.table)):
             print(f"{stage.name}: run again: {why}", flush=True)
         if bench.resume and stage.of != ENSEMBLE and _is_whole(bench, stage):
-            _improve(bench, course.baseline)
+            course.standing.improve()
             course.printer.say(f"{stage.name}: kept", 0.0)
             return Result(stage, used=True)
         if not (wanted := stages.expected(bench, stage.of)):
@@ -257,7 +256,7 @@ def _run_stage(course: Course, stage: Stage, later: Sequence[Stage]) -> Result:
         printed.LOG.exception("%s", stage.name)
         result.failure = f"{type(error).__name__}: {error}"
     try:
-        _improve(bench, course.baseline)
+        course.standing.improve()
     except Exception as error:
         printed.LOG.exception("submission.csv after %s", stage.name)
         result.failure = result.failure or f"submission.csv could not be replaced: {error}"
@@ -323,21 +322,6 @@ def _decision(bench: Bench, stage: Stage) -> str:
     """What the stage's own ledger says of why it left queries out."""
     entries = (e for e in ledger.read(bench.run) if e["stage"] == stage.name and e["phase"] == "score")
     return next((str(e["decision"]) for e in entries if "decision" in e), "")
-
-
-def _improve(bench: Bench, baseline: Rows) -> None:
-    """submission.csv from the tables there are; from `baseline`, submission zero, where they make none."""
-    query_ids, known = bench.competition.asked, set(bench.competition.names)
-    path = bench.run / "submission.csv"
-    try:
-        rankings = stages.members(bench)
-        if rankings:
-            stages.write_submission(bench, stages.fuse(bench, rankings))
-    finally:
-        try:
-            submission.validate(path, query_ids, known)
-        except TableError:  # a stage has spoiled it, and there is nothing better
-            submission.write(baseline, path)
 
 
 def _standing(bench: Bench) -> str:

@@ -225,15 +225,17 @@ def settle(kernel: Kernel, code: int) -> None:
     installation, or a stage, by which the conductor's `code` is not 0.
 
     What is valid is read as leniently as submission zero reads it: a row that the conductor refuses
-    is no reason to lose a submission. In the rerun an invalid file is replaced by submission zero.
+    is no reason to lose a submission. In the rerun an invalid file is replaced by the last valid one, or submission
+    zero where there is none.
     """
-    expected, path = zero.rows(kernel.data), kernel.run / "submission.csv"
+    expected, known = list(zero.queries(zero.read(kernel.data / "test.csv"))), zero.known(kernel.data)
+    path = kernel.run / submission.FILE
     try:
-        submission.validate(path, list(expected), zero.known(kernel.data))
+        submission.validate(path, expected, known)
     except TableError:
         if not is_rerun():
             raise
-        submission.write(expected, path)
+        submission.write(_last_valid(kernel, expected, known) or zero.rows(kernel.data), path)
     if is_rerun():
         return
     failures = [*kernel.failures]
@@ -241,6 +243,15 @@ def settle(kernel: Kernel, code: int) -> None:
         failures.append(f"the conductor's exit code is {code}; see its last lines above")
     if failures:
         raise StageError("\n".join(failures))
+
+
+def _last_valid(kernel: Kernel, expected: list[str], known: set[int]) -> dict[str, list[int]] | None:
+    path = kernel.run / submission.LAST
+    try:
+        submission.validate(path, expected, known)
+        return submission.read(path)
+    except TableError:
+        return None
 
 
 @contextlib.contextmanager

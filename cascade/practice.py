@@ -45,7 +45,7 @@ def conduct(
     with exclusive.held(out):
         for each in (out, own):
             folders.claim(each)
-        zero.write(data, out)
+        zero.write(data, out, anew=not (resume or again))
         available = min(configs.load(config, engine).time.available, limits.PRACTICE)
         deadline = deadline or (began or clock.now()) + available
         code = conductor.conduct(

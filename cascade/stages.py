@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from cascade import chunks, clock, fusion, ledger, models, reasons, selection, submission, tables, workers, zero
+from cascade import (
+    chunks,
+    clock,
+    fusion,
+    ledger,
+    manifest,
+    models,
+    reasons,
+    selection,
+    submission,
+    tables,
+    workers,
+    zero,
+)
 from cascade import config as configs
 from cascade import data as csvs
 from cascade import folder as folders
@@ -35,12 +50,12 @@ class Bench:
     @property
     def cache(self) -> Path:
         """Where embeddings are kept between the stages of a run."""
-        return self.run / "cache"
+        return self.run / folders.CACHE
 
     @property
     def logs(self) -> Path:
         """Where a stage's model processes leave what they print."""
-        return self.run / "logs"
+        return self.run / folders.LOGS
 
     def queries(self) -> pd.DataFrame:
         """The test's queries, each with its `reason`, empty where none was written."""
@@ -302,15 +317,22 @@ def ensemble(bench: Bench) -> pd.DataFrame:
             raise StageError(f"{bench.run}: no table of {names} is there to fuse; run retrieve.ipynb first")
         table = fuse(bench, rankings)
         tables.write(table, bench.config.table_path(ENSEMBLE, bench.run))
-        write_submission(bench, table)
+        write_submission(bench, table, list(rankings))
     return table
 
 
-def write_submission(bench: Bench, table: pd.DataFrame) -> None:
+def write_submission(bench: Bench, table: pd.DataFrame, of: Collection[str]) -> dict[str, list[int]] | None:
     """submission.csv from a ranking: a row short of 25 is filled from its candidates, then from submission zero.
 
-    What it would write is checked first: TableError leaves the file as it is.
+    `of`: the members it was fused from. What it would write is checked first: TableError leaves the file as it is. So
+    does, with None, a valid one of more of the ensemble's weight: a table that is gone makes no submission better.
     """
+    path = bench.run / submission.FILE
+    weights, standing = bench.config.ensemble.weights, _standing_members(bench, path)
+    lost = [name for name in standing if name not in of]
+    if sum(weights[name] for name in of) < sum(weights[name] for name in standing):
+        print(f"{path}: stays, as it was made with {', '.join(lost)} too; remove it to have it without")
+        return None
     retrieved = [read_table(bench, retrieval.name) for retrieval in bench.config.retrieval]
     given = [*members(bench).values(), *(ranking for ranking in retrieved if ranking is not None)]
     lists = [_ids(ranking) for ranking in (table, *given)]
@@ -320,9 +342,24 @@ def write_submission(bench: Bench, table: pd.DataFrame) -> None:
     for query_id in query_ids:
         first, *others = (ids.get(query_id, []) for ids in lists)
         rows[query_id] = fusion.fill(first, *others, known, length=submission.ROW_LENGTH)
-    path = bench.run / "submission.csv"
     submission.check(rows, query_ids, set(known), str(path))
     submission.write(rows, path)
+    with contextlib.suppress(OSError):  # a disk that is full now costs the copy and the record, not the submission
+        submission.write(rows, bench.run / submission.LAST)
+        folders.update(bench.run, submission={"sha256": manifest.sha256(path), "members": list(of)})
+    return rows
+
+
+def _standing_members(bench: Bench, path: Path) -> list[str]:
+    """The ensemble's members of which the valid submission that is there was made, as the run's record knows it."""
+    told = (folders.read(bench.run) or {}).get("submission", {})
+    try:
+        if told.get("sha256") != manifest.sha256(path):
+            return []
+        submission.validate(path, bench.competition.asked, set(bench.competition.names))
+    except (OSError, TableError):
+        return []
+    return [name for name in told["members"] if name in bench.config.ensemble.weights]
 
 
 def _ids(table: pd.DataFrame) -> dict[str, list[int]]:

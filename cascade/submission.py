@@ -13,6 +13,8 @@ from cascade.errors import TableError
 
 ROW_LENGTH = 25
 COLUMNS = ["QuestionId_Answer", "MisconceptionId"]
+FILE = "submission.csv"
+LAST = "submission-last.csv"  # a copy of the last valid one, which takes its place where a stage spoils it
 
 
 def write(rows: Mapping[str, Sequence[int]], path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from cascade import submission
+from cascade.errors import TableError
 from cascade.retrievers.tfidf import tfidf_blocks
 
 FILE = "submission-zero.csv"
@@ -121,12 +122,27 @@ def names(data: Path) -> dict[int, str]:
     return dict(zip(mapping["MisconceptionId"].tolist(), mapping["MisconceptionName"].str.strip(), strict=True))
 
 
-def write(data: Path, out: Path) -> dict[str, list[int]]:
-    """Writes submission.csv, and the same under a name of its own, from which later rows are filled up."""
+def write(data: Path, out: Path, anew: bool = False) -> dict[str, list[int]]:
+    """Writes submission.csv, and the same under a name of its own, from which later rows are filled up.
+
+    A submission.csv that is there and valid stays, as no earlier run's can be worse; with `anew` it gives way.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    if not (out / "submission.csv").exists():
-        submission.write(frequent_rows(data), out / "submission.csv")  # TF-IDF took 45 CPU seconds for 200,000 labels
+    path = out / submission.FILE
+    stands = path.exists() and not anew and is_valid(path, data)
+    if not path.exists():
+        submission.write(frequent_rows(data), path)  # TF-IDF took 45 CPU seconds for 200,000 labels
     made = rows(data)
-    submission.write(made, out / "submission.csv")
+    if not stands:
+        submission.write(made, path)
     submission.write(made, out / FILE)
     return made
+
+
+def is_valid(path: Path, data: Path) -> bool:
+    """Whether the file is a submission for all that test.csv asks, as leniently as that is read here."""
+    try:
+        submission.validate(path, list(queries(read(data / "test.csv"))), known(data))
+    except TableError:
+        return False
+    return True

@@ -49,7 +49,8 @@ def finish(bench: Bench, ranks: dict[str, dict[str, int]]) -> None:
     for name, each in ranks.items():
         rows = [row for query, rank in each.items() for row in pages._ranking(query, known.get(query, 0), rank)]
         tables.write(pages._table(rows), bench.config.table_path(name, bench.run))
-    stages.write_submission(bench, stages.fuse(bench, stages.members(bench)))
+    members = stages.members(bench)
+    stages.write_submission(bench, stages.fuse(bench, members), list(members))
     pages.write_ledger(bench.run)
 
 
