@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cascade import zero
+from cascade import csv_reader, zero
 from cascade.errors import DataError, nearest
 from cascade.submission import ROW_LENGTH, check_against_sample
 
@@ -84,39 +84,27 @@ def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"{path}: no such file; the data folder must hold it")
     raw = path.read_bytes()
-    if zero.encoding(raw) != "utf-8-sig":
+    if csv_reader.encoding(raw) != "utf-8-sig":
         raise DataError(f"{path}: is UTF-16; save the file as UTF-8")
     try:
-        text = raw.decode("utf-8-sig")
+        text = csv_reader.decoded(raw)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"{path}: line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8"
         ) from error
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if (mark := zero.delimiter(text)) != ",":
-        raise DataError(f"{path}: not a CSV table (cells are separated by {mark!r}); export it again with commas")
-    # Not pandas' parser: 3.0.2 ends a cell at a NUL without a word, and submission zero must read the same.
-    *rows, end = zero.cells(f"{text}\n{_END}\n")
-    if end != [_END]:
-        raise DataError(f"{path}: not a CSV table (EOF inside string: a quote is not closed); export it again")
-    if not rows:
-        raise DataError(f"{path}: not a CSV table (the file is empty); export it again")
-    header, *rows = rows
-    for number, row in enumerate(rows, 1):
-        if len(row) > len(header):
-            why = f"row {number} has more cells than the header: expected {len(header)}, saw {len(row)}"
-            raise DataError(f"{path}: not a CSV table ({why}); export it again")
+    try:
+        header, rows = csv_reader.strict(text)
+    except ValueError as error:
+        mend = "export it again" if csv_reader.delimiter(text) == "," else "export it again with commas"
+        raise DataError(f"{path}: not a CSV table ({error}); {mend}") from error
     names = [name.strip() for name in header]
     for column in columns:
         if names.count(column) > 1:
             raise DataError(f"{path}: column {column} stands there twice; remove one of them")
-    frame = zero.frame(header, rows)
+    frame = csv_reader.frame(names, rows)
     _demand(path, frame, columns)
     return frame
-
-
-_END = "end-of-file"  # a last row: where it is no row of its own, a quote before it is not closed
 
 
 def _demand(path: Path, frame: pd.DataFrame, columns: list[str]) -> None:
@@ -141,7 +129,7 @@ def _read_leniently(path: Path, warnings: list[str]) -> pd.DataFrame:
 def _as_zero_reads(path: Path, columns: list[str], keys: list[str]) -> pd.DataFrame | None:
     """The file as submission zero reads it, with the columns that it lacks empty; None where it lacks one of `keys`."""
     try:
-        frame = zero.read(path)
+        frame = csv_reader.read(path)
     except (OSError, ValueError, csv.Error):
         return None
     if not set(keys) <= set(frame.columns):

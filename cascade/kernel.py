@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cascade import checks, clock, environment, handles, limits, manifest, processes, submission, zero
+from cascade import checks, clock, csv_reader, environment, handles, limits, manifest, processes, submission, zero
 from cascade import folder as folders
 from cascade.errors import CascadeError, StageError, TableError
 from cascade.paths import ROOT, resolve, resolve_output
@@ -228,7 +228,7 @@ def settle(kernel: Kernel, code: int) -> None:
     is no reason to lose a submission. In the rerun an invalid file is replaced by the last valid one, or submission
     zero where there is none.
     """
-    expected, known = list(zero.queries(zero.read(kernel.data / "test.csv"))), zero.known(kernel.data)
+    expected, known = list(zero.queries(csv_reader.read(kernel.data / "test.csv"))), zero.known(kernel.data)
     path = kernel.run / submission.FILE
     try:
         submission.validate(path, expected, known)

@@ -7,58 +7,18 @@ pandas and scikit-learn, and reads leniently: any encoding, any columns beside t
 from __future__ import annotations
 
 import csv
-import io
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cascade import submission
+from cascade.csv_reader import read
 from cascade.errors import TableError
 from cascade.retrievers.tfidf import tfidf_blocks
 
 FILE = "submission-zero.csv"
 LONGEST = 10_000  # characters of a text that TF-IDF reads: one of megabytes took 20 to 40 s
-
-
-def encoding(raw: bytes) -> str:
-    """`utf-16…` where the bytes begin as such a file does, with its mark or without, else `utf-8-sig`."""
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "utf-16"
-    head = raw[: len(raw[:64]) // 2 * 2]
-    halves = head[1::2], head[::2]
-    return next((f"utf-16-{order}" for half, order in zip(halves, ("le", "be"), strict=True) if half and not any(half)),
-                "utf-8-sig")  # fmt: skip
-
-
-def delimiter(text: str) -> str:
-    """What separates the header's cells: a comma, unless it has none and another that exports use."""
-    header = text.lstrip().partition("\n")[0]
-    return next((mark for mark in ",;\t" if mark in header), ",")
-
-
-def cells(text: str) -> list[list[str]]:
-    """The header and the rows of a CSV text, blank lines left out; a cell is whole, whatever characters it has."""
-    csv.field_size_limit(sys.maxsize)
-    return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter(text)) if row]
-
-
-def frame(header: list[str], rows: list[list[str]]) -> pd.DataFrame:
-    """Rows as a table of str: longer ones are cut, shorter ones filled up, of two columns of one name the first."""
-    width = len(header)
-    table = pd.DataFrame([[*row[:width], *[""] * (width - len(row))] for row in rows], columns=header, dtype=str)
-    return table.loc[:, ~table.columns.duplicated()]
-
-
-def read(path: Path) -> pd.DataFrame:
-    """All cells as str, whatever the file is like; ValueError where it has not even a header.
-
-    A quote that is never closed ends with the file.
-    """
-    raw = path.read_bytes()
-    header, *rows = cells(raw.decode(encoding(raw), errors="replace"))
-    return frame([name.strip() for name in header], rows)
 
 
 def queries(questions: pd.DataFrame) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from cascade import config as configs
-from cascade import data, fusion, metrics, zero
+from cascade import csv_reader, data, fusion, metrics, zero
 from cascade.data import Competition
 from cascade.errors import DataError, StageError
 from cascade.retrievers.blend import Blend
@@ -70,7 +70,7 @@ def test_a_cell_with_a_nul_is_read_whole_by_both_readers(folder: Path) -> None:
     for answer in "ABD":
         set_cell(folder / "test.csv", 1, f"Answer{answer}Text", f"{NUL_CELL} {answer}")
     assert data.read(folder).test["wrong"].tolist()[:3] == [f"{NUL_CELL} {answer}" for answer in "ABD"]
-    assert zero.read(folder / "test.csv")["AnswerBText"][0] == f"{NUL_CELL} B"
+    assert csv_reader.read(folder / "test.csv")["AnswerBText"][0] == f"{NUL_CELL} B"
 
 
 def twice(file: str, column: str, value: str) -> Spoil:

@@ -71,6 +71,13 @@ BROKEN: dict[str, tuple[Callable[[str], str], str]] = {
     "no header": (lambda text: text.split("\n", 1)[1], "columns are"),
     "header only": (lambda text: text.split("\n")[0] + "\n", "the number of rows"),
     "empty": (lambda text: "", "not a submission"),
+    "a NUL": (lambda text: line(text, 2, f"20_B,{ids(24)} 24\0x"), "not a submission"),
+    "a NUL in a key": (lambda text: line(text, 2, f"20_B\0,{ids(25)}"), "20_B"),
+    "a quote that is never closed": (lambda text: line(text, 2, f'20_B,"{ids(25)}'), "a quote is not closed"),
+    "a key with quotes in it": (lambda text: line(text, 2, f'"20""_B",{ids(25)}'), '20"_B'),
+    "semicolons": (lambda text: text.replace(",", ";"), "separated by ';'"),
+    "digits of another script": (lambda text: line(text, 2, f"20_B,{ids(24)} ٢٤"), "is no whole number"),
+    "an underscore in a number": (lambda text: line(text, 2, f"20_B,{ids(24)} 2_4"), "is no whole number"),
 }
 
 
@@ -93,6 +100,33 @@ def test_validate_refuses_every_truncation(written: Path) -> None:
         written.write_bytes(whole[:length])
         with pytest.raises(TableError):
             submission.validate(written, QUERIES, KNOWN)
+
+
+@pytest.mark.parametrize("key", ["a\0b_A", 'a"b_A', "a,b_A", "a\nb_A", " a_A ", "NA", "é_A", "1e3_A"])
+def test_any_key_is_read_back_as_it_was_written(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "submission.csv"
+    submission.write({key: list(range(25)), "20_A": list(range(25))}, path)
+    submission.validate(path, [key, "20_A"], KNOWN)
+
+
+@pytest.mark.parametrize("id_", ["2\r\n0", "2\n0", "2\x000", '2"0', "2,0", "2 0"])
+def test_the_run_submission_zero_and_the_last_check_agree_on_any_question_id(
+    folder: Path, tmp_path: Path, id_: str
+) -> None:
+    """Else a finished submission would be judged by other keys than it was written with, and give way."""
+    set_cell(folder / "test.csv", 1, "QuestionId", id_)
+    (folder / "test_labels.csv").unlink()
+    asked = data.read(folder).asked
+    assert list(zero.write(folder, tmp_path / "out")) == asked
+    submission.validate(tmp_path / "out/submission.csv", asked, KNOWN)
+    assert zero.is_valid(tmp_path / "out/submission.csv", folder)
+
+
+@pytest.mark.parametrize("raw", [b"\xff\xfeQ\0", b"\xe9,\n", b'"'])
+def test_a_sample_submission_that_cannot_be_read_is_one_sentence(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "sample_submission.csv").write_bytes(raw)
+    [told] = submission.check_against_sample(tmp_path / "sample_submission.csv", QUERIES)
+    assert "\n" not in told and told.startswith("sample_submission.csv: ")
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
@@ -326,6 +360,7 @@ def test_zero_needs_pandas_and_scikit_learn_only() -> None:
     assert not loaded & (HEAVY | {"pydantic", "typer", "papermill", "nbformat"})
     assert {name for name in loaded if name.split(".")[0] == "cascade"} == {
         "cascade",
+        "cascade.csv_reader",
         "cascade.errors",
         "cascade.printable",
         "cascade.retrievers",
