@@ -14,6 +14,7 @@ from cascade import clock, folder, reasons, tables
 from cascade.config import Pipeline
 from cascade.errors import TableError
 from cascade.pace import Pace
+from cascade.shares import Share
 from cascade.workers import Pool
 
 
@@ -59,6 +60,7 @@ def work_through(
     done: int = 0,
     pipeline: Pipeline | None = None,
     decide: Callable[[str], None] = print,
+    measure: Callable[[Sequence[Share]], None] | None = None,
 ) -> None:
     """Writes a part for every task that `pool` finishes; a task's first item is its rows of the query table.
 
@@ -66,7 +68,7 @@ def work_through(
     what is not begun, which `decide` is told; it stops where another chunk, at the slowest pace so far, would end
     past it. A chunk that fails is left out and said. `facts` gathers the ledger's counts, those of every chunk
     under `chunks`: from them the plan learns what a prompt and what a token costs. `done` queries were
-    finished before.
+    finished before. `measure` is given what was found of the options' shares.
     """
     tasks = list(tasks)
     pace = Pace(pool, tasks, deadline, pipeline, decide)
@@ -83,6 +85,9 @@ def work_through(
             print(f"{pool.name}: {troubles[-1]}", flush=True)
             continue
         chunk, used = finished.value
+        shares = used.pop("shares", ())
+        if measure is not None:
+            measure(shares)
         contract(table).write(chunk, parts_folder(table) / f"{number:05}.parquet")
         number += 1
         done += size

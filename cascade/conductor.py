@@ -352,6 +352,8 @@ def _verdict(course: Course, results: list[Result], seconds: float) -> int:
                 print(f"budget: {name}: {decided['decision']}")
     for loss in timeline.losses(bench.run):
         print(loss)
+    for warning in timeline.warnings(bench.run):
+        print(f"warning: {warning}")
     query_ids = bench.competition.asked
     mismatch = submission.check_against_sample(bench.competition.folder / "sample_submission.csv", query_ids)
     for difference in mismatch:

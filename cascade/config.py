@@ -31,7 +31,7 @@ OWNED = {
     "enable_lora": "give the stage's `adapter`",
     "tensor_parallel_size": "give the stage's `parallel` and the run's `devices`",
     "logprobs_mode": "options are always scored by processed log-probabilities",
-    "max_logprobs": "it is the number of options",
+    "max_logprobs": "it follows from the number of options",
     "trust_remote_code": "give the stage's `trust_remote_code`",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from cascade import (
     ledger,
     manifest,
     models,
+    prompters,
     reasons,
     selection,
     submission,
@@ -32,6 +33,7 @@ from cascade.data import Competition
 from cascade.errors import StageError, TableError
 from cascade.kernel import is_rerun
 from cascade.paths import resolve, resolve_output
+from cascade.shares import Share, Shares
 
 
 @dataclass(frozen=True)
@@ -250,15 +252,25 @@ def _in_chunks(
     pool = workers.Pool(stage, _places(bench, settings), bench.logs, make, arguments, bench.config.environment)
     facts: dict[str, Any] = {}
     pipeline = settings if isinstance(settings, Pipeline) else None
+    shares = Shares(prompters.answers(settings))
 
     def decide(sentence: str) -> None:
         print(f"{stage}: {sentence}", flush=True)
         ledger.record(bench.run, stage, ledger.BUDGET, clock.now(), clock.now(), decision=sentence)
 
+    def measure(found: Sequence[Share]) -> None:
+        shares.add(found)
+        if "warnings" not in facts and (warning := shares.warning()):
+            facts["warnings"] = [warning]
+            print(f"warning: {stage}: {warning}", flush=True)
+
     try:
         with pool:
-            chunks.work_through(pool, tasks, table, bench.deadline, facts, done, pipeline, decide)
+            chunks.work_through(pool, tasks, table, bench.deadline, facts, done, pipeline, decide, measure)
     finally:
+        if measured := shares.facts():
+            facts["option_share"] = measured
+            facts["warnings"] = [warning] if (warning := shares.warning()) else []
         if pool.losses:
             facts["losses"] = pool.losses
         loaded = start + pool.load_seconds

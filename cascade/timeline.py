@@ -58,6 +58,16 @@ def losses(run: Path) -> list[str]:
     ]  # fmt: skip
 
 
+def warnings(run: Path) -> list[str]:
+    """What is to be known of stages that succeeded, the stage before it."""
+    return [
+        f"{stage}: {warning}"
+        for stage, entries in read(run).attempts.items()
+        for entry in entries
+        for warning in entry.get("warnings", [])
+    ]
+
+
 def read(run: Path) -> Timeline:
     attempts = _last_attempts(ledger.read(run))
     spans = [(min(e["start"] for e in entries), max(e["end"] for e in entries)) for entries in attempts.values()]

@@ -108,9 +108,12 @@ threading.Thread(target=kill, daemon=True).start()
 
 def test_a_model_process_that_died_is_told_though_another_has_done_its_work(run: Run) -> None:
     run.inject("rerank.ipynb", KILL_WORKER, before_work=True)
+    warned = "from cascade import ledger\nledger.record(bench.run, 'rerank-ce', 'note', 1, 2, warnings=['it said A'])"
+    run.inject("rerank.ipynb", warned.replace("1, 2", "*[__import__('time').time()] * 2"), before_work=False)
     code, output = run.finish()
     assert code == 0, output
     last = output.rpartition("✓ ensemble")[2]
+    assert "warning: rerank-ce: it said A" in last
     assert "rerank-ce: the process on cpu died (exit code -9); its work goes on elsewhere; started once more" in last
 
 

@@ -70,8 +70,14 @@ def test_scores_are_those_of_the_model_asked_one_prompt_at_a_time(bench: Bench) 
     oracle = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
     models.merge_adapter(oracle, ADAPTERS / "tiny-pointwise")
     with torch.inference_mode():
-        wanted = [oracle(torch.tensor([p])).logits[0, -1, options].log_softmax(-1).numpy() for p in prompts]
+        logits = [oracle(torch.tensor([p])).logits[0, -1] for p in prompts]
+    wanted = [each[options].log_softmax(-1).numpy() for each in logits]
     scores = scorer.score(prompts, options)
+    shares = scorer.usage.take()["shares"]
+    held = sorted(float(each.softmax(-1)[options].sum()) for each in logits)
+    assert np.allclose(sorted(share for share, _ in shares), held, rtol=1e-3)
+    rather = [scorer.tokenizer.decode(int(each.argmax())) for each in logits]
+    assert sorted(text for _, text in shares) == sorted("" if text in ("Yes", "No") else text for text in rather)
     assert scores.dtype == np.float32 and scores.shape == (len(prompts), 2)
     assert np.abs(scores - np.stack(wanted)).max() < 1e-4
     assert np.allclose(np.exp(scores).sum(axis=1), 1, atol=1e-5)
@@ -299,9 +305,16 @@ def test_a_chunk_whose_score_is_no_number_keeps_its_earlier_ranking(tmp_path: Pa
     assert kept.equals(given[given["query_id"].isin(lost)].reset_index(drop=True))
 
 
-def test_resuming_asks_only_what_was_not_finished(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, make_config(tmp_path, POINTWISE), queries=8)
+def test_resuming_asks_only_what_was_not_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With options that the model would hardly say, which is told."""
+    bench = make_bench(tmp_path, make_config(tmp_path, f'{POINTWISE}options = ["0", "1"]\n'), queries=8)
     whole = stages.rerank(bench, "p")
+    (scored,) = (entry for entry in ledger.read(bench.run) if entry["phase"] == "score")
+    assert scored["option_share"]["prompts"] == 200 and 0 < scored["option_share"]["mean"] < 1e-3
+    assert "shares" not in scored and not any("shares" in chunk for chunk in scored["chunks"])
+    (warning,) = scored["warnings"]
+    assert warning.startswith("the options hold 0.0") and "(mean of 200 prompts); it would rather say '" in warning
+    assert capsys.readouterr().out.count("warning: rerank-p: the options hold 0.0") == 1
     made = sorted((bench.run / "ranking-p.parts").glob("*.parquet"))
     kept = set(tables.read(made[0])["query_id"])
     for part in made[1:]:

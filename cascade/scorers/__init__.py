@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from textwrap import shorten
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from cascade import models
 from cascade.check import language_models
 from cascade.config import Config, LanguageModel
 from cascade.errors import ScoreError
+from cascade.shares import Share
 from cascade.workers import Place
 
 
@@ -20,7 +21,7 @@ from cascade.workers import Place
 class Usage:
     """What was computed: prompts, their tokens, those of them that a shared beginning saved, tokens written,
 
-    questions cut short.
+    questions cut short; and of prompts what share of its probability the model gives to the options.
     """
 
     prompts: int = 0
@@ -28,8 +29,9 @@ class Usage:
     cached_tokens: int = 0
     written_tokens: int = 0
     shortened: int = 0
+    shares: list[Share] = field(default_factory=list)
 
-    def take(self) -> dict[str, int]:
+    def take(self) -> dict[str, Any]:
         """The counts so far as a dict; counting begins anew."""
         taken = asdict(self)
         self.__init__()  # type: ignore[misc]
@@ -47,7 +49,8 @@ class OptionScorer(Protocol):
         """Log-probabilities of each option as the next token, normalised over the options.
 
         prompts: token ids; those that share a beginning should stand together. options: token ids,
-        distinct. Returns float32 [n_prompts, n_options], NaN where the model gave no number.
+        distinct. Returns float32 [n_prompts, n_options], NaN where the model gave no number. Of all of the prompts,
+        or of some, `usage` gets the share that the options hold of the whole vocabulary's probability.
         """
         ...
 

@@ -191,8 +191,13 @@ class TransformersScorer:
         self, prompts: Sequence[Sequence[int]], options: Sequence[int], cache: DynamicCache | None = None
     ) -> np.ndarray:
         """Log-probabilities over the options behind the last token: float32 [n_prompts, n_options]."""
-        logits = self._logits(prompts, cache)[:, list(options)]
-        found: np.ndarray = logits.log_softmax(-1).cpu().numpy()
+        logits = self._logits(prompts, cache)
+        wanted = logits[:, list(options)]
+        shares = (wanted.logsumexp(-1) - logits.logsumexp(-1)).exp().tolist()
+        for share, likeliest in zip(shares, logits.argmax(-1).tolist(), strict=True):
+            rather = "" if likeliest in options else self.tokenizer.decode([likeliest], skip_special_tokens=False)
+            self.usage.shares.append((share, rather))
+        found: np.ndarray = wanted.log_softmax(-1).cpu().numpy()
         return found
 
 

@@ -20,6 +20,8 @@ from cascade.scorers import Usage
 from cascade.workers import Place
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # vLLM's own; it refuses others
+LIKELIEST = 20  # tokens of the whole vocabulary that are asked for
+MEASURED = 8  # prompts of which they are
 # Before vLLM is imported. An engine of several cards is processes that must not inherit our pipes, so no forks.
 ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
@@ -52,7 +54,7 @@ def engine_arguments(
         "max_model_len": context_length(model, folder),
         "tensor_parallel_size": len(place.devices),
         "logprobs_mode": "processed_logprobs",
-        "max_logprobs": max(options, 1),
+        "max_logprobs": max(options, LIKELIEST),
     }
 
 
@@ -78,6 +80,7 @@ class VllmScorer:
         self.tokenizer = self.engine.get_tokenizer()
         self.max_length: int = arguments["max_model_len"]
         self.usage = Usage()
+        self.measured = False
 
     def score(self, prompts: Sequence[Sequence[int]], options: Sequence[int]) -> np.ndarray:
         """See `OptionScorer`. The engine masks all other tokens itself: none is lost to the rest of the vocabulary."""
@@ -88,7 +91,23 @@ class VllmScorer:
             for column, option in enumerate(options):
                 if option in first:
                     row[column] = first[option].logprob
+        if not self.measured:
+            self.measured = True
+            self._measure(prompts[:: max(1, len(prompts) // MEASURED)][:MEASURED], options)
         return scores
+
+    def _measure(self, prompts: Sequence[Sequence[int]], options: Sequence[int]) -> None:
+        """Asks some prompts, which are in the cache, again with no token masked: shares are at most what is found.
+
+        An option that is not among the likeliest tokens has at most the least probability of these.
+        """
+        likeliest = max(len(options), LIKELIEST)
+        for output in self._asked(prompts, max_tokens=1, logprobs=likeliest):
+            first: Mapping[int, Any] = output.outputs[0].logprobs[0]
+            found = {token: float(np.exp(first[token].logprob)) for token in first}
+            best, least = max(found, key=lambda token: found[token]), min(found.values())
+            rather = "" if best in options else self.tokenizer.decode([best], skip_special_tokens=False)
+            self.usage.shares.append((min(1.0, sum(found.get(option, least) for option in options)), rather))
 
     def generate(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[str]:
         """See `OptionScorer`."""
@@ -99,7 +118,7 @@ class VllmScorer:
         )
         return texts
 
-    def _run(self, prompts: Sequence[Sequence[int]], **settings: Any) -> list[Any]:
+    def _asked(self, prompts: Sequence[Sequence[int]], **settings: Any) -> list[Any]:
         from vllm import SamplingParams
 
         outputs: list[Any] = self.engine.generate(
@@ -108,6 +127,10 @@ class VllmScorer:
             use_tqdm=False,
             lora_request=self.lora,
         )
+        return outputs
+
+    def _run(self, prompts: Sequence[Sequence[int]], **settings: Any) -> list[Any]:
+        outputs = self._asked(prompts, **settings)
         self.usage.prompts += len(prompts)
         self.usage.tokens += sum(map(len, prompts))
         self.usage.cached_tokens += sum(output.num_cached_tokens or 0 for output in outputs)

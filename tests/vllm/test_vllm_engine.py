@@ -74,12 +74,18 @@ def test_both_engines_agree_on_yes_and_no(tmp_path: Path, adapter: str | None) -
     pipeline = POINTWISE if adapter else POINTWISE.replace('adapter = "tiny-pointwise"\n', "")
     oracle, bench = both_engines(tmp_path, pipeline)
     prompts, options = pointwise_prompts(bench)
-    [(wanted, _)] = ask(oracle, 2, ("score", (prompts, options)))
+    sample = prompts[:: len(prompts) // 8][:8]
+    (wanted, _), (_, exact) = ask(oracle, 2, ("score", (prompts, options)), ("score", (sample, options)))
     (scores, used), (written, _) = ask(bench, 2, ("score", (prompts, options)), ("generate", (prompts[::25], 12)))
     [(expected, _)] = ask(oracle, 2, ("generate", (prompts[::25], 12)))
     assert np.abs(np.exp(scores) - np.exp(wanted)).max() < 1e-3
     assert np.allclose(np.exp(scores).sum(axis=1), 1, atol=1e-4)
     assert written == expected
+    # Of eight prompts vLLM is asked for the likeliest tokens; an option that is not among them counts as the last.
+    most, shares = (sorted(share for share, _ in each["shares"]) for each in (used, exact))
+    assert len(most) == 8
+    assert all(0.98 * share <= limit < share + 0.05 for share, limit in zip(shares, most, strict=True))
+    assert sorted(rather for _, rather in used["shares"]) == sorted(rather for _, rather in exact["shares"])
     assert used["prompts"] == len(prompts) and used["tokens"] == sum(map(len, prompts))
     # A query's 25 prompts share what stands before the candidate, in whole blocks of 32.
     wanted_tokens = 0
