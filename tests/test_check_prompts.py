@@ -180,7 +180,7 @@ def test_a_thinking_model_that_is_asked_for_one_token_is_told(
 def test_a_model_whose_template_only_knows_of_thinking_is_warned_of(tmp_path: Path) -> None:
     knows = model_folder(tmp_path / "model", FORGETS, with_token("<think>"))
     told = found(make_config(tmp_path, knows))["thinking"]
-    assert told.ok and told.found.startswith("warning: the model may think before it answers")
+    assert told.ok and told.mend.startswith("stage 'p': the model may think before it answers: its chat template knows")
     unknown = model_folder(tmp_path / "unknown", FORGETS)
     assert "thinking" not in found(make_config(tmp_path, unknown))
 
@@ -202,7 +202,7 @@ def test_a_prompt_too_long_is_found(tmp_path: Path) -> None:
     config = make_config(tmp_path, model_folder(tmp_path / "model"), "{{ question }}\n{{ candidate }}\n", more="")
     pipeline = config.pipeline[0].model_copy(update={"max_length": 64})
     told = found(config.model_copy(update={"pipeline": [pipeline]}), competition())["length"]
-    assert told.ok and "its question is cut" in told.found and told.mend == "raise max_length"
+    assert told.ok and told.mend.startswith("stage 'p': the question of ") and told.mend.endswith("; raise max_length")
     listed = make_config(tmp_path, tmp_path / "model", "=== user\n{{ options }}\n", LISTWISE)
     pipeline = listed.pipeline[0].model_copy(update={"max_length": 64})
     told = found(listed.model_copy(update={"pipeline": [pipeline]}), competition())["length"]

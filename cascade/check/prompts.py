@@ -20,7 +20,7 @@ CALL = tuple[str, Sequence[Fields]]  # query id, the fields of its prompts
 
 @dataclass(frozen=True)
 class Stage:
-    """An LLM stage whose prompts are looked at; `asked` are the data's own, next to nothing where there is no data."""
+    """An LLM stage whose prompts are looked at; `asked` are the data's own, none where there is no data."""
 
     name: str
     model: LanguageModel
@@ -29,6 +29,14 @@ class Stage:
 
     def fact(self, what: str, ok: bool | None, found: str, mend: str = "") -> Fact:
         return Fact(f"{self.name}: {what}", ok, found, mend)
+
+    def warning(self, what: str, found: str, told: str) -> Fact:
+        """Of what is not wrong, but not what one would expect."""
+        return self.fact(what, True, found, f"stage '{self.name}': {told}")
+
+    @property
+    def filled(self) -> str:
+        return self.model.prompt + (f" is filled with {len(self.asked)} queries" if self.asked else " can be filled")
 
     def refused(self, what: str, error: CascadeError) -> Fact:
         """An error's sentence ends with its mend."""
@@ -46,7 +54,7 @@ def facts(config: Config, competition: Competition | None) -> Iterator[Fact]:
     for name, model in config.language_models().items():
         try:
             stage = Stage(name, model, prompters.template(model, config), _asked(model, config, competition))
-            for fields in stage.fields:
+            for fields in (BLANK, *stage.fields):
                 stage.template.text(fields)
         except CascadeError as error:
             found, _, mend = str(error).rpartition("; ")
@@ -59,7 +67,7 @@ def _of_stage(stage: Stage, config: Config) -> Iterator[Fact]:
     try:
         folder = models.model_path(stage.model.model, config.path.parent)
     except CascadeError as error:
-        yield stage.fact("template", True, f"{stage.model.prompt} is filled with {len(stage.asked)} queries")
+        yield stage.fact("template", True, stage.filled)
         yield Fact(f"{stage.name}: tokenizer", None, str(error))
         return
     try:
@@ -83,7 +91,7 @@ def _of_stage(stage: Stage, config: Config) -> Iterator[Fact]:
 def _asked(model: LanguageModel, config: Config, competition: Competition | None) -> Sequence[CALL]:
     """The prompts of a few queries, each with the longest candidates that there are, as the stage asks them first."""
     if competition is None:
-        return [("none", [BLANK])]
+        return []
     texts = query_texts(competition.test)
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
     places = sorted({round(step * (len(order) - 1) / (ROWS - 1)) for step in range(ROWS)})
@@ -100,7 +108,6 @@ def _asked(model: LanguageModel, config: Config, competition: Competition | None
 
 def _template(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
     """Whether the model's chat template keeps all that the messages say."""
-    said = f"{stage.model.prompt} is filled with {len(stage.asked)} queries"
     for fields in (PROBE, *stage.fields):
         dropped = prompter.dropped(fields) if prompter.template.plain is None else []
         if dropped:
@@ -111,7 +118,7 @@ def _template(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
                 "write it under '=== user'",
             )  # fmt: skip
             return
-    yield stage.fact("template", True, said)
+    yield stage.fact("template", True, stage.filled)
 
 
 def _tokenizer(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
@@ -121,8 +128,10 @@ def _tokenizer(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
     except CascadeError as error:
         yield stage.refused("tokenizer", error)
         return
-    told = next(filter(None, changed), "")
-    yield stage.fact("tokenizer", True, f"warning: {told}" if told else "its tokens say what the prompts say")
+    if told := next(filter(None, changed), ""):
+        yield stage.warning("tokenizer", "its tokens say what the prompts say, or nearly", told)
+    else:
+        yield stage.fact("tokenizer", True, "its tokens say what the prompts say")
 
 
 def _options(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
@@ -147,16 +156,20 @@ def _options(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
 
 def _thinking(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
     """A model that thinks first; with an adapter it may have been taught not to."""
-    found = thinking(prompter, next(stage.fields))
+    found = thinking(prompter, next(stage.fields, BLANK))
     if found is None:
         return
-    sure = found.sure and stage.model.adapter is None
-    taught = "; its adapter may have taught it otherwise" if stage.model.adapter is not None else ""
-    yield stage.fact("thinking", not sure, f"{'' if sure else 'warning: '}{found.said}{taught}", found.mend)
+    if found.sure and stage.model.adapter is None:
+        yield stage.fact("thinking", False, found.said, found.mend)
+    else:
+        taught = " if its adapter was not trained so" if stage.model.adapter is not None else ""
+        yield stage.warning("thinking", "not known", f"{found.said}{taught}; {found.mend}")
 
 
 def _length(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
     """The longest prompt, of the longest query with the longest candidates."""
+    if not stage.asked:
+        return
     query, variants = stage.asked[-1]
     try:
         longest = max(len(ids) for ids in prompter.encode([prompter.text(fields) for fields in variants]))
@@ -166,6 +179,6 @@ def _length(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
         return
     room = f"the longest prompt that the data can make has {longest:,} tokens of {prompter.max_tokens:,}"
     if shortened:
-        yield stage.fact("length", True, f"warning: {room}: its question is cut", "raise max_length")
-    elif query != "none":
+        yield stage.warning("length", room, f"the question of {query} is cut to fit; raise max_length")
+    else:
         yield stage.fact("length", True, room)
