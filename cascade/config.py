@@ -2,66 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cascade import handles, limits
-from cascade.config_errors import explain, no_number, read
-from cascade.errors import ConfigError, ModelError, nearest
-from cascade.limits import seconds
+from cascade import limits
+from cascade.config_errors import explain, read
+from cascade.config_values import (
+    Arguments,
+    Device,
+    Dtype,
+    Engine,
+    Limit,
+    Model,
+    Name,
+    PartWeight,
+    Seconds,
+    Variable,
+    Weight,
+)
+from cascade.errors import ConfigError, nearest
 
 ENSEMBLE, REASON = "ensemble", "reason"
-# Engine arguments that follow from other keys.
-OWNED = {
-    "model": "give the stage's `model`",
-    "tokenizer": "it lies in the model's folder",
-    "max_model_len": "give the stage's `max_length`",
-    "enable_lora": "give the stage's `adapter`",
-    "tensor_parallel_size": "give the stage's `parallel` and the run's `devices`",
-    "logprobs_mode": "options are always scored by processed log-probabilities",
-    "max_logprobs": "it follows from the number of options",
-    "trust_remote_code": "give the stage's `trust_remote_code`",
-}
-
-
-def device(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"cpu|cuda:\d+", value):
-        raise ValueError(f'{value!r} is no device; write "cuda:0", "cuda:1", … or "cpu"')
-    return value
-
-
-def model(value: str) -> str:
-    """A handle in its normal form; what is no handle is named, with the places, by whoever looks for it."""
-    try:
-        return handles.normal(value) if value.partition(":")[0] in handles.SCHEMES else value
-    except ModelError:
-        return value
-
-
-Seconds = Annotated[float, BeforeValidator(seconds)]
-Limit = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
-Model = Annotated[str, AfterValidator(model)]
-Engine = Literal["vllm", "transformers"]
-Device = Annotated[str, BeforeValidator(device)]
-# A name stands in papermill's `-p retrieval NAME`, which makes a number of what reads as one.
-# Files are called by it, with a few words around it.
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=100), AfterValidator(no_number)]
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-# Far beyond any use, and far within float32, which scores are kept in.
-Weight = Annotated[float, Field(ge=1e-6, le=1e6)]
-PartWeight = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class Table(BaseModel):
@@ -74,6 +37,7 @@ class Adapted(Table):
     """A model with its optional LoRA adapter; `adapter_base`: what the adapter calls this model, if otherwise."""
 
     model: Model
+    dtype: Dtype | None = Field(default=None, description="default: what its device is best at; see precision.py")
     adapter: str | None = None
     adapter_base: str | None = None
 
@@ -146,12 +110,7 @@ class LanguageModel(Adapted):
     batch_size: int = Field(default=16, gt=0, description="of the transformers engine, in prompts")
     trust_remote_code: bool = False
     chat_template: dict[str, Any] = Field(default_factory=dict)
-    vllm: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("vllm")
-    @classmethod
-    def free_arguments(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return _free_arguments(value)
+    vllm: Arguments = Field(default_factory=dict)
 
 
 class Reason(LanguageModel):
@@ -294,18 +253,13 @@ class Config(Table):
     )
     adapters: str = Field(default="adapters", description="the folder of LoRA adapters")
     engine: Engine = "vllm"
-    vllm: dict[str, Any] = Field(default_factory=dict)
+    vllm: Arguments = Field(default_factory=dict)
     environment: dict[Variable, str] = Field(default_factory=dict)
     reason: Reason | None = None
     retrieval: list[Retrieval] = Field(min_length=1)
     pipeline: list[AnyPipeline] = Field(default_factory=list)
     ensemble: Ensemble
     path: Path = Field(Path(), exclude=True)
-
-    @field_validator("vllm")
-    @classmethod
-    def free_arguments(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return _free_arguments(value)
 
     @model_validator(mode="after")
     def names_fit(self) -> Config:
@@ -376,13 +330,6 @@ class Config(Table):
         """Where the table of the retrieval or pipeline of that name lies."""
         kind = "candidates" if any(name == retrieval.name for retrieval in self.retrieval) else "ranking"
         return run / f"{kind}-{name}.parquet"
-
-
-def _free_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    for name, mend in OWNED.items():
-        if name in arguments:
-            raise ValueError(f"'{name}' is not set here; {mend}")
-    return arguments
 
 
 S = TypeVar("S", bound=Retrieval | Pipeline)

@@ -1,4 +1,4 @@
-"""Where a model or an adapter lies, and on which devices and in which precision it runs."""
+"""Where a model or an adapter lies, and on which devices it runs."""
 
 from __future__ import annotations
 
@@ -114,22 +114,3 @@ def check_tensor(stage: str, there: Sequence[str], missing: Sequence[str]) -> No
             f"stage '{stage}': parallel = 'tensor' over {', '.join([*there, *missing])}, of which only "
             f"{', '.join(there)} is here; run it on as many, or name fewer devices"
         )
-
-
-def precision(device: str) -> str:
-    """Of an LLM: float16 on a GPU (a T4 has no bfloat16); float32 on a CPU, where both engines are to give the same.
-
-    In bfloat16 an option's log-probability was up to 0.08 off.
-    """
-    return "float16" if device.startswith("cuda") else "float32"
-
-
-def encoder_precision(device: str) -> str:
-    """An encoder's: on a CPU bfloat16 where it has instructions for it.
-
-    Measured with MiniLM on two cores with AVX-512 BF16: 136 pairs a second against 60 in float32.
-    """
-    cpu = Path("/proc/cpuinfo")
-    if device == "cpu" and cpu.is_file() and "avx512_bf16" in cpu.read_text():
-        return "bfloat16"
-    return precision(device)

@@ -164,6 +164,15 @@ def gpu_count() -> int:
     return len(nvidia_smi("index"))
 
 
+def gpu_capability() -> tuple[int, ...]:
+    """The least compute capability of the visible GPUs, such as (7, 5), without loading torch; () where none tells."""
+    found = [tuple(map(int, line.split("."))) for line in nvidia_smi("compute_cap") if line.replace(".", "").isdigit()]
+    named = [card.strip() for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    if all(card.isdigit() and int(card) < len(found) for card in named):
+        found = [found[int(card)] for card in named]
+    return min(found, default=())
+
+
 def gpu_memory_used_mb() -> float:
     """Memory in use on all visible GPUs together, in MiB as nvidia-smi says; 0 where it says nothing."""
     return sum(float(line) for line in nvidia_smi("memory.used") if line.replace(".", "").isdigit())

@@ -11,7 +11,7 @@ from typing import Any
 
 from cascade import config as configs
 from cascade import data as csvs
-from cascade import folder, ledger, manifest, models, reasons
+from cascade import folder, ledger, manifest, models, precision, processes, reasons
 from cascade.budget import within
 from cascade.config import REASON, Config, LanguageModel, Pipeline
 from cascade.errors import CascadeError, StageError
@@ -94,6 +94,7 @@ class Origins:
         notebook = "reason" if name == REASON else "rerank" if isinstance(stage, Pipeline) else "retrieve"
         found = {key: json.dumps(value, sort_keys=True) for key, value in stage.model_dump(mode="json").items()
                  if key not in ASIDE}  # fmt: skip
+        found.pop("dtype", None)  # what it comes to is told with the model
         found |= self._everywhere | {f"notebook: {notebook}.ipynb": _cells(self.notebooks / f"{notebook}.ipynb")}
         if config.environment:
             found["environment"] = json.dumps(config.environment, sort_keys=True)
@@ -106,10 +107,15 @@ class Origins:
             found[f"prompt: {template}"] = _file(config.path.parent / template)
         for model in [stage, *getattr(stage, "retriever", [])]:
             if hasattr(model, "model"):
-                found |= self._model(model)
+                found |= self._model(model) | {f"dtype: {model.model}": self._dtype(model)}
         sources = self._sources(name)
         found |= {f"input: {source}": digest_of(self.of(source)) for source in sources}
         return found | {f"{CONTENT}{source}": _file(self._table(source)) for source in sources}
+
+    def _dtype(self, model: Any) -> str:
+        """Which follows from the device, where the config leaves it open."""
+        devices = models.devices_of(self.bench.config, processes.gpu_count())[0]
+        return precision.of(model, devices[0], precision.asked(model, self.bench.config))
 
     def _table(self, name: str) -> Path:
         run = self.bench.run

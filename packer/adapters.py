@@ -181,7 +181,8 @@ def target(image: Image) -> Target:
     """The machine of an image, to check a run for."""
     record, _ = _served(image)
     vllm = engines.recorded(record) if record is not None else None
-    return Target(image.name, image.gpus, has_vllm=_pins_vllm(image) is not None, vllm=vllm, is_known=True)
+    has_vllm = _pins_vllm(image) is not None
+    return Target(image.name, image.gpus, image.compute_capability, has_vllm, vllm, is_known=True)
 
 
 def _pins_vllm(image: Image) -> str | None:

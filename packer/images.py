@@ -54,6 +54,11 @@ class Image(Table):
         return self.path.parent.parent / "pyproject.toml"
 
     @property
+    def compute_capability(self) -> tuple[int, ...]:
+        """In numbers; () without a GPU."""
+        return tuple(map(int, self.capability.split("."))) if self.capability else ()
+
+    @property
     def requirements(self) -> Path:
         """What the kernel needs beside the project's own requirements."""
         return self.path.with_suffix(".in")

@@ -21,10 +21,11 @@ import pandas as pd
 import typer
 
 from cascade import config as configs
-from cascade import ledger, models
+from cascade import ledger
 from cascade.config import CrossEncoderPipeline
 from cascade.evaluate import measure
 from cascade.paths import ROOT
+from cascade.precision import of
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from cascade.workers import places
 from sample.generate.dataset import generate
@@ -85,7 +86,7 @@ def precision() -> Figures:
     config = configs.load(CONFIG)
     pipeline = next(each for each in config.pipeline if isinstance(each, CrossEncoderPipeline))
     queries, given, names = bench_llm.work(20)
-    chosen = models.encoder_precision("cpu")
+    chosen = of(pipeline, "cpu")
     seconds = {}
     for dtype in dict.fromkeys(("float32", chosen)):
         reranker = CrossEncoderReranker(places(["cpu"])[0], pipeline, config, names)

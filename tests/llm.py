@@ -42,7 +42,6 @@ engine = "{engine}"
 devices = {devices}
 
 [vllm]
-dtype = "float32"
 block_size = 32
 enforce_eager = true
 max_num_seqs = 64

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cascade import conductor, models
+from cascade import conductor, models, precision, processes
 from cascade import config as configs
 from cascade.__main__ import NOTEBOOKS, app
 from cascade.check import engines, language_models, run
 from cascade.check.facts import Fact
 from cascade.check.target import Target, this_machine
+from cascade.config import DensePart
 from cascade.errors import CheckError
 from cascade.paths import ROOT
 from packer import adapters, images
@@ -172,6 +173,81 @@ def test_devices_that_are_not_there_are_told_before_the_run(
     config = nano.config(tmp_path, "vllm", devices=devices, reason=reason)
     found = looked_at(config, replace(this_machine(begins=True), has_vllm=True))["devices"]
     assert found.ok is ok and told in f"{found.found} {found.mend}"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "capability", "told"),
+    [
+        (None, (7, 5), "float16 on cuda:0"),
+        (None, (8, 0), "bfloat16 on cuda:0"),
+        (None, (), "float16 on cuda:0"),
+        ("float16", (9, 0), "float16 on cuda:0"),
+        ("bfloat16", (8, 9), "bfloat16 on cuda:0"),
+        ("bfloat16", (), "bfloat16 on cuda:0"),
+        (
+            "bfloat16",
+            (7, 5),
+            "a GPU has from capability 8.0 on, and the least here is 7.5; set dtype = 'float16'",
+        ),
+    ],
+)
+def test_a_precision_that_the_cards_lack_is_told(
+    tmp_path: Path, dtype: str | None, capability: tuple[int, ...], told: str
+) -> None:
+    nano.make_model(tmp_path)
+    retrieval = {"name": "r1", "retriever": [{"kind": "dense", "model": "qwen-nano", "dtype": dtype}]}
+    reason = {"model": "qwen-nano", "prompt": "p.txt", "dtype": dtype}
+    config = nano.config(tmp_path, "vllm", reason=reason, retrieval=[retrieval])
+    found = looked_at(config, Target("two cards", 2, capability, has_vllm=True, vllm=None))
+    for name in ("reason: dtype", "r1, dense: dtype"):
+        assert found[name].ok is (" on cuda" in told)
+        assert told in f"{found[name].found}; {found[name].mend}"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_model_that_vllm_refuses_in_float16_is_told(tmp_path: Path, dtype: str) -> None:
+    made = nano.make_model(tmp_path)
+    (made / "config.json").write_text('{"model_type": "gemma2"}')
+    config = nano.config(tmp_path, "vllm", reason={"model": "qwen-nano", "prompt": "p.txt", "dtype": dtype})
+    fact = looked_at(config, Target("a card", 1, (8, 0), has_vllm=True, vllm=engines.known()))["reason: dtype"]
+    assert fact.ok is (dtype == "float32")
+    assert fact.ok or fact.found == "vLLM 0.19.1 refuses model_type 'gemma2' in float16"
+
+
+@pytest.mark.parametrize(
+    ("answer", "visible", "expected"),
+    [
+        ("7.5\n7.5\n", None, (7, 5)),
+        ("9.0\n7.5\n", None, (7, 5)),
+        ("9.0\n7.5\n", "0", (9, 0)),
+        ("12.0\n9.0\n", None, (9, 0)),
+        ("9.0\n", "GPU-4f3c", (9, 0)),
+        ("N/A\n", None, ()),
+        ("", None, ()),
+    ],
+)
+def test_the_least_capability_of_the_visible_cards_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, visible: str | None, expected: tuple[int, ...]
+) -> None:
+    (tmp_path / "answer").write_text(answer)
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\ncat {tmp_path}/answer\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert processes.gpu_capability() == expected
+
+
+def test_a_precision_is_the_config_s_else_the_device_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    llm, encoder = nano.model(), DensePart(kind="dense", model="m")
+    assert precision.usual(llm, "cpu", ()) == "float32"
+    assert precision.usual(encoder, "cpu", ()) in ("float32", "bfloat16")
+    assert precision.usual(llm, "cuda:0", (9, 0), "awq") == "float16"
+    assert precision.usual(llm, "cuda:0", (9, 0), "awq_marlin") == "bfloat16"
+    assert precision.of(nano.model(dtype="float16"), "cpu") == "float16"
+    monkeypatch.setattr(processes, "gpu_capability", lambda: (8, 6))
+    assert precision.of(encoder, "cuda:0") == "bfloat16"
 
 
 @pytest.mark.parametrize(

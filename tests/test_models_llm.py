@@ -112,7 +112,7 @@ def vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("vllm", "folder")
 def test_an_engine_argument_that_it_does_not_know_is_refused_with_the_nearest(tmp_path: Path) -> None:
-    known = {"gpu_memory_utilization": 0.8, "dtype": "half"}
+    known = {"gpu_memory_utilization": 0.8}
     check(tmp_path, model(vllm={"max_num_seqs": 4}), engine="vllm", vllm=known)
     told = (
         r"stage 'point': the installed vLLM knows no engine argument 'gpu_memory_utilisation' "

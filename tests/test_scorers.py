@@ -130,7 +130,8 @@ def test_an_adapter_changes_the_scores(bench: Bench) -> None:
     scorer = open_on(bench)
     pipeline = bench.config.pipeline[0]
     assert isinstance(pipeline, PointwisePipeline)
-    bare = TransformersScorer(CPU, pipeline, MODEL, None)
+    bare = TransformersScorer(CPU, pipeline.model_copy(update={"dtype": "bfloat16"}), MODEL, None)
+    assert (str(bare.model.dtype), str(scorer.model.dtype)) == ("torch.bfloat16", "torch.float32")
     prompts, options = prompts_of(bench, scorer, candidates=2)
     assert np.abs(scorer.score(prompts, options) - bare.score(prompts, options)).max() > 1e-2
 

@@ -127,7 +127,7 @@ def test_the_engine_is_made_for_a_t4(name: str, tmp_path: Path) -> None:
     place = places(CONFIG.devices or [], together=model.parallel == "tensor")[0]
     arguments = engine_arguments(place, model, CONFIG, tmp_path, None, options=2)
     assert set(arguments) <= ARGUMENTS
-    assert arguments["dtype"] == "half"
+    assert arguments["dtype"] == "float16"
     assert arguments["attention_backend"] == "TRITON_ATTN"
     assert arguments["disable_custom_all_reduce"] is True
     assert arguments["enforce_eager"] is True

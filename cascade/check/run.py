@@ -9,7 +9,7 @@ from pathlib import Path
 from cascade import config as configs
 from cascade import data as csvs
 from cascade import folder, models
-from cascade.check import encoders, engines, language_models, prompts
+from cascade.check import dtypes, encoders, engines, language_models, prompts
 from cascade.check.facts import Fact, tried
 from cascade.check.target import Target
 from cascade.config import Config, Encoder
@@ -25,8 +25,10 @@ def facts(
     yield from tried("devices", lambda: _devices(config, target), target.is_known)
     for name, encoder in _encoders(config):
         yield from encoders.facts(name, encoder, config, target.is_here)
+        yield from dtypes.facts(name, encoder, config, target)
     for name, model in config.language_models().items():
         yield from language_models.facts(name, model, config, target)
+        yield from dtypes.facts(name, model, config, target)
     if config.language_models():
         yield from tried("prompts", lambda: prompts.facts(config, competition), target.is_here)
     if out is not None:

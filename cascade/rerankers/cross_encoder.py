@@ -10,7 +10,7 @@ import torch
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Module, Transformer
 
-from cascade import data, models, tables
+from cascade import data, models, precision, tables
 from cascade.check import encoders
 from cascade.config import Config, CrossEncoderPipeline
 from cascade.errors import ModelError
@@ -83,7 +83,7 @@ class CrossEncoderReranker:
         self.names = names
         encoders.check_head(pipeline, config)
         folder = models.model_path(pipeline.model, config.path.parent)
-        dtype: torch.dtype = getattr(torch, models.encoder_precision(place.device))
+        dtype: torch.dtype = getattr(torch, precision.of(pipeline, place.device))
         self.model = load(folder, pipeline.head, pipeline.max_length, place.device, dtype)
         models.merge_adapter(self.model.transformers_model, models.adapter_path(pipeline, config))
         self.model.eval()

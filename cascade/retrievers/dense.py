@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 from tqdm import tqdm
 
-from cascade import clock, models, whole, workers
+from cascade import clock, models, precision, whole, workers
 from cascade.check import encoders
 from cascade.config import Config, DensePart, EmbeddingModel
 from cascade.scorers import check_finite
@@ -90,7 +90,7 @@ class Embedder:
         self.folder = models.model_path(part.model, config.path.parent)
         encoders.check_pooling(part, self.folder)
         self.adapter = models.adapter_path(part, config)
-        self.precision = models.encoder_precision(self.places[0].device)
+        self.precision = precision.of(part, self.places[0].device)
         self.spent: list[dict[str, Any]] = []
         self._open = ExitStack()
         self._pool: workers.Pool | None = None

@@ -18,7 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from cascade import models
+from cascade import models, precision
 from cascade.config import LanguageModel
 from cascade.prompters import DEFAULT_LENGTH, load_tokenizer
 from cascade.scorers import Usage
@@ -30,14 +30,14 @@ TRIED = (24, (8, 3))  # tokens of the beginning and of two rests that a shared c
 
 
 class TransformersScorer:
-    """An `OptionScorer` on transformers, in float16 on a GPU, with the LoRA adapter merged."""
+    """An `OptionScorer` on transformers, with the LoRA adapter merged."""
 
     def __init__(self, place: Place, model: LanguageModel, folder: Path, adapter: Path | None) -> None:
         self.tokenizer: Any = load_tokenizer(model, folder)
         loaded = AutoModelForCausalLM.from_pretrained(
             folder,
             local_files_only=True,
-            dtype=getattr(torch, models.precision(place.device)),
+            dtype=getattr(torch, precision.of(model, place.device)),
             trust_remote_code=model.trust_remote_code,
             use_safetensors=True,
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cascade import models
+from cascade import models, precision
 from cascade.config import Config, LanguageModel
 from cascade.errors import ModelError
 from cascade.prompters import context_length
@@ -44,12 +44,12 @@ def engine_arguments(
             raise ModelError(f"adapter '{adapter.name}': rank {rank} is more than vLLM takes ({LORA_RANKS[-1]})")
         lora = {"enable_lora": True, "max_loras": 1, "max_lora_rank": fitting}
     return {
-        "dtype": models.precision(place.device),
         "enable_prefix_caching": True,
         **config.vllm,
         **lora,
         **model.vllm,
         "model": str(folder),
+        "dtype": precision.of(model, place.device, precision.asked(model, config)),
         "trust_remote_code": model.trust_remote_code,
         "max_model_len": context_length(model, folder),
         "tensor_parallel_size": len(place.devices),

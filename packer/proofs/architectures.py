@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cascade import handles, models
+from cascade import handles, models, precision
 from cascade.config import Config, Encoder
 from cascade.errors import ModelError
 from packer.bundle import Bundle, Finding
@@ -23,11 +23,14 @@ TABLES = ("transformers/models/auto/configuration_auto.py", "transformers/models
 TABLE = "CONFIG_MAPPING_NAMES"
 NEEDED = "config.json"
 TOKENIZERS = (*models.TOKENIZER_FILES, "vocab.txt")  # the last is BERT's
-FLOAT16 = ("half", "float16")  # vLLM's names of it
 
 
 def prove(bundle: Bundle) -> list[Finding]:
-    used = {(model, dtype or ""): config for config in bundle.configs for model, dtype in models_of(config)}
+    used = {
+        (model, dtype or ""): config
+        for config in bundle.configs
+        for model, dtype in models_of(config, bundle.image.compute_capability)
+    }
     if not used:
         return []
     facts = bundle.wheels.get("transformers")
@@ -67,7 +70,7 @@ def _on_vllm(bundle: Bundle, kind: str, names: list[str], dtype: str, asked: tup
         wants = f"vLLM {version} runs none of {', '.join(names) or 'its architectures'}"
         mend = f"name another model, or pin a vLLM that has it in {bundle.image.requirements}"
         yield Finding("vllm", wants, mend, asked)
-    if dtype in FLOAT16 and kind in extract["choices"]["_FLOAT16_NOT_SUPPORTED_MODELS"]:
+    if dtype == "float16" and kind in extract["choices"]["_FLOAT16_NOT_SUPPORTED_MODELS"]:
         wants = f"vLLM {version} refuses model_type '{kind}' in float16, and the config's dtype is '{dtype}'"
         yield Finding("vllm", wants, "name another model, or set a dtype that the image's cards have", asked)
 
@@ -82,15 +85,18 @@ def _not_at_hand(bundle: Bundle, model: str, file: str, wants: str, asked: tuple
     return Finding(model, f"its {file} is not at hand", mend, asked, "not proved")
 
 
-def models_of(config: Config) -> Iterator[tuple[str, str | None]]:
-    """(model, the dtype that vLLM runs it in; None where vLLM does not) of everything that is not switched off."""
+def models_of(config: Config, capability: tuple[int, ...] = ()) -> Iterator[tuple[str, str | None]]:
+    """(model, the dtype that vLLM runs it in; None where vLLM does not) of everything that is not switched off.
+
+    capability: of the image's cards.
+    """
     parts = [part for retrieval in config.retrieval for part in retrieval.retriever]
     for each in (*parts, *config.pipeline):
         if isinstance(each, Encoder) and getattr(each, "enabled", True):
             yield each.model, None
-    usual = models.precision((config.devices or ["cuda:0"])[0])
+    device = (config.devices or ["cuda:0"])[0]
     for model in config.language_models().values():
-        dtype = str({"dtype": usual, **config.vllm, **model.vllm}["dtype"])
+        dtype = model.dtype or precision.usual(model, device, capability, precision.asked(model, config))
         yield model.model, dtype if config.engine == "vllm" else None
 
 

@@ -37,7 +37,6 @@ devices = {devices}
 reserve = "{reserve:.0f}s"
 
 [vllm]
-dtype = "float32"
 block_size = 32
 enforce_eager = true
 max_num_seqs = 16
