@@ -18,7 +18,7 @@ from cascade.check import engines
 from cascade.check.target import Target
 from cascade.config import Config, CrossEncoderPipeline, LanguageModel
 from cascade.errors import CascadeError, ModelError
-from packer import contents
+from packer import contents, requirements
 from packer.contents import Model
 from packer.images import Image
 
@@ -187,8 +187,8 @@ def target(image: Image) -> Target:
 
 def _pins_vllm(image: Image) -> str | None:
     """The version of vLLM that the image's requirements pin."""
-    text = image.requirements.read_text(encoding="utf-8") if image.requirements.is_file() else ""
-    pinned = re.search(r"^vllm==([\w.]+)", text, re.MULTILINE)
+    lines = requirements.read(image.requirements) if image.requirements.is_file() else []
+    pinned = re.search(r"^vllm==([\w.]+)", "\n".join(line.text for line in requirements.wanted(lines)), re.MULTILINE)
     return pinned[1] if pinned else None
 
 

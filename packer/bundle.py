@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 from cascade.config import Config
 from cascade.errors import CascadeError
+from packer import requirements
 from packer.facts import Facts
 from packer.images import Image
 from packer.locks import Pin
@@ -134,12 +135,8 @@ class Bundle:
         except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
             mend = f"correct it, or the extras of {self.image.path}"
             raise BundleError(f"{path}: no requirements in it ({type(error).__name__}: {error}); {mend}") from error
-        path = self.image.requirements
-        if not path.is_file():
-            raise BundleError(f"{path}: no such file; make it, empty if the project's own requirements are enough")
-        lines = [line.partition(" #")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        wanted = [line for line in lines if line and not line.startswith(("#", "-"))]
-        yield from self._holding(wanted, "", (path.name,), str(path))
+        for line in requirements.wanted(requirements.read(self.image.requirements)):
+            yield from self._holding([line.text], "", (line.path.name,), line.where)
 
     def _holding(
         self, lines: tuple[str, ...] | list[str], extra: str, chain: tuple[str, ...], where: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from pydantic import Field, ValidationError
@@ -45,7 +45,9 @@ class Image(Table):
     docker_image: str | None = None
     extras: list[str] = Field(description="of this project, whose requirements the kernel needs")
     exclude_newer: Date | None = Field(default=None, description="only releases before this day")
-    newer: dict[str, Date] = Field(default={}, description="packages whose day is another")
+    newer: dict[str, Date | Literal[False]] = Field(
+        default={}, description="packages whose day is another; false: any release, where an index tells no days"
+    )
     seen: str = Field(description="when and where these facts were seen")
 
     @property

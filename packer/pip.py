@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,8 +11,10 @@ from threading import Event
 from packaging.utils import parse_wheel_filename
 
 from cascade.errors import CascadeError
+from packer import indexes
 from packer.images import Image
 from packer.locks import Pin
+from packer.requirements import without_logins
 
 PAUSES = (0, 1, 2, 4, 8)  # seconds before each attempt
 DATE = "315532800"  # 1980-01-01, the oldest date that a zip can hold: the same source gives the same wheel
@@ -50,15 +51,15 @@ def download(pin: Pin, image: Image, into: Path, stop: Event) -> Path:
     options = ["download", "--only-binary=:all:", "--implementation=cp", f"--python-version={image.python_minor}"]
     options += [f"--abi={abi}" for abi in (image.abi, "abi3", "none")]
     options += [f"--platform={platform}" for platform in image.platforms]
-    return _pip(pin, [*options, f"--dest={into}"], into, stop)
+    return _pip(pin, image, [*options, f"--dest={into}"], into, stop)
 
 
-def build(pin: Pin, into: Path, stop: Event) -> Path:
+def build(pin: Pin, image: Image, into: Path, stop: Event) -> Path:
     """A wheel of the pin's source, whose hash is checked; WheelsError where it does not build or is not pure Python."""
     options = ["wheel", f"--no-binary={pin.name}", "--ignore-requires-python", f"--wheel-dir={into}"]
-    mend = "choose a version that has a wheel, or do without what asks for it"
+    mend = f"choose a version that has a wheel, do without what asks for it, or {indexes.mend(image)}"
     try:
-        wheel = _pip(pin, options, into, stop)
+        wheel = _pip(pin, image, options, into, stop)
     except NoWheelError as error:
         raise WheelsError(
             f"{asked(pin)}: no wheel fits the image, and its source makes none: {error}; {mend}"
@@ -77,20 +78,26 @@ def asked(pin: Pin) -> str:
     return f"{pin} (asked for by {', '.join(pin.asked_by)})" if pin.asked_by else str(pin)
 
 
-def _pip(pin: Pin, options: list[str], into: Path, stop: Event) -> Path:
+def _pip(pin: Pin, image: Image, options: list[str], into: Path, stop: Event) -> Path:
     requirement = into / "requirement.txt"
-    requirement.write_text(" ".join([str(pin), *(f"--hash=sha256:{each}" for each in sorted(pin.hashes))]))
+    pinned = " ".join([str(pin), *(f"--hash=sha256:{each}" for each in sorted(pin.hashes))])
+    requirement.write_text("\n".join([*indexes.options(image), pinned]), encoding="utf-8")
     shared = ["--no-deps", "--require-hashes", "--no-cache-dir", "--no-input", "--progress-bar=off", "--retries=2"]
     command = [sys.executable, "-m", "pip", *options, *shared, f"--requirement={requirement}"]
     # pip's own temporary files stay on the wheels' disk, and go with `into`.
-    environment = {**os.environ, "TMPDIR": str(into), "SOURCE_DATE_EPOCH": DATE, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment = {
+        **indexes.pips(),
+        "TMPDIR": str(into),
+        "SOURCE_DATE_EPOCH": DATE,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
     for pause in PAUSES:
         if stop.wait(pause):
             raise StoppedError(str(pin))
         run = subprocess.run(command, env=environment, capture_output=True, text=True)
         if run.returncode == 0:
             return next(into.glob("*.whl"))
-        error = _why(pin, run.stdout + run.stderr, building=options[0] == "wheel")
+        error = _why(pin, without_logins(run.stdout + run.stderr), building=options[0] == "wheel")
         if not isinstance(error, PassingError):
             break
     raise error

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cascade import whole
+from packer import indexes, requirements
 from packer.images import Image, ImageError
 from packer.locks import LockError
 
@@ -28,6 +28,7 @@ def lock(image: Image, upgrade: bool = False) -> bool:
 
     A version that still answers is kept; `upgrade` takes the newest. LockError says what uv said.
     """
+    header = _header(image)  # what cannot be read stops here
     if not upgrade and answers(image):
         return False
     with tempfile.TemporaryDirectory() as folder:
@@ -35,7 +36,7 @@ def lock(image: Image, upgrade: bool = False) -> bool:
         if image.lock.is_file() and not upgrade:
             shutil.copyfile(image.lock, made)  # uv keeps the versions that it finds in its output
         _compile(image, made)
-        whole.write_text(image.lock, _header(image) + made.read_text(encoding="utf-8"))
+        whole.write_text(image.lock, header + made.read_text(encoding="utf-8"))
     return True
 
 
@@ -53,7 +54,7 @@ def _asked(image: Image) -> str:
     project = _project(image)
     extras = project.get("optional-dependencies", {})
     asked = {
-        "requirements": _lines(image.requirements, image),
+        "requirements": [line.text for line in requirements.read(image.requirements)],
         "project": [
             *project.get("dependencies", []),
             *(each for name in image.extras for each in extras.get(name, [])),
@@ -74,47 +75,27 @@ def _project(image: Image) -> dict[str, Any]:
         ) from error
 
 
-def _lines(path: Path, image: Image) -> list[str]:
-    """A requirements file's lines without comments, and those of the files that it names (`-c`, `-r`)."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ImageError(
-            f"{path}: cannot be read ({error.strerror}); {image.path} wants its requirements there"
-        ) from error
-    lines = [
-        line for line in (each.partition(" #")[0].strip() for each in text.splitlines()) if line and line[0] != "#"
-    ]
-    named = [line.split(maxsplit=1)[1] for line in lines if line.startswith(("-c ", "-r "))]
-    return [*lines, *(line for name in named for line in _lines(path.parent / name, image))]
-
-
 def _compile(image: Image, out: Path) -> None:
     folder = image.project.parent
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-python-downloads"]
     command += [image.project.name, str(image.requirements.relative_to(folder)), "--output-file", str(out)]
     command += ["--python-version", image.python_minor, "--python-platform", image.uv_platform]
-    command += ["--generate-hashes", "--no-header"]
+    command += ["--generate-hashes", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
     command += [part for extra in image.extras for part in ("--extra", extra)]
     if image.exclude_newer:
         command += ["--exclude-newer", _midnight(image.exclude_newer)]
     command += [p for name, day in image.newer.items() for p in ("--exclude-newer-package", f"{name}={_midnight(day)}")]
-    run = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, text=True)
+    run = subprocess.run(command, cwd=folder, env=indexes.uvs(image), capture_output=True, text=True)
     if run.returncode:
-        said = " ".join(run.stderr.split()).removeprefix("error: ")
-        raise LockError(f"{image.requirements}: uv finds no set of packages: {said[:LONGEST]}; mend the requirements")
+        said = requirements.without_logins(" ".join(run.stderr.split()).removeprefix("error: "))
+        fix = "correct the requirements"
+        if "not found in" in said:
+            fix += f", or {indexes.mend(image)}"
+        if "was filtered by `exclude-newer" in said:
+            fix += f"; where an index tells no dates, write newer = {{ NAME = false }} in {image.path}"
+        raise LockError(f"{image.requirements}: uv finds no set of packages: {said[:LONGEST]}; {fix}")
 
 
-def _midnight(day: str) -> str:
+def _midnight(day: str | Literal[False]) -> str:
     """uv would read a bare day in this machine's time zone."""
-    return f"{day}T00:00:00Z"
-
-
-def _environment() -> dict[str, str]:
-    """uv does not read pip's settings: a wheel that pip finds in a folder, such as torch's CPU build, it should too."""
-    environment = dict(os.environ)
-    if "UV_FIND_LINKS" not in environment:
-        command = [sys.executable, "-m", "pip", "config", "get", "global.find-links"]
-        asked = environment.get("PIP_FIND_LINKS") or subprocess.run(command, capture_output=True, text=True).stdout
-        environment["UV_FIND_LINKS"] = ",".join(asked.split())
-    return environment
+    return f"{day}T00:00:00Z" if day else "false"

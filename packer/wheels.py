@@ -136,7 +136,7 @@ class _Arrivals:
             except NoWheelError:
                 shutil.rmtree(folder)
                 folder.mkdir()
-                wheel, built = pip.build(pin, folder, self._stop), True
+                wheel, built = pip.build(pin, self.image, folder, self._stop), True
             self._keep(pin, wheel, built)
         except OSError as error:
             if error.errno == errno.ENOSPC:

@@ -13,6 +13,7 @@ from packer.facts import gather
 from packer.images import Image
 from packer.locks import read
 from packer.proofs import closure, hashes, resolution, tags
+from packer.requirements import RequirementsError
 from tests.wheelmaker import lock, make_image, make_wheel, unlock
 
 
@@ -200,7 +201,7 @@ def test_a_wheel_that_says_it_is_another_is_broken(image: Image) -> None:
 
 def test_a_line_of_the_requirements_that_is_none_is_an_error(image: Image) -> None:
     image.requirements.write_text("leaf >>> 2\n")
-    with pytest.raises(BundleError, match=r"tiny.in: 'leaf >>> 2' is no requirement"):
+    with pytest.raises(RequirementsError, match=r"tiny.in: line 1: 'leaf >>> 2' is no requirement"):
         findings(image, closure.prove)
 
 
