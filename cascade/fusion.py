@@ -59,7 +59,7 @@ def factor_for_share(fused: pd.DataFrame, seen: set[int], share: float) -> float
     turns_at = (best[False] / best[True]).where(best[True].notna(), np.inf).fillna(0.0).sort_values().to_numpy()
     wanted = int(np.ceil(share * len(turns_at) - 1e-9))  # 0.07 * 100 is a little more than 7
     reachable = turns_at[:wanted][np.isfinite(turns_at[:wanted])]
-    return max(1.0, float(np.nextafter(reachable[-1], np.inf) * (1 + 1e-9))) if len(reachable) else 1.0
+    return max(1.0, float(reachable[-1] * (1 + 1e-9))) if len(reachable) else 1.0
 
 
 def to_table(fused: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -109,6 +111,36 @@ def test_a_stage_without_a_rate_has_what_the_known_ones_leave() -> None:
     short = share([unknown, A, ENSEMBLE], 120)
     assert short.seconds == 20 + 100 * (120 - 20 - 20 - 10) / 200, "where it is short it counts as a typical one"
     assert share([unknown, ENSEMBLE], 50).seconds == 40
+
+
+def test_what_is_left_to_the_second_is_a_whole_share_with_nothing_to_say_of_it() -> None:
+    assert share(RUN[1:], 670) == budget.Share(120)
+    assert share(RUN[1:], 200, [B.name, C.name]) == budget.Share(200 - 10), "both are dropped, not the last alone"
+
+
+def test_a_quarter_of_the_work_is_worth_loading_for() -> None:
+    """20 + 20 + 20 + 10 s before any score, and a quarter of 600; a second less, and c is left out: 169 of 300."""
+    assert share(RUN[1:], 220).seconds == 20 + 25
+    assert share(RUN[1:], 219).seconds == pytest.approx(20 + 100 * 169 / 300)
+
+
+def test_what_a_stage_that_is_left_out_leaves_gives_no_one_more_than_it_needs() -> None:
+    """Without z, 170 s are left for the 100 of a's work."""
+    assert share([A, Need("rerank-z", 300, 300), ENSEMBLE], 200).seconds == 120
+
+
+def test_stages_without_a_rate_share_what_is_to_spare_and_one_that_would_not_score_is_not_begun() -> None:
+    one, two = (Need(f"rerank-{name}", 20, known=False) for name in "xy")
+    assert share([one, two, ENSEMBLE], 1000).seconds == 20 + (1000 - 50) / 2
+    assert share([one, ENSEMBLE], 25).why == "not begun: it needs 20 s before its first score, and 15 s are left"
+
+
+@pytest.mark.parametrize(("whole", "reserve"), [(3600, 20), (360, 20), (100, 7), (0, 2), (-50, 2)])
+def test_the_reserve_is_a_part_of_a_short_run_and_twenty_seconds_of_a_long_one(whole: float, reserve: float) -> None:
+    settings: Any = SimpleNamespace(config=SimpleNamespace(time=SimpleNamespace(optional=["reason", "p"])))
+    made = Budget(settings, {}, 1000.0, 1000.0 + whole)
+    assert made.end == pytest.approx(1000 + whole - reserve)
+    assert made.optional == ["reason", "rerank-p"]
 
 
 # By the plan, with what a ledger shows.

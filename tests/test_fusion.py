@@ -202,6 +202,12 @@ def test_share_already_there_needs_no_boost() -> None:
     assert fusion.factor_for_share(fused, {2}, 0.51) == pytest.approx(2.0)
 
 
+def test_a_query_without_a_seen_candidate_is_unseen_already() -> None:
+    fused = fused_list(("a", 2, 1.0), ("b", 1, 1.0), ("b", 2, 0.25))
+    assert fusion.factor_for_share(fused, {1}, 0.5) == 1.0
+    assert fusion.factor_for_share(fused, {1}, 0.51) == pytest.approx(4.0)
+
+
 def test_queries_of_one_kind_never_turn() -> None:
     only_seen = fused_list(("a", 1, 1.0), ("b", 2, 1.0), ("b", 1, 0.5))
     assert fusion.factor_for_share(only_seen, {1, 2}, 1.0) == 1.0

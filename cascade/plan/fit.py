@@ -63,10 +63,12 @@ def solve(counts: np.ndarray, taken: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(counts, axis=0)
     used = np.flatnonzero(norms)
     found = np.zeros(counts.shape[1])
+    if not len(used):
+        return found
     scaled = counts[:, used] / norms[used]
     if len(taken) >= ENOUGH * len(used) and np.linalg.cond(scaled) <= CONDITION:
         found[used] = nnls(scaled, taken)[0] / norms[used]
-    elif len(used):
+    else:
         found[used[-1]] = taken.sum() / counts[:, used[-1]].sum()
     return found
 
