@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +78,20 @@ def test_counts_are_those_of_the_stage_itself(tmp_path: Path, kind: str) -> None
     assert work.cached * per_query == pytest.approx(did["cached_tokens"], rel=0.1, abs=0.02 * did["tokens"])
     assert [chunk["queries"] for chunk in did["chunks"]] == [2, 2, 2, 2]
     assert sum(chunk["tokens"] for chunk in did["chunks"]) == did["tokens"]
+
+
+@pytest.mark.parametrize("layers", [["full_attention", "sliding_attention"], ["linear_attention", "full_attention"]])
+def test_prompts_of_a_model_that_keeps_a_state_are_counted_whole(
+    tmp_path: Path, sample: Competition, layers: list[str]
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(MODEL, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"layer_types": layers}))
+    config = make_config(tmp_path, POINTWISE.replace(str(MODEL), str(folder)))
+    work = planned(config, sample)["rerank-p"].works[1]
+    assert (work.cached > 0.3 * work.tokens) == ("linear_attention" not in layers)
+    assert (work.cached == 0) == ("linear_attention" in layers)
 
 
 def test_blocks_are_found_whole_and_never_a_prompts_last_token() -> None:

@@ -14,9 +14,11 @@ import numpy as np
 
 from cascade import data as csvs
 from cascade import models, prompters
+from cascade.check.language_models import state_of
 from cascade.config import Config, LanguageModel, ListwisePipeline, Pipeline, PointwisePipeline, Reason
 from cascade.config import TournamentPipeline as Tournament
 from cascade.data import Competition
+from cascade.errors import ModelError
 from cascade.plan.tokenizer import open_tokenizer
 from cascade.prompts import Fields, Prompter, lettered, query_fields
 from cascade.rerankers.windows import rounds, windows
@@ -105,10 +107,20 @@ class PromptCounter:
         prompts = sum(map(len, called))
         tokens = sum(len(ids) for call in called for ids in call)
         if self.config.engine == "transformers":
-            cached = 0 if isinstance(model, Reason) else sum(map(_read_together, called))
+            apart = isinstance(model, Reason) or self._keeps_state(model)
+            cached = 0 if apart else sum(map(_read_together, called))
         else:
             cached = _found_in_blocks(called, self._block(model))
         return Counts(*(count / len(self.queries) for count in (prompts, tokens, cached)))
+
+    def _keeps_state(self, model: LanguageModel) -> bool:
+        """Whether the transformers engine reads each prompt whole, as recurrent layers keep what no other can share."""
+        try:
+            folder = models.model_path(model.model, self.config.path.parent)
+        except ModelError:
+            return False
+        settings = models.read_json(folder / "config.json", model.model)
+        return bool(state_of(settings.get("text_config", settings)))
 
     def _block(self, model: LanguageModel) -> int:
         """Tokens of a block of vLLM's prefix cache; 0 where that is off."""
