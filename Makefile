@@ -52,8 +52,8 @@ check: $(RUN)/ready ## all that would be wrong with a run of CONFIG=file, before
 	$(RUN)/bin/python -m cascade check $(CONFIG) $(if $(filter command%,$(origin DATA)),--data $(DATA)) $(if $(filter command%,$(origin OUT)),--out $(OUT)) $(if $(ENGINE),--engine $(ENGINE))
 
 .PHONY: evaluate
-evaluate: .venv/ready ## table of every part on the sample's test, or by cross-validation: DATA=dir FOLDS=3 QUESTIONS=n (at most, a fold)
-	$(BIN)/python -m cascade evaluate --config $(CONFIG) --data $(DATA) --out build/evaluate --folds $(FOLDS) $(if $(QUESTIONS),--questions $(QUESTIONS))
+evaluate: $(RUN)/ready ## table of every part on the sample's test, or by cross-validation: DATA=dir FOLDS=3 QUESTIONS=n (at most, a fold); ENGINE=vllm
+	$(RUN)/bin/python -m cascade evaluate --config $(CONFIG) --data $(DATA) --out build/evaluate --folds $(FOLDS) $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(ENGINE),--engine $(ENGINE))
 
 .PHONY: compare
 compare: .venv/ready ## what was changed from one run to another, and what that did: A=dir B=dir (default: OUT/previous and OUT)

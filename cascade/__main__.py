@@ -121,11 +121,15 @@ def evaluate(
     questions: Annotated[int | None, typer.Option(help="at most so many test questions a fold")] = None,
     unseen: Annotated[float, typer.Option(help="share of unseen labels in each test", min=0, max=1)] = 0.6,
     seed: Annotated[int, typer.Option()] = 0,
+    engine: Annotated[str, typer.Option(help="vllm or transformers; default: the config's")] = "",
 ) -> None:
-    """Cross-validates every part of the config on a labelled folder."""
+    """Cross-validates every stage of the config, LLMs too, on a labelled folder, by the code that a run is made of.
+
+    Every stage has time for all of its queries: nothing is dropped or cut as in a run that gets short of it.
+    """
     from cascade.evaluate import evaluate as run_evaluation
 
-    run_evaluation(config, data, out, folds, questions, unseen, seed)
+    run_evaluation(config, data, out, folds, questions, unseen, seed, engine)
 
 
 @app.command()

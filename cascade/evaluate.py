@@ -17,8 +17,10 @@ from rich.table import Table
 from cascade import config as configs
 from cascade import data as csvs
 from cascade import folder as folders
-from cascade import fusion, made, metrics, reasons, stages, tables
-from cascade.config import REASON, Config, DensePart, Part
+from cascade import fusion, made, metrics, reasons, stages, tables, zero
+from cascade.check import run as checking
+from cascade.check.target import this_machine
+from cascade.config import REASON, Config, DensePart, Part, Retrieval
 from cascade.errors import DataError
 from cascade.folds import write_folds
 from cascade.retrievers.blend import Blend
@@ -29,12 +31,22 @@ FILES = ("evaluate.csv", "evaluate.png")
 DEPTH = 100  # how deep every list is ranked, for recall@100
 
 
-def evaluate(config: Path, data: Path, out: Path, folds: int, questions: int | None, unseen: float, seed: int) -> None:
+def evaluate(
+    config: Path,
+    data: Path,
+    out: Path,
+    folds: int,
+    questions: int | None,
+    unseen: float,
+    seed: int,
+    engine: str = "",
+) -> None:
     """Writes evaluate.csv and evaluate.png under `out` and prints the table.
 
     Validates on `folds` folds of `data`/train.csv, or with 0 on its own test.csv and test_labels.csv.
     """
-    settings = configs.load(config)
+    settings = configs.load(config, engine)
+    checking.require(checking.facts(settings, this_machine(begins=True), None if folds else csvs.read(data)))
     made.check(out, FILES)
     for name in (f"fold-{number}" for number in range(folds)) if folds else [data.name]:
         folders.check(out / "tables" / name)
@@ -76,8 +88,11 @@ def measure(config: Config, folder: Path, run: Path) -> Iterator[dict[str, Any]]
     labels = competition.labels
     if labels is None:
         raise DataError(f"{folder}: has no test_labels.csv to score by; add it, or evaluate on folds of train.csv")
-    labelled = competition.test["query_id"].isin(labels["query_id"])
-    competition = replace(competition, test=competition.test[labelled].reset_index(drop=True))
+    if (
+        config.ensemble.unseen_share is None
+    ):  # all else looks at one query alone, so those that nobody scores are spared
+        labelled = competition.test["query_id"].isin(labels["query_id"])
+        competition = replace(competition, test=competition.test[labelled].reset_index(drop=True))
     seen = labels["misconception_id"].isin(competition.seen)
     counts = {"queries": len(seen), "seen": int(seen.sum()), "unseen": int((~seen).sum())}
     for system, table, seconds in systems(Bench(config, competition, run)):
@@ -87,63 +102,70 @@ def measure(config: Config, folder: Path, run: Path) -> Iterator[dict[str, Any]]
 def systems(bench: Bench) -> Iterator[tuple[str, pd.DataFrame, float]]:
     """Name, ranking and seconds of each system on the bench's test, simplest first.
 
-    The seconds of a part are its own (the neighbours find the queries embedded by the dense part);
-    those of the ensemble hold what it builds on.
+    Each stage is run by what its notebook calls, with time for all of it, and the last system is what submission.csv
+    has. Parts of a retrieval and what they are without their adapters are ranked for this table alone. The seconds of
+    a part are its own (the neighbours find the queries embedded by the dense part), those of a blend its parts'; those
+    of the ensemble hold what it builds on.
     """
-    config, competition = bench.config, bench.competition
-    everything = 0.0
+    config = bench.config
+    _, everything = timed(partial(zero.write, bench.competition.folder, bench.run))
+    zero_table = stages.zero_table(bench)
+    assert zero_table is not None
+    yield "submission zero", zero_table, everything
     if config.reason is not None and config.reason.enabled:
         everything += timed(partial(stages.reason, bench))[1]
-    queries = bench.queries()
-    ids = competition.misconceptions["misconception_id"].to_numpy()
-
-    def ranked(scores: np.ndarray) -> pd.DataFrame:
-        return tables.from_matrix(queries["query_id"].tolist(), ids, scores, DEPTH)
-
     for retrieval in config.retrieval:
-        blend = Blend(retrieval, config, bench.cache)
-        of_parts: list[tuple[Part, np.ndarray]] = []
         total = 0.0
-        for part in retrieval.retriever:
-            scores, seconds = timed(partial(blend.part_scores, part, queries, competition))
-            of_parts.append((part, scores))
-            total += seconds
-            yield f"{retrieval.name}: {part.kind}", ranked(scores), seconds
-        yield from zero_shot(retrieval.name, of_parts, blend, bench, ranked)
-        mixed = ranked(np.sum([np.float32(part.weight) * scores for part, scores in of_parts], axis=0))
+        for system, table, seconds, counts in parts(bench, retrieval):
+            total += seconds if counts else 0.0
+            yield system, table, seconds
         everything += total
-        blend.close()
-        tables.write(tables.cut(mixed, retrieval.top_k), config.table_path(retrieval.name, bench.run))
-        yield f"{retrieval.name}: blend", mixed, total
+        yield f"{retrieval.name}: blend", stages.retrieve(bench, retrieval.name), total
     for pipeline in config.pipeline:
-        if not pipeline.enabled:
+        # As the conductor does: what its select leaves nothing of is no stage.
+        if not pipeline.enabled or not (wanted := stages.expected(bench, pipeline.name)):
             continue
-        _, seconds = timed(partial(stages.rerank, bench, pipeline.name))
+        made_, seconds = timed(partial(stages.rerank, bench, pipeline.name))
         everything += seconds
+        if len(lacking := wanted - set(made_["query_id"])):
+            print(
+                f"warning: {pipeline.name} failed for {len(lacking)} of {len(wanted)} queries: scored as it found them"
+            )
         # A query that it was told to skip keeps the order it was given.
         yield f"{pipeline.name}: {pipeline.kind}", stages.candidates(bench, pipeline.name), seconds
     yield "ensemble", stages.fuse(bench, stages.members(bench), boosted=False), everything
-    yield "ensemble + boost", stages.fuse(bench, stages.members(bench)), everything
+    yield "ensemble + boost", stages.ensemble(bench), everything
+    yield "submission", stages.submitted(bench), everything
 
 
-def zero_shot(
-    name: str,
-    of_parts: list[tuple[Part, np.ndarray]],
-    blend: Blend,
-    bench: Bench,
-    ranked: Callable[[np.ndarray], pd.DataFrame],
-) -> Iterator[tuple[str, pd.DataFrame, float]]:
-    """What the adapters must beat: each dense part without its adapter, and its rank fusion with TF-IDF."""
-    words = next((scores for part, scores in of_parts if part.kind == "tfidf"), None)
-    for part, _ in of_parts:
-        if isinstance(part, DensePart) and part.adapter:
-            bare = part.model_copy(update={"adapter": None})
-            scores, seconds = timed(partial(blend.part_scores, bare, bench.competition.test, bench.competition))
-            yield f"{name}: dense, zero-shot", ranked(scores), seconds
-            if words is not None:
-                pair = {"tfidf": ranked(words), "dense": ranked(scores)}
-                fused = fusion.to_table(fusion.fuse(pair, {"tfidf": 1.0, "dense": 1.0}))
-                yield f"{name}: tfidf + zero-shot", fused, seconds
+def parts(bench: Bench, retrieval: Retrieval) -> Iterator[tuple[str, pd.DataFrame, float, bool]]:
+    """A retrieval's parts by the code that blends them: name, ranking, seconds, and whether the blend has it.
+
+    What the adapters must beat is not in it: a dense part without its adapter, and its rank fusion with TF-IDF.
+    """
+    queries, competition = bench.queries(), bench.competition
+    ids = competition.misconceptions["misconception_id"].to_numpy()
+    kinds: list[str] = []
+    words: pd.DataFrame | None = None
+    with Blend(retrieval, bench.config, bench.cache) as blend:
+
+        def ranked(part: Part) -> tuple[pd.DataFrame, float]:
+            scores, seconds = timed(partial(blend.part_scores, part, queries, competition))
+            return tables.from_matrix(queries["query_id"].tolist(), ids, scores, DEPTH), seconds
+
+        for part in retrieval.retriever:
+            kinds.append(part.kind)
+            again = kinds.count(part.kind)  # two of a kind are two systems
+            table, seconds = ranked(part)
+            words = table if part.kind == "tfidf" else words
+            yield f"{retrieval.name}: {part.kind}{f' {again}' if again > 1 else ''}", table, seconds, True
+        for part in retrieval.retriever:
+            if isinstance(part, DensePart) and part.adapter:
+                table, seconds = ranked(part.model_copy(update={"adapter": None}))
+                yield f"{retrieval.name}: dense, zero-shot", table, seconds, False
+                if words is not None:
+                    fused = fusion.fuse({"tfidf": words, "dense": table}, {"tfidf": 1.0, "dense": 1.0})
+                    yield f"{retrieval.name}: tfidf + zero-shot", fusion.to_table(fused), seconds, False
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:

@@ -10,9 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
-
-from cascade import metrics, submission, tables
+from cascade import metrics, stages, tables
 from cascade.errors import TableError
 from cascade.stages import Bench
 
@@ -80,13 +78,9 @@ class Printer:
                 of = f" on {len(reached)} of {len(labels)} queries" if len(reached) < len(labels) else ""
                 own = f"own {metrics.report(ranking, reached, set(), depths=())['map']:.4f}{of}; "
         try:
-            rows = submission.read(bench.run / "submission.csv")
+            submitted = stages.submitted(bench)
         except TableError as error:
             return str(error)
-        submitted = pd.DataFrame(
-            [(query, id_, rank) for query, ids in rows.items() for rank, id_ in enumerate(ids, start=1)],
-            columns=["query_id", "misconception_id", "rank"],
-        )
         found = metrics.report(submitted, labels, bench.competition.seen, depths=())
         change = "" if self._map is None else f" {found['map'] - self._map:+.4f}"
         self._map = found["map"]

@@ -26,7 +26,20 @@ CODE, CONTENT = "code", "table: "
 TEMPLATES = ("prompt", "query_text")  # keys of a stage that name one
 PATIENCE = 120.0  # seconds for reading what one stage is made from: a disk may hang
 # Modules that only show, plan or start: what they write no stage reads.
-BESIDE = ("page/", "plan/", "figures", "printed", "timeline", "compare", "evaluate", "practice", "__main__", "kernel")
+BESIDE = (
+    "page/",
+    "plan/",
+    "made",
+    "standing",
+    "figures",
+    "printed",
+    "timeline",
+    "compare",
+    "evaluate",
+    "practice",
+    "__main__",
+    "kernel",
+)
 
 
 def write(out: Path, identity: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,9 +136,7 @@ def candidates(bench: Bench, name: str) -> pd.DataFrame:
 
 def zero_table(bench: Bench) -> pd.DataFrame | None:
     """Submission zero as a ranking whose score is 1/rank."""
-    found, queries = _zero_rows(bench), bench.competition.test["query_id"]  # it may answer more than can be ranked
-    rows = [(query, id_, 1 / rank) for query in queries for rank, id_ in enumerate(found.get(query, []), start=1)]
-    return tables.from_scores(pd.DataFrame(rows, columns=["query_id", "misconception_id", "score"])) if rows else None
+    return _as_ranking(bench, _zero_rows(bench))
 
 
 def _zero_rows(bench: Bench) -> dict[str, list[int]]:
@@ -360,6 +358,24 @@ def write_submission(bench: Bench, table: pd.DataFrame, of: Collection[str]) -> 
         submission.write(rows, bench.run / submission.LAST)
         folders.update(bench.run, submission={"sha256": manifest.sha256(path), "members": list(of)})
     return rows
+
+
+def submitted(bench: Bench) -> pd.DataFrame:
+    """submission.csv as a ranking of the test's queries whose score is 1/rank; TableError where it is none."""
+    path = bench.run / submission.FILE
+    ranking = _as_ranking(bench, submission.read(path))
+    if ranking is None:
+        raise TableError(f"{path}: has no query of the data; run again")
+    return ranking
+
+
+def _as_ranking(bench: Bench, rows: Mapping[str, Sequence[int]]) -> pd.DataFrame | None:
+    queries = bench.competition.test["query_id"]  # the file may answer more than can be ranked
+    ranked = [(query, id_, 1 / rank)
+              for query in queries for rank, id_ in enumerate(dict.fromkeys(rows.get(query, [])), start=1)]  # fmt: skip
+    if not ranked:
+        return None
+    return tables.from_scores(pd.DataFrame(ranked, columns=["query_id", "misconception_id", "score"]))
 
 
 def _standing_members(bench: Bench, path: Path) -> list[str]:

@@ -74,7 +74,9 @@ def quality() -> Figures:
         run.mkdir(parents=True, exist_ok=True)
         rows = pd.DataFrame(measure(configs.load(CONFIG), folder, run)).set_index("system")
         fused = float(rows["map"].to_dict()["ensemble + boost"])
-        single = rows[~rows.index.str.startswith("ensemble") & ~rows.index.str.contains(r"\+")]["map"].max()
+        single = rows[~rows.index.str.startswith(("ensemble", "submission")) & ~rows.index.str.contains(r"\+")][
+            "map"
+        ].max()
         yield f"{name}_map", fused, "MAP@25"
         yield f"{name}_ensemble_to_best_single", fused / single, "ratio"
 

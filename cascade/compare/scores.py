@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cascade import metrics, stages, submission, tables, timeline
+from cascade import metrics, stages, submission, timeline
 from cascade.data import Competition
 from cascade.errors import CascadeError
 from cascade.stages import Bench
@@ -68,15 +68,9 @@ def rankings(bench: Bench) -> Rankings:
         if stages.read_table(bench, name) is not None:
             found[name] = stages.candidates(bench, name)
     try:
-        rows = submission.read(bench.run / "submission.csv")
+        found[SUBMISSION] = stages.submitted(bench)
     except CascadeError as error:
         print(f"left out: {error}")
-        return found
-    known = set(bench.competition.test["query_id"])
-    ranked = [(query, id_, 1 / rank) for query, ids in rows.items() if query in known
-              for rank, id_ in enumerate(dict.fromkeys(ids), start=1)]  # fmt: skip
-    if ranked:
-        found[SUBMISSION] = tables.from_scores(pd.DataFrame(ranked, columns=["query_id", "misconception_id", "score"]))
     return found
 
 
