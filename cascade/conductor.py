@@ -21,6 +21,7 @@ from cascade import (
     exclusive,
     folder,
     ledger,
+    limits,
     page,
     printed,
     processes,
@@ -135,6 +136,7 @@ def conduct(
     was made from the same; `again` names the stage from which all is run again.
     """
     start = clock.now()
+    limits.check_deadline(deadline)
     try:
         processes.become_subreaper()
     except OSError as error:

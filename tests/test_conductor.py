@@ -5,12 +5,14 @@ Those that a stage meets from outside, or that it raises, are the fault suite's 
 
 from __future__ import annotations
 
+import math
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
-from cascade import folder, ledger, parameters, submission, tables
+from cascade import conductor, folder, ledger, parameters, submission, tables
 from cascade.errors import StageError
 from cascade.paths import ROOT
 from tests.runs import Run
@@ -26,6 +28,15 @@ CORRUPT = (
     "for path in bench.run.glob('submission*.csv'):\n    path.write_text('not,a submission')\n"
     "for path in bench.run.glob('*.parts/*.parquet'):\n    path.write_bytes(b'')"
 )
+
+
+@pytest.mark.parametrize("deadline", [math.nan, math.inf, -5.0, 1e30])
+def test_a_deadline_that_is_no_moment_is_refused(tmp_path: Path, deadline: float) -> None:
+    with pytest.raises(StageError, match="no Unix time; pass seconds since 1970, or leave it out"):
+        conductor.conduct(
+            ROOT / "configs" / "sample.toml", ROOT / "sample", tmp_path / "out", ROOT / "notebooks", deadline
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_without_faults(run: Run) -> None:
