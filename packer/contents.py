@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,14 +13,11 @@ from cascade import handles, models
 from cascade.config import REASON, Config, Encoder, LanguageModel
 from cascade.errors import CascadeError
 from cascade.manifest import Entry
-from packer import locks, project_wheel, secrets
+from packer import locks, model_files, project_wheel, secrets
 from packer.images import Image
 
 Model = Encoder | LanguageModel
 PLACEHOLDER = "your-name"
-# Beside a model's weights: others' formats of them, and what its training left.
-LEFT_OUT = ("__pycache__", "original", "onnx", "openvino", "runs", "checkpoints")
-PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx", ".gguf")
 FACTS = {"python", "abi", "machine", "glibc", "gpus", "cuda", "driver", "capability"}
 
 
@@ -85,20 +83,30 @@ def own_files(config: Config, root: Path) -> Contents:
             raise ContentsError(f"{config.path}: stage '{stage}' names {text}, which is no file; correct it")
         edited[_inside(path, root, f"stage '{stage}': {text}").as_posix()] = path
     linked: dict[str, Path] = {}
-    left_out: list[str | None] = []
-    for stage, model in enabled(config):
-        if model.model.partition(":")[0] in (*handles.SCHEMES, "package"):
-            continue
-        folder = models.model_path(model.model, config.path.parent)
-        place = _inside(folder, root, f"stage '{stage}': model '{model.model}'")
-        taken = _files(folder)
-        linked.update({f"{place.as_posix()}/{name}": path for name, path in taken.items()})
-        left_out.append(_left_out(folder, taken))
+    left_out = list(_linked_folders(root))
+    for place, (folder, trusted) in _model_folders(config, root).items():
+        taken = model_files.needed(folder, trusted)
+        if links := model_files.linked(folder):
+            raise ContentsError(f"{links[0]}: is a link to a folder of the model's; put the folder itself there")
+        linked.update({f"{place}/{name}": path for name, path in taken.items()})
+        left_out += filter(None, [model_files.left_out(folder, taken)])
     for path in (*edited.values(), *linked.values()):
         _inside(path, root, f"{path}, a link")
     about = {"config": where.as_posix(), "competition": _competition(root)}
-    said = tuple(dict.fromkeys(sentence for sentence in left_out if sentence))
-    return Contents({**edited, **linked}, about, frozenset(edited), said)
+    return Contents({**edited, **linked}, about, frozenset(edited), tuple(left_out))
+
+
+def _model_folders(config: Config, root: Path) -> dict[str, tuple[Path, bool]]:
+    """The project's own models' folders by their places in it, and whether a stage trusts the code there."""
+    found: dict[str, tuple[Path, bool]] = {}
+    for stage, model in enabled(config):
+        if model.model.partition(":")[0] not in (*handles.SCHEMES, "package"):
+            models.model_path(model.model, config.path.parent)  # stops at a folder that holds no model
+            folder = config.path.parent / model.model
+            place = _inside(folder, root, f"stage '{stage}': model '{model.model}'").as_posix()
+            trusted = getattr(model, "trust_remote_code", False) or (place in found and found[place][1])
+            found[place] = (folder, trusted)
+    return found
 
 
 def _competition(root: Path) -> str:
@@ -174,34 +182,31 @@ def _templates(config: Config) -> Iterator[tuple[str, str]]:
             yield retrieval.name, retrieval.query_text
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """What loading a model needs of its folder, by place in it."""
-    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    safe = {path.parent for path in found.values() if path.suffix == ".safetensors"}
-    return {
-        name: path
-        for name, path in found.items()
-        if not any(part in LEFT_OUT or part.startswith(".") for part in name.split("/"))
-        and not (path.suffix in PICKLED and path.parent in safe)
-    }
-
-
-def _left_out(folder: Path, taken: Iterable[str]) -> str | None:
-    """A sentence on what of a model's folder does not travel; None where all does."""
-    every = {path.relative_to(folder).as_posix() for path in _seen(folder.rglob("*")) if path.is_file()}
-    rest = sorted({name.partition("/")[0] + ("/" if "/" in name else "") for name in every - set(taken)})
-    return f"{folder}: left out, as loading needs none of it: {', '.join(rest)}" if rest else None
+def _linked_folders(root: Path) -> Iterator[str]:
+    """Sentences on links to folders where files travel: those files do not."""
+    for name in ("notebooks", "profiles"):
+        for path in sorted(_seen((root / name).glob("*"))):
+            if path.is_symlink() and path.is_dir():
+                yield f"{path}: left out, as it is a link to a folder"
 
 
 def _inside(path: Path, root: Path, what: str) -> Path:
-    """`path` relative to the project; ContentsError where it lies outside, as it would not be in the kernel."""
-    resolved = path.resolve()
-    if not resolved.is_relative_to(root.resolve()):
-        raise ContentsError(
-            f"{what}: {resolved} lies outside the project, so the kernel would not have it; move it inside, or upload "
-            f"it and name it dataset:owner/slug"
-        )
-    return resolved.relative_to(root.resolve())
+    """Where `path` stands in the project, links and all, as the config names it.
+
+    ContentsError where it stands or leads outside, as it would not be in the kernel.
+    """
+    for place, top in ((path.resolve(), root.resolve()), (_normal(path), _normal(root))):
+        if not place.is_relative_to(top):
+            raise ContentsError(
+                f"{what}: {place} lies outside the project, so the kernel would not have it; move it inside, or "
+                f"upload it and name it dataset:owner/slug"
+            )
+    return place.relative_to(top)
+
+
+def _normal(path: Path) -> Path:
+    """Without `..`, and with its links."""
+    return Path(os.path.normpath(path.absolute()))
 
 
 def _check_placeholders(config: Config) -> None:

@@ -56,6 +56,8 @@ def sources(root: Path) -> dict[str, Path]:
         place = path.relative_to(root)
         patterns = ("*.py", *declared.get(".".join(place.parent.parts), ()))
         named = all(part.isidentifier() for part in place.parent.parts) and not path.name.startswith(".")
+        if named and path.name.isidentifier() and path.is_symlink() and path.is_dir():
+            raise ProjectWheelError(f"{path}: is a link to a folder; put the folder itself there, or remove the link")
         if named and path.is_file() and any(fnmatch(path.name, pattern) for pattern in patterns):
             if not path.resolve().is_relative_to(root.resolve()):
                 raise ProjectWheelError(f"{path}: is a link out of the project; put the file itself there")

