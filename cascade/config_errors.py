@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from cascade.errors import ConfigError, nearest
 
@@ -61,18 +62,26 @@ def no_number(name: str) -> str:
 
 
 def explain(error: ValidationError, tables: Models, kinds: Models) -> str:
-    """One error, in one sentence; an unknown key first, as it may be why another is missing.
+    """The first of what `explained` says."""
+    return explained(error, tables, kinds)[0]
+
+
+def explained(error: ValidationError, tables: Models, kinds: Models) -> list[str]:
+    """A sentence an error; unknown keys first, as they may be why others are missing.
 
     `tables` are the models by the name of the table that holds them ("" for the whole file), `kinds`
     those of tagged unions by their tag.
     """
-    found = error.errors()
-    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
-    type_, loc = first["type"], first["loc"]
+    found = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    return [_sentence(each, tables, kinds) for each in found]
+
+
+def _sentence(error: ErrorDetails, tables: Models, kinds: Models) -> str:
+    type_, loc = error["type"], error["loc"]
     if not loc:
-        return first["msg"].removeprefix("Value error, ")
+        return error["msg"].removeprefix("Value error, ")
     if type_ == "union_tag_invalid":
-        tag, tags = first["ctx"]["tag"], first["ctx"]["expected_tags"]
+        tag, tags = error["ctx"]["tag"], error["ctx"]["expected_tags"]
         near = nearest(tag, tags.replace("'", "").split(", "))
         return f"{_place(loc, kinds)}: kind is {tag!r}{near}; it must be one of {tags}"
     if type_ == "union_tag_not_found":
@@ -87,18 +96,18 @@ def explain(error: ValidationError, tables: Models, kinds: Models) -> str:
     if type_ == "missing":
         return f"{where}{key!r} is missing; add it"
     if key == "[key]":
-        return f"{loc[0]}: {first['input']!r} is no variable's name; it is made of letters, digits and underscores"
+        return f"{loc[0]}: {error['input']!r} is no variable's name; it is made of letters, digits and underscores"
     if type_ == "value_error":
-        return f"{where}{key}: {first['msg'].removeprefix('Value error, ')}"
-    if type_ == "list_type" and isinstance(first["input"], dict):
+        return f"{where}{key}: {error['msg'].removeprefix('Value error, ')}"
+    if type_ == "list_type" and isinstance(error["input"], dict):
         return f"{where}{key} is one table, not a list of them; write its heading in double brackets"
     if type_ in ("model_type", "model_attributes_type", "dict_type"):
         mend = "it should be a table of keys and values"
     elif type_ == "string_pattern_mismatch" and key == "name":
         mend = "a name begins with a letter and is made of a-z, 0-9 and hyphens"
     else:
-        mend = first["msg"].replace("Input should", "it should").replace(" after validation", "")
-    return f"{where}{key} is {reprlib.repr(first['input'])}; {mend[0].lower()}{mend[1:]}"
+        mend = error["msg"].replace("Input should", "it should").replace(" after validation", "")
+    return f"{where}{key} is {reprlib.repr(error['input'])}; {mend[0].lower()}{mend[1:]}"
 
 
 def _place(loc: tuple[int | str, ...], kinds: Models) -> str:

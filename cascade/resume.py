@@ -29,6 +29,7 @@ PATIENCE = 120.0  # seconds for reading what one stage is made from: a disk may 
 BESIDE = (
     "page/",
     "plan/",
+    "check/",
     "made",
     "standing",
     "figures",

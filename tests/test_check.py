@@ -120,10 +120,15 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path, folder: Path) 
 
 
 def test_a_config_that_cannot_be_read_does_not_hide_the_data_and_the_folder(tmp_path: Path, folder: Path) -> None:
-    (tmp_path / "run.toml").write_text("retrieval = 1")
+    (tmp_path / "run.toml").write_text("retrieval = 1\nengin = 'vllm'\nadapters = 3\nensemble = { weights = {} }\n")
     code, lines = checked(tmp_path / "run.toml", "--data", folder, "--out", folder)
     assert code == 1
-    assert [of(fact, lines)[0] for fact in ("config", "data", "output folder")] == ["✗", "✓", "✗"]
+    assert [of(fact, lines)[0] for fact in ("data", "output folder")] == ["✓", "✗"]
+    wrong = [line for line in lines if line.startswith("✗ config")]
+    told = ("unknown key 'engin' (did you mean 'engine'?)", "adapters is 3", "retrieval is 1", "weights is {}")
+    assert len(wrong) == 4 and all(any(each in line for line in wrong) for each in told)
+    (tmp_path / "run.toml").write_text("retrieval = ")
+    assert "not TOML" in of("config", checked(tmp_path / "run.toml")[1])
 
 
 def test_what_is_not_at_hand_is_no_fault_until_the_run_begins(tmp_path: Path) -> None:

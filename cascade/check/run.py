@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from cascade import config as configs
 from cascade import data as csvs
 from cascade import folder, models
@@ -13,8 +15,9 @@ from cascade.check import dtypes, encoders, engines, language_models, prompts
 from cascade.check.facts import Fact, tried
 from cascade.check.target import Target
 from cascade.config import Config, Encoder
+from cascade.config_errors import explained
 from cascade.data import Competition
-from cascade.errors import CheckError, StageError
+from cascade.errors import CheckError, ConfigError, StageError
 
 
 def facts(
@@ -41,7 +44,14 @@ def of_files(path: Path, data: Path | None, out: Path | None, engine: str, targe
     competitions: list[Competition] = []
 
     def config() -> Iterator[Fact]:
-        read.append(configs.load(path, engine))
+        try:
+            read.append(configs.load(path, engine))
+        except ConfigError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            for told in explained(error.__cause__, configs.TABLES, configs.KINDS):
+                yield Fact("config", False, f"{path}: {told}")
+            return
         stages = [*read[0].retrieval, *(pipeline for pipeline in read[0].pipeline if pipeline.enabled)]
         yield Fact("config", True, f"{path}: {', '.join(stage.name for stage in stages)}")
 
