@@ -105,7 +105,7 @@ def share(needs: Sequence[Need], left: float, optional: Sequence[str] = ()) -> S
     if given < own.fixed:
         why = f"not begun: it needs {own.fixed:.0f} s before its first score, and {max(0.0, given):.0f} s are left"
         return Share(0.0, why)
-    return Share(given, f"gets {given:.0f} of the {now.seconds:.0f} s it needs, as {told}")
+    return Share(given, f"gets {given:.0f} of the {own.seconds:.0f} s it needs, as {told}")
 
 
 def _part(needs: Sequence[Need], left: float) -> float:

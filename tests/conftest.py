@@ -10,6 +10,7 @@ import pytest
 
 from tests.kaggle_server import KaggleServer
 from tests.kaggle_server.datasets import Datasets
+from tests.nano import make_adapter, make_model
 from tests.runs import Run, small_run
 
 MISCONCEPTIONS = 30
@@ -111,3 +112,15 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KaggleSe
 def store(server: KaggleServer) -> Datasets:
     """Its datasets and blobs."""
     return Datasets(server)
+
+
+@pytest.fixture
+def nano_model(tmp_path: Path) -> Path:
+    """The smallest model, whole, for a test to break."""
+    return make_model(tmp_path)
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    """Its adapter."""
+    return make_adapter(tmp_path)

@@ -25,22 +25,10 @@ from tests.nano import (
     PREFIX,
     check,
     config,
-    make_adapter,
-    make_model,
     model,
     write_adapter,
     write_model,
 )
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return make_model(tmp_path)
-
-
-@pytest.fixture
-def adapter(tmp_path: Path) -> Path:
-    return make_adapter(tmp_path)
 
 
 @pytest.fixture
@@ -70,7 +58,7 @@ def renamed(old: str, new: str) -> Callable[[dict[str, np.ndarray]], object]:
     return change
 
 
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("nano_model")
 @pytest.mark.parametrize(
     ("base", "answer", "told"),
     [
@@ -92,7 +80,7 @@ def renamed(old: str, new: str) -> Callable[[dict[str, np.ndarray]], object]:
     ],
 )
 def test_a_base_model_of_another_name_is_a_warning(
-    tmp_path: Path, folder: Path, adapter: Path, base: str | None, answer: str | None, told: str | None
+    tmp_path: Path, nano_model: Path, adapter: Path, base: str | None, answer: str | None, told: str | None
 ) -> None:
     """Whether it is another model, the shapes tell."""
     write_adapter(adapter, base=base)
@@ -114,7 +102,7 @@ def test_a_base_without_an_adapter_is_refused() -> None:
 
 
 @pytest.mark.parametrize("where", ["run", "stage"])
-def test_an_adapter_of_too_high_a_rank_is_refused(tmp_path: Path, folder: Path, adapter: Path, where: str) -> None:
+def test_an_adapter_of_too_high_a_rank_is_refused(tmp_path: Path, nano_model: Path, adapter: Path, where: str) -> None:
     write_adapter(adapter, rank=32)
     assert models.lora_rank(adapter) == 32
 
@@ -123,12 +111,12 @@ def test_an_adapter_of_too_high_a_rank_is_refused(tmp_path: Path, folder: Path, 
         run = {"max_lora_rank": rank if where == "run" else 999}
         return check(tmp_path, of, engine=engine, vllm=run)
 
-    assert with_rank(32) == with_rank(16, "transformers") == folder
+    assert with_rank(32) == with_rank(16, "transformers") == nano_model
     with pytest.raises(ModelError, match="adapter 'nano': rank 32 is more than the engine's max_lora_rank = 16"):
         with_rank(16)
 
 
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("nano_model")
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -155,7 +143,7 @@ def test_a_setting_of_the_wrong_kind_is_refused_by_its_key(
         check(tmp_path, model(adapter="nano"))
 
 
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("nano_model")
 def test_settings_that_are_no_lora_adapter_s_are_refused(tmp_path: Path, adapter: Path) -> None:
     path = adapter / "adapter_config.json"
     settings = json.loads(path.read_text())
@@ -193,7 +181,7 @@ class PEFTHelper:
 """
 
 
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("nano_model")
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -225,14 +213,14 @@ def test_what_the_installed_vllm_does_not_obey_is_refused_before_the_run(
         check(tmp_path, model(adapter="nano"), engine="vllm")
 
 
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("nano_model")
 def test_a_pattern_that_changes_nothing_is_none(tmp_path: Path, vllm: Path, adapter: Path) -> None:
     write_adapter(adapter, rank_pattern={"q_proj": 16}, alpha_pattern={"q_proj": 32}, init_lora_weights="gaussian")
     vllm.write_text(HELPER.format(more="unheard_of"))
     check(tmp_path, model(adapter="nano"), engine="vllm")
 
 
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("nano_model")
 @pytest.mark.parametrize("engine", ["vllm", "transformers"])
 @pytest.mark.parametrize(
     ("change", "told"),
@@ -266,27 +254,31 @@ def test_every_weight_of_an_adapter_has_its_place_in_the_base_model(
 
 
 @pytest.mark.parametrize("before", ["model.language_model.", "language_model.model."])
-def test_vllm_finds_a_layer_by_its_exact_name_only(tmp_path: Path, folder: Path, adapter: Path, before: str) -> None:
+def test_vllm_finds_a_layer_by_its_exact_name_only(
+    tmp_path: Path, nano_model: Path, adapter: Path, before: str
+) -> None:
     """And peft by the name that its transformers gives it, which both orders of these words are."""
-    (folder / "config.json").write_text(json.dumps({"text_config": {"hidden_size": HIDDEN}}))
-    write_model(folder, before)
+    (nano_model / "config.json").write_text(json.dumps({"text_config": {"hidden_size": HIDDEN}}))
+    write_model(nano_model, before)
     change_adapter(adapter, renamed("model.layers", "model.language_model.layers"))
-    assert check(tmp_path, model(adapter="nano")) == folder
+    assert check(tmp_path, model(adapter="nano")) == nano_model
     if before.startswith("model"):
-        assert check(tmp_path, model(adapter="nano"), engine="vllm") == folder
+        assert check(tmp_path, model(adapter="nano"), engine="vllm") == nano_model
     else:
         with pytest.raises(ModelError, match="has no place in qwen-nano"):
             check(tmp_path, model(adapter="nano"), engine="vllm")
 
 
-def test_a_checkpoint_of_the_body_alone_has_a_place_for_each_layer(tmp_path: Path, folder: Path, adapter: Path) -> None:
-    write_model(folder, "")
-    assert check(tmp_path, model(adapter="nano"), engine="vllm") == folder
+def test_a_checkpoint_of_the_body_alone_has_a_place_for_each_layer(
+    tmp_path: Path, nano_model: Path, adapter: Path
+) -> None:
+    write_model(nano_model, "")
+    assert check(tmp_path, model(adapter="nano"), engine="vllm") == nano_model
 
 
 @pytest.mark.parametrize(("outputs", "fits"), [(12, True), (16, False)])
 def test_a_quantised_layer_s_width_is_read_from_what_it_is_packed_in(
-    tmp_path: Path, folder: Path, adapter: Path, outputs: int, fits: bool
+    tmp_path: Path, nano_model: Path, adapter: Path, outputs: int, fits: bool
 ) -> None:
     def packed(weights: dict[str, np.ndarray]) -> None:
         for layer in range(LAYERS):
@@ -295,17 +287,17 @@ def test_a_quantised_layer_s_width_is_read_from_what_it_is_packed_in(
             weights[f"{name}.qweight"] = np.zeros((HIDDEN, 2), np.int32)
             weights[f"{name}.scales"] = np.zeros((1, outputs), np.float16)
 
-    weights = load_file(folder / "model.safetensors")
+    weights = load_file(nano_model / "model.safetensors")
     packed(weights)
-    save_file(weights, folder / "model.safetensors")
+    save_file(weights, nano_model / "model.safetensors")
     if fits:
-        assert check(tmp_path, model(adapter="nano")) == folder
+        assert check(tmp_path, model(adapter="nano")) == nano_model
     else:
         with pytest.raises(ModelError, match="qwen-nano's layer has 16 outputs"):
             check(tmp_path, model(adapter="nano"))
 
 
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("nano_model")
 def test_what_lies_there_in_place_of_an_adapter_is_told(tmp_path: Path, adapter: Path) -> None:
     weights = adapter / "adapter_model.safetensors"
     weights.rename(adapter / "adapter_model.bin")
@@ -329,14 +321,16 @@ def test_what_lies_there_in_place_of_an_adapter_is_told(tmp_path: Path, adapter:
 
 
 def test_the_text_part_of_a_larger_model_is_what_an_adapter_must_fit(
-    tmp_path: Path, folder: Path, adapter: Path
+    tmp_path: Path, nano_model: Path, adapter: Path
 ) -> None:
     text = {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS}
-    (folder / "config.json").write_text(json.dumps({"text_config": text, "hidden_size": 99, "num_hidden_layers": 0}))
-    assert check(tmp_path, model(adapter=adapter.name)) == folder
+    (nano_model / "config.json").write_text(
+        json.dumps({"text_config": text, "hidden_size": 99, "num_hidden_layers": 0})
+    )
+    assert check(tmp_path, model(adapter=adapter.name)) == nano_model
 
 
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("nano_model")
 @pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1\noid sha256:77\nsize 9\n", b""])
 def test_an_adapter_whose_weights_cannot_be_read_is_refused(tmp_path: Path, adapter: Path, content: bytes) -> None:
     """What a clone without LFS leaves, and what a torn copy does."""

@@ -99,6 +99,7 @@ def test_a_slow_retrieval_is_paid_for_by_others_and_one_that_hangs_does_not_have
     assert share(RUN, 720).seconds == 720 - 10 - 3 * 20 - 600 * budget.WORTH
     assert share(RUN, 300).seconds == budget.LATE * RETRIEVAL.seconds
     assert share(RUN, 80).seconds == 80 - 10
+    assert share(RUN, 350, [C.name]).seconds == 350 - (10 + 2 * 20 + 300 * budget.WORTH), "c is dropped, and keeps none"
 
 
 def test_a_stage_without_a_rate_has_what_the_known_ones_leave() -> None:
@@ -110,6 +111,9 @@ def test_a_stage_without_a_rate_has_what_the_known_ones_leave() -> None:
     assert before.seconds == 120 + (1000 - 120 - 20 - 10) / 2, "what is to spare is shared with it"
     short = share([unknown, A, ENSEMBLE], 120)
     assert short.seconds == 20 + 100 * (120 - 20 - 20 - 10) / 200, "where it is short it counts as a typical one"
+    assert short.why == "gets 55 of the 120 s it needs, as the stages to come need 150 s and 120 s are left"
+    typical = share([unknown, A, B, ENSEMBLE], 300).seconds  # 150, the mean of the others' work
+    assert typical == pytest.approx(20 + 150 * (300 - 70) / 450)
     assert share([unknown, ENSEMBLE], 50).seconds == 40
 
 

@@ -11,62 +11,52 @@ import pytest
 
 from cascade import models
 from cascade.errors import ModelError
-from tests.nano import HIDDEN, LAYERS, check, config, make_adapter, make_model, model
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return make_model(tmp_path)
-
-
-@pytest.fixture
-def adapter(tmp_path: Path) -> Path:
-    return make_adapter(tmp_path)
+from tests.nano import HIDDEN, LAYERS, check, config, model
 
 
 def test_a_model_that_is_whole_is_accepted_with_and_without_its_adapter(
-    tmp_path: Path, folder: Path, adapter: Path
+    tmp_path: Path, nano_model: Path, adapter: Path
 ) -> None:
-    assert check(tmp_path) == folder
-    assert check(tmp_path, model(adapter=adapter.name)) == folder
+    assert check(tmp_path) == nano_model
+    assert check(tmp_path, model(adapter=adapter.name)) == nano_model
 
 
 @pytest.mark.parametrize("file", models.TOKENIZER_FILES)
-def test_any_kind_of_tokenizer_will_do(tmp_path: Path, folder: Path, file: str) -> None:
-    (folder / "tokenizer.json").rename(folder / file)
-    assert check(tmp_path) == folder
+def test_any_kind_of_tokenizer_will_do(tmp_path: Path, nano_model: Path, file: str) -> None:
+    (nano_model / "tokenizer.json").rename(nano_model / file)
+    assert check(tmp_path) == nano_model
 
 
-def test_a_model_without_a_tokenizer_is_refused(tmp_path: Path, folder: Path) -> None:
-    (folder / "tokenizer.json").unlink()
-    (folder / "tokenizer_config.json").write_text("{}")
+def test_a_model_without_a_tokenizer_is_refused(tmp_path: Path, nano_model: Path) -> None:
+    (nano_model / "tokenizer.json").unlink()
+    (nano_model / "tokenizer_config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"model 'qwen-nano': .* has no tokenizer; add its tokenizer\.json"):
         check(tmp_path)
 
 
 @pytest.mark.parametrize("pickled", ["pytorch_model.bin", "model.pt", "consolidated.00.pth", "last.ckpt"])
-def test_pickled_weights_are_not_read(tmp_path: Path, folder: Path, pickled: str) -> None:
-    (folder / "model.safetensors").rename(folder / pickled)
+def test_pickled_weights_are_not_read(tmp_path: Path, nano_model: Path, pickled: str) -> None:
+    (nano_model / "model.safetensors").rename(nano_model / pickled)
     with pytest.raises(ModelError, match=rf"has pickled weights only \({pickled}\), which run code when read; convert"):
         check(tmp_path)
 
 
-def test_a_model_without_weights_is_refused(tmp_path: Path, folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
+def test_a_model_without_weights_is_refused(tmp_path: Path, nano_model: Path) -> None:
+    (nano_model / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="has no weights; convert them to safetensors"):
         check(tmp_path)
 
 
-def test_a_model_with_code_of_its_own_is_refused_unless_that_is_allowed(tmp_path: Path, folder: Path) -> None:
+def test_a_model_with_code_of_its_own_is_refused_unless_that_is_allowed(tmp_path: Path, nano_model: Path) -> None:
     settings = {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "auto_map": {"AutoModelForCausalLM": "own.Model"}}
-    (folder / "config.json").write_text(json.dumps(settings))
+    (nano_model / "config.json").write_text(json.dumps(settings))
     with pytest.raises(ModelError, match="runs code of its own; read it, then set trust_remote_code = true"):
         check(tmp_path)
-    assert check(tmp_path, model(trust_remote_code=True)) == folder
+    assert check(tmp_path, model(trust_remote_code=True)) == nano_model
 
 
-def test_a_broken_model_config_is_refused(tmp_path: Path, folder: Path) -> None:
-    (folder / "config.json").write_text('{"hidden_size": ')
+def test_a_broken_model_config_is_refused(tmp_path: Path, nano_model: Path) -> None:
+    (nano_model / "config.json").write_text('{"hidden_size": ')
     with pytest.raises(ModelError, match=r"config\.json cannot be read: .*; fetch the model again"):
         check(tmp_path)
 
@@ -110,7 +100,7 @@ def vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return package
 
 
-@pytest.mark.usefixtures("vllm", "folder")
+@pytest.mark.usefixtures("vllm", "nano_model")
 def test_an_engine_argument_that_it_does_not_know_is_refused_with_the_nearest(tmp_path: Path) -> None:
     known = {"gpu_memory_utilization": 0.8}
     check(tmp_path, model(vllm={"max_num_seqs": 4}), engine="vllm", vllm=known)
@@ -127,12 +117,12 @@ def test_an_engine_argument_that_it_does_not_know_is_refused_with_the_nearest(tm
             check(tmp_path, engine="vllm", vllm={name: 1})
 
 
-@pytest.mark.usefixtures("vllm", "folder")
+@pytest.mark.usefixtures("vllm", "nano_model")
 def test_the_other_engine_s_arguments_are_not_looked_at(tmp_path: Path) -> None:
     check(tmp_path, engine="transformers", vllm={"no_such_argument": 1})
 
 
-@pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("nano_model")
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
