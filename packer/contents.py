@@ -64,7 +64,9 @@ def kinds(config: Config) -> list[str]:
 def code(config: Config, root: Path, scratch: Path) -> Contents:
     """The project's own files, and the wheel of its source."""
     found = own_files(config, root)
-    secrets.check(project_wheel.sources(root))  # nobody looks into the wheel later
+    secrets.check(
+        {**project_wheel.sources(root), **project_wheel.descriptions(root)}
+    )  # nobody looks into the wheel later
     wheel = project_wheel.build(root, scratch)
     return replace(found, files={**found.files, wheel.name: wheel}, about={**found.about, "wheel": wheel.name})
 

@@ -33,8 +33,7 @@ def build(root: Path, out: Path) -> Path:
     _check_backend(project)
     copy = out / "source"  # building in the checkout would leave files there, and find old ones
     metadata = project["project"]
-    extra = ["pyproject.toml", metadata["readme"], *metadata["license-files"]]
-    for name, path in {**sources(root), **{name: root / name for name in extra}}.items():
+    for name, path in {**sources(root), **descriptions(root)}.items():
         target = copy / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -63,6 +62,12 @@ def sources(root: Path) -> dict[str, Path]:
                 raise ProjectWheelError(f"{path}: is a link out of the project; put the file itself there")
             found[place.as_posix()] = path
     return found
+
+
+def descriptions(root: Path) -> dict[str, Path]:
+    """What the wheel's metadata are made of, by their places in the project."""
+    metadata = _project(root)["project"]
+    return {name: root / name for name in ("pyproject.toml", metadata["readme"], *metadata["license-files"])}
 
 
 def changed(wheel: Path, root: Path) -> str | None:

@@ -26,16 +26,25 @@ NAMED = re.compile(
 URL = re.compile(
     rb"\b[a-z][a-z0-9+.-]{1,20}://(?P<user>[^\s/:@\"'<>\\]{0,200})(?P<login>:[^\s/@\"'<>\\]{1,200})?@", re.I
 )
+# What is given to a login, without a name beside it: hf's and wandb's, a header, curl's and docker's options.
+GIVEN = re.compile(
+    rb"\blogin(?:\([ \t\r\n]{0,9}+[rbufRBUF]{0,2}" + QUOTE + rb"|[ \t]{1,9}+)(?P<key>[A-Za-z0-9_-]{16,200}+)"
+    rb"|\b(?:bearer|basic)[ \t]{1,4}+(?P<header>[A-Za-z0-9_+/=-]{16,4000}+)"
+    rb"|\bcurl\b[^\r\n]{0,200}?[ \t](?:-u|--user)(?:[ \t]{1,4}+|=)[^\s:\"'\\]{1,60}+:(?P<user>[^\s\"'\\]{1,200}+)"
+    rb"|\blogin\b[^\r\n]{0,80}?[ \t]-p[ \t]{1,4}+(?P<option>[^\s\"'\\-][^\s\"'\\]{3,200}+)",
+    re.IGNORECASE,
+)
 OF_NAMES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
 LONGEST = 64  # characters of a name before its word
 LAID = re.compile(
-    rb"(?:environ|env|getenv|putenv|setenv|setdefault|get|environment|export|set|-e)[\[( \t]{1,4}(?:"
+    rb"(?:(?:environ|env|getenv|putenv|setenv|setdefault|get|environment|export|set|-e)[\[( \t]{1,4}(?:"
     + QUOTE
-    + rb")?\Z",
+    + rb")?|\$env:|\benv(?:iron)?(?:\.update\(|[ \t]?\|?=)[^()\r\n]{0,50})\Z",
     re.IGNORECASE,
 )
+LOGIN = re.compile(rb"\blogin\([^()\r\n]{0,50}\Z", re.IGNORECASE)
 CALL = re.compile(rb"(?:getenv|putenv|setenv|setdefault|environ\.get)\([ \t]{0,4}" + QUOTE + rb"\Z")
-SPACED = re.compile(rb"(?:%env|\blogin[ \t]{1,20}\S{1,60})[ \t]{1,20}\Z")  # a notebook's, .netrc's
+SPACED = re.compile(rb"(?:%(?:set_)?env|\blogin[ \t]{1,20}\S{1,60})[ \t]{1,20}\Z")  # a notebook's, .netrc's
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")  # config.api_key
 
 ALWAYS = ("secret", "password", "passwd", "passphrase", "apikey", "authtoken", "accesstoken", "accesskey", "privatekey")
@@ -63,7 +72,7 @@ NO_VALUE = re.compile(
     re.IGNORECASE,
 )
 STAND_IN = re.compile(r"…|\.\.\.|\*\*\*|xxx|your[-_ ]|placeholder|change[-_]?me|redacted|dummy", re.IGNORECASE)
-NAME_OF_ONE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
+NAME_OF_ONE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[A-Z_]+=[a-z]*")
 
 
 def find(text: bytes, code: bool) -> tuple[int, str] | None:
@@ -74,6 +83,10 @@ def find(text: bytes, code: bool) -> tuple[int, str] | None:
         login = (match["login"] or b"")[1:].decode(errors="replace")
         if (login and not _is_none(login)) or (not login and _is_drawn(match["user"].decode(errors="replace"))):
             return match.start(), "a login in an address"
+    for match in GIVEN.finditer(text):
+        value = next(each for each in match.groups() if each).decode(errors="replace")
+        if not _is_none(value) and (_is_drawn(value) or not (match["key"] or match["header"])):
+            return match.start(), "what is given to a login"
     return None
 
 
@@ -92,6 +105,8 @@ def _values(text: bytes, code: bool) -> Iterator[tuple[int, str]]:
 def _is_secret(name: str, value: str, text: bytes, start: int, match: re.Match[bytes], code: bool) -> bool:
     quoted, sep, around = match["quoted"] is not None, match["sep"].strip(), text[max(0, start - 60) : start]
     last, flag = name.rpartition(".")[2].strip("-"), name.startswith("--")
+    if sep == b"," and flag:  # a command's words; beside an option's declaration stand its other names
+        return quoted and _sureness(last) > 0 and bool(re.fullmatch(r"(?=.*\d)\w{8,}", value))
     if sep == b"," and not CALL.search(around):  # a list of names, mostly
         return False
     if not sep and not (flag or SPACED.search(around)):
@@ -106,6 +121,9 @@ def _is_secret(name: str, value: str, text: bytes, start: int, match: re.Match[b
     if not quoted:
         tight = variable and text[match.end("rest") : match.start("bare")] == b"="  # as a shell has it
         number = sure == 3 and value.isdigit()
+        laid = laid or flag
+        if code and match["index"] and sep == b"=" and _is_variable(value):
+            return False
         if match["after"] or (code and not (laid or tight or number)) or DOTTED.fullmatch(value):
             return False
         laid |= tight
@@ -115,7 +133,12 @@ def _is_secret(name: str, value: str, text: bytes, start: int, match: re.Match[b
         return sure == 3 and "pass" in last.lower() and b"=" in sep
     if sure == 3:  # in prose a word after a colon is no password
         return quoted or not sep.startswith(b":") or "_" in last or not value.isalpha()
-    if sure == 2 or (flag and last == "token") or (variable and (laid or not code)):
+    if (
+        sure == 2
+        or (flag and last == "token")
+        or (quoted and LOGIN.search(around))
+        or (variable and (laid or not code))
+    ):
         return not value.isdigit()
     digits = sum(map(str.isdigit, value))
     return 2 <= digits < len(value) and re.fullmatch(r"[^\s_.:/|<>\[\]]{8,}", value) is not None
@@ -147,7 +170,9 @@ def _sureness(name: str) -> int:
         return 3
     if before & SPECIAL or (word == "token" and set(words[at + 1 :]) & {"ids", "types"}):
         return 0
-    if before & OPENS or any(_single(word) == f"{opens}{core}" for opens in OPENS for core in CORES):
+    if before & (OPENS - {"id"} if word == "key" else OPENS) or any(
+        _single(word) == f"{opens}{core}" for opens in OPENS for core in CORES
+    ):
         return 2
     return 0 if _single(word) != word or (not before and word != "token") else 1
 
@@ -155,6 +180,11 @@ def _sureness(name: str) -> int:
 def _is_none(value: str) -> bool:
     """Whether a value says that there is none here: a placeholder, a reference, the name of a variable."""
     return bool(NO_VALUE.fullmatch(value) or NAME_OF_ONE.fullmatch(value) or STAND_IN.search(value))
+
+
+def _is_variable(value: str) -> bool:
+    """Whether a value without quotes in a program is one of its names, such as hf_token, and no pasted text."""
+    return re.fullmatch(r"[a-z_]+|[A-Z_]+", value) is not None and not _is_drawn(value)
 
 
 def _is_drawn(value: str) -> bool:

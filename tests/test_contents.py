@@ -13,6 +13,7 @@ from cascade import models
 from packer import contents, model_files, project_wheel
 from packer.contents import Contents, ContentsError
 from packer.project_wheel import ProjectWheelError
+from packer.secrets import SecretError
 from tests.packing import make_project
 
 CONFIG = Path("configs/sample-llm.toml")
@@ -156,3 +157,12 @@ def test_a_link_to_a_folder_that_is_not_needed_is_said(project: Path) -> None:
     said = own_files().left_out
     assert "notebooks/more: left out, as it is a link to a folder" in said
     assert any(sentence.endswith("left out, as loading needs none of it: runs/") for sentence in said)
+
+
+@pytest.mark.parametrize("name", ["README.md", "LICENSE", "pyproject.toml"])
+def test_what_describes_our_wheel_is_looked_into_like_its_code(project: Path, tmp_path: Path, name: str) -> None:
+    with (project / name).open("a") as file:
+        file.write("\n# KAGGLE_KEY=" + "a1" * 16)
+    models.model_path.cache_clear()
+    with pytest.raises(SecretError, match=rf"{name}: line \d+ holds what looks like the value of KAGGLE_KEY"):
+        contents.code(configs.load(CONFIG), Path(), tmp_path / "scratch")

@@ -117,6 +117,7 @@ def test_a_file_named_like_a_credential_is_refused(tmp_path: Path, name: str) ->
         secrets.check({f"models/{name}": tmp_path / name})
 
 
+DRAWN = "q7Xn2LpZ" + "a1a1aRt4Kd1"
 NAMED = [
     ("x.txt", "KAGGLE_KEY=" + "a1" * 16, "KAGGLE_KEY"),
     ("x.toml", '[environment]\nKAGGLE_KEY = "swordfish"', "KAGGLE_KEY"),
@@ -130,6 +131,22 @@ NAMED = [
     ("x.sh", "export SLACK_TOKEN=swordfish", "SLACK_TOKEN"),
     ("x.txt", "machine kaggle.com login ann password swordfish", "password"),
     ("x.txt", "https://user:password@host/path", "a login in an address"),
+    ("x.ipynb", r'"os.environ[\"X_TOKEN\"] = sword2fish\n",', "X_TOKEN"),
+    ("x.py", 'os.environ.update({"X_TOKEN": "swordfish"})', "X_TOKEN"),
+    ("x.py", 'os.environ |= {"A": "b", "X_TOKEN": f"swordfish"}', "X_TOKEN"),
+    ("x.py", 'run(command, env={"X_TOKEN": "swordfish"})', "X_TOKEN"),
+    ("x.ipynb", '"%env X_TOKEN=swordfish"', "X_TOKEN"),
+    ("x.ipynb", '"%set_env X_TOKEN swordfish"', "X_TOKEN"),
+    ("x.ipynb", '"!export X_TOKEN=swordfish && run"', "X_TOKEN"),
+    ("x.ipynb", '"!hf auth login --token swordfish"', "token"),
+    ("x.ipynb", '"!hf auth login --token=swordfish"', "token"),
+    ("x.py", 'run(["hf", "auth", "login", "--token", "swordfish1"])', "token"),
+    ("x.py", 'login(token="swordfish")', "token"),
+    ("x.py", f'wandb.login("{DRAWN}")', "what is given to a login"),
+    ("x.ipynb", f'"!wandb login {DRAWN}"', "what is given to a login"),
+    ("x.py", f'headers = {{"Authorization": f"Bearer {DRAWN}"}}', "what is given to a login"),
+    ("x.ipynb", '"!curl -u ann:swordfish https://host"', "what is given to a login"),
+    ("x.ipynb", '"!docker login -u ann -p swordfish"', "what is given to a login"),
 ]
 
 
@@ -166,12 +183,19 @@ SECRET_NAME = "KAGGLE_KEY"
 ["api_key", "password", "token"]
 TOKENIZERS_PARALLELISM = "false"
 """
+INNOCENT_CODE = """
+headers["api_key"] = api_key; os.environ["SOME_SECRET"] = SOME_SECRET
+parser.add_argument("--token", "--hf-token", help="of Hugging Face"); option("--api-key", "api_key")
+login(token=token); login(token=os.environ["HF_TOKEN"]); env={"PAD_TOKEN": "[PAD]"}; env=dict(os.environ)
+headers = {"Authorization": f"Bearer {token}"}; "Bearer your-access-token-goes-here"; print("login first_then_continue")
+!curl -u $USER:$TOKEN https://host; run --secrets NAME=value; hf auth login --token $HF_TOKEN; id_key="revision"
+"""
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".toml", ".py", ".ipynb"])
 def test_what_is_called_so_by_chance_is_no_secret(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
-    path.write_text(INNOCENT)
+    path.write_text(INNOCENT + (INNOCENT_CODE if suffix in (".py", ".ipynb") else ""))
     secrets.check({path.name: path})
 
 
