@@ -282,8 +282,13 @@ class Prompter:
         found: dict[int, str] = {}
         for option, ids in zip(options, whole, strict=True):
             answer = ids[len(prompt) :]
-            if ids[: len(prompt)] != prompt or len(answer) != 1:
-                shown = self.tokenizer.convert_ids_to_tokens(answer)
+            shown = self.tokenizer.convert_ids_to_tokens(answer)
+            if ids[: len(prompt)] != prompt:
+                raise PromptError(
+                    f"{self.template.path}: option '{option}' is no token of its own behind {before[-12:]!r}, with "
+                    f"which it grows together ({shown}); choose another option or end the template differently"
+                )
+            if len(answer) != 1:
                 raise PromptError(
                     f"{self.template.path}: option '{option}' is {len(answer)} tokens of this tokenizer ({shown}), "
                     f"not one; choose another option or end the template differently"

@@ -188,13 +188,15 @@ def test_a_model_whose_template_only_knows_of_thinking_is_warned_of(tmp_path: Pa
 @pytest.mark.parametrize(
     ("source", "more", "told"),
     [
-        ("{{ candidate }} Answer: ", "", "option 'Yes' is "),
+        ("{{ candidate }} Answer: ", "", "option 'Yes' is no token of its own behind 'x Answer: '"),
+        ("{{ candidate }} {{ subject }}", 'options = ["s", "n"]', "s', with which it grows together (['ss'])"),
         (SYSTEM, 'options = ["Yes", "Extraordinarily"]', "option 'Extraordinarily' is "),
         (SYSTEM, 'options = ["Yes", "Yes"]', "options 'Yes' and 'Yes' are the same token"),
     ],
 )
 def test_options_are_tried_before_the_run(tmp_path: Path, source: str, more: str, told: str) -> None:
-    fact = found(make_config(tmp_path, model_folder(tmp_path / "model"), source, more=more))["options"]
+    config = make_config(tmp_path, model_folder(tmp_path / "model"), source, more=more)
+    fact = found(config, competition())["options"]
     assert fact.ok is False and told in fact.found and fact.mend
 
 
