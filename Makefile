@@ -17,6 +17,8 @@ FOLDS ?= $(if $(filter sample,$(DATA)),0,3)
 # Tests and micro runs at once: most of what each does is one core's.
 JOBS ?= 2
 AT_ONCE := -n $(JOBS) --dist worksteal
+# So many threads of torch each: more than there are cores wait for one another.
+test test-vllm faults: export OMP_NUM_THREADS ?= 1
 BIN := .venv/bin
 VLLM := .venv-vllm/bin
 SHELL := /bin/bash
@@ -154,8 +156,8 @@ watch: .venv/ready ## times the last submission, or REF=n, until it has ended; E
 	$(BIN)/python -m packer watch $(if $(REF),--ref $(REF)) $(if $(EVERY),--every $(EVERY))
 
 .PHONY: faults
-faults: .venv-vllm/ready ## micro runs under faults, each on each kind of stage; N=200 as many at random; SEED=n JOBS=n; ONLY=n that run alone
-	$(VLLM)/python -m tests.faults $(if $(N),--count $(N)) --seed $(SEED) --jobs $(JOBS) $(if $(ONLY),--only $(ONLY))
+faults: .venv-vllm/ready ## micro runs under faults, each on each kind of stage; FEW=1 each on one; N=200 as many at random; SEED=n JOBS=n; ONLY=n that run alone
+	$(VLLM)/python -m tests.faults $(if $(N),--count $(N)) $(if $(FEW),--few) --seed $(SEED) --jobs $(JOBS) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: clean
 clean: ## removes build/ but for build/kernel (what was pushed, submitted and timed), not the environment

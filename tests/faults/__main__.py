@@ -159,6 +159,7 @@ def main(
     count: Annotated[int, typer.Option(help="faults at random, in all; 0: each fault on each kind of stage")] = 0,
     seed: Annotated[int, typer.Option(help="of what is drawn")] = 1,
     jobs: Annotated[int, typer.Option(help="runs at once")] = 1,
+    few: Annotated[bool, typer.Option("--few", help="each fault on one kind of stage, not on all")] = False,
     only: Annotated[int, typer.Option(help="a run's number: that one alone, as it was drawn")] = 0,
 ) -> None:
     """Hurts micro runs and looks whether all holds that must."""
@@ -167,7 +168,7 @@ def main(
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     vllm = importlib.util.find_spec("vllm") is not None
     draw = random.Random(seed)
-    each = cases.at_random(draw, count, vllm) if count else cases.each(draw, vllm)
+    each = cases.at_random(draw, count, vllm) if count else cases.each(draw, vllm, few)
     numbered = {number: case for number, case in enumerate(each, start=1) if only in (0, number)}
     if not numbered:
         sys.exit(f"error: --only {only}: no run has that number; leave it out to see them all")

@@ -1,4 +1,4 @@
-"""Which faults a run gets: one of each on each kind of stage, or as many as wanted at random."""
+"""Which faults a run gets: one of each on each kind of stage, or on one, or as many as wanted at random."""
 
 from __future__ import annotations
 
@@ -57,9 +57,12 @@ class Case:
         return "; ".join(map(str, self.faults)) + (", rerun" if self.rerun else "")
 
 
-def each(draw: random.Random, vllm: bool) -> Iterator[Case]:
-    """Every fault on every kind of stage: a run has another one on each of its stages."""
-    for shift in range(len(OF_STAGES)):
+def each(draw: random.Random, vllm: bool, few: bool = False) -> Iterator[Case]:
+    """Every fault on every kind of stage: a run has another one on each of its stages.
+
+    `few`: every fault on one kind of stage at least. A run's first faults are on those with workers, which take all.
+    """
+    for shift in range(0, len(OF_STAGES), len(POOLED) if few else 1):
         faults = []
         for number, stage in enumerate(STAGES):
             kind, what, stages = OF_STAGES[(shift + number) % len(OF_STAGES)]
@@ -68,7 +71,7 @@ def each(draw: random.Random, vllm: bool) -> Iterator[Case]:
         yield Case(tuple(faults), rerun=bool(shift % 2))
     for number, (kind, what) in enumerate(OF_RUNS):
         yield Case((Fault(kind, RUN, draw.choice(what), draw.random()),), rerun=bool(number % 2))
-    for number, how in enumerate(KERNEL[1]):
+    for number, how in enumerate(KERNEL[1][:1] if few else KERNEL[1]):  # tests/test_kernel.py has the others
         yield Case((Fault(KERNEL[0], RUN, how),), rerun=bool(number % 2), kernel=True)
     if vllm:
         for kind, what in OF_VLLM:
