@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,9 +42,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return made
 
 
-def own_files() -> Contents:
+def own_files(config: Path = CONFIG) -> Contents:
     models.model_path.cache_clear()
-    return contents.own_files(configs.load(CONFIG), Path())
+    return contents.own_files(configs.load(config), Path())
 
 
 def fill(folder: Path, *names: str) -> Path:
@@ -166,3 +167,51 @@ def test_what_describes_our_wheel_is_looked_into_like_its_code(project: Path, tm
     models.model_path.cache_clear()
     with pytest.raises(SecretError, match=rf"{name}: line \d+ holds what looks like the value of KAGGLE_KEY"):
         contents.code(configs.load(CONFIG), Path(), tmp_path / "scratch")
+
+
+def break_config(old: str, new: str) -> Callable[[Path], Path]:
+    def change(project: Path) -> Path:
+        path = project / "configs" / "broken.toml"
+        path.write_text((project / CONFIG).read_text().replace(old, new))
+        return path.relative_to(project)
+
+    return change
+
+
+def outside(project: Path) -> Path:
+    shutil.copytree(project / "sample" / "models" / "tiny-qwen2", project.parent / "tiny-qwen2")
+    return break_config("../sample/models/tiny-qwen2", "../../tiny-qwen2")(project)
+
+
+def elsewhere(project: Path) -> Path:
+    return Path(shutil.copy(project / CONFIG, project / "my.toml")).relative_to(project)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            break_config("../sample/models/tiny-qwen2", "dataset:your-name/x/y"),
+            "has the placeholder your-name; put the",
+        ),
+        (
+            break_config('"prompts/reason.txt"', '"prompts/none.txt"'),
+            "'reason' names prompts/none.txt, which is no file",
+        ),
+        (outside, r"model '\.\./\.\./tiny-qwen2': .* lies outside the project"),
+        (elsewhere, r"my\.toml: lies outside configs/"),
+    ],
+)
+def test_what_the_kernel_would_not_find_is_refused(project: Path, change: Callable[[Path], Path], message: str) -> None:
+    with pytest.raises(ContentsError, match=message):
+        own_files(change(project))
+
+
+def test_a_placeholder_in_a_part_that_is_off_is_no_matter(project: Path) -> None:
+    text = (project / CONFIG).read_text()
+    off = text.replace(
+        '[reason]\nmodel = "../sample/models/tiny-qwen2"', '[reason]\nenabled = false\nmodel = "dataset:your-name/x"'
+    )
+    assert off != text
+    (project / "configs" / "off.toml").write_text(off)
+    own_files(Path("configs/off.toml"))

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -303,55 +303,7 @@ def test_a_token_in_the_code_stops_it_before_it_is_in_the_wheel(project: Path) -
         stage("code")
 
 
-# What is not there, or elsewhere.
-
-
-def break_config(old: str, new: str) -> Callable[[Path], Path]:
-    def change(project: Path) -> Path:
-        path = project / "configs" / "broken.toml"
-        path.write_text((project / CONFIG).read_text().replace(old, new))
-        return path.relative_to(project)
-
-    return change
-
-
-def outside(project: Path) -> Path:
-    shutil.copytree(project / "sample" / "models" / "tiny-qwen2", project.parent / "tiny-qwen2")
-    return break_config("../sample/models/tiny-qwen2", "../../tiny-qwen2")(project)
-
-
-def elsewhere(project: Path) -> Path:
-    return Path(shutil.copy(project / CONFIG, project / "my.toml")).relative_to(project)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            break_config("../sample/models/tiny-qwen2", "dataset:your-name/x/y"),
-            "has the placeholder your-name; put the",
-        ),
-        (
-            break_config('"prompts/reason.txt"', '"prompts/none.txt"'),
-            "'reason' names prompts/none.txt, which is no file",
-        ),
-        (outside, r"model '\.\./\.\./tiny-qwen2': .* lies outside the project"),
-        (elsewhere, r"my\.toml: lies outside configs/"),
-    ],
-)
-def test_what_the_kernel_would_not_find_is_refused(project: Path, change: Callable[[Path], Path], message: str) -> None:
-    with pytest.raises(ContentsError, match=message):
-        stage("code", change(project))
-
-
-def test_a_placeholder_in_a_part_that_is_off_is_no_matter(project: Path) -> None:
-    text = (project / CONFIG).read_text()
-    off = text.replace(
-        '[reason]\nmodel = "../sample/models/tiny-qwen2"', '[reason]\nenabled = false\nmodel = "dataset:your-name/x"'
-    )
-    assert off != text
-    (project / "configs" / "off.toml").write_text(off)
-    stage("code", Path("configs/off.toml"))
+# What is not there.
 
 
 def test_without_wheels_make_wheels_is_the_mend(project: Path) -> None:
