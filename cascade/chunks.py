@@ -33,7 +33,7 @@ def prepare(table: Path, resume: bool) -> set[str]:
     if not resume:
         folder.remove(folder.chunk_files(table))
     parts.mkdir(exist_ok=True)
-    return {query for chunk in _finished(table) for query in chunk["query_id"]}
+    return {query for chunk in _finished(table) for query in chunk["query_id"].unique()}
 
 
 def share_out(weights: Sequence[float], size: int, places: int) -> list[slice]:

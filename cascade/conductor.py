@@ -294,7 +294,7 @@ def _is_whole(bench: Bench, stage: Stage) -> bool:
     """Whether an earlier run left the stage's table with all the queries that are wanted now."""
     try:
         table = stages.check_fits(bench, chunks.contract(stage.table).read(stage.table), stage.table)
-        return stages.expected(bench, stage.of) <= set(table["query_id"])
+        return stages.expected(bench, stage.of) <= set(table["query_id"].unique())
     except CascadeError:
         return False
 
@@ -311,7 +311,7 @@ def _judge(bench: Bench, result: Result, wanted: set[str]) -> None:
             result.failure = result.failure or f"its table is not valid: {error}"
             table = stages.check_fits(bench, chunks.gather(path), path)
         result.used = True
-        reached = len(wanted & set(table["query_id"]))
+        reached = len(wanted & set(table["query_id"].unique()))
         if reached < len(wanted):
             why = "; ".join(filter(None, [result.failure, _decision(bench, result.stage)])) or "stopped before its end"
             result.failure = f"{why} ({reached} of {len(wanted)} queries)"

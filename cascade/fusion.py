@@ -16,33 +16,37 @@ def fuse(rankings: Mapping[str, pd.DataFrame], weights: Mapping[str, float]) -> 
     An entry that a ranking lacks adds nothing. Ties go by the rank in the first ranking, then
     the next (absent is last), then by id. The 7th place's ensemble, with weights.
     """
-    places = [f"_{place}" for place in range(len(rankings))]  # no names: a ranking may be called "score"
-    parts = [
-        table[["query_id", "misconception_id", "rank"]]
-        .rename(columns={"rank": place})
-        .set_index(["query_id", "misconception_id"])
-        for place, table in zip(places, rankings.values(), strict=True)
-    ]
-    joined = pd.concat(parts, axis=1).reset_index()
+    queries, keys = tables.keys(*rankings.values())
+    pairs = np.sort(np.concatenate(keys))  # by query, then by id
+    pairs = pairs[tables.changes(pairs)]
+    score = np.zeros(len(pairs))
+    absent = max(int(table["rank"].max()) for table in rankings.values()) + 1
+    ranks = np.full((len(rankings), len(pairs)), absent, dtype=np.min_scalar_type(absent))
+    for place, (name, table) in enumerate(rankings.items()):
+        at, rank = np.searchsorted(pairs, keys[place]), table["rank"].to_numpy()
+        score[at] += weights[name] / rank
+        ranks[place, at] = rank
     # Rounded, so that what is equal in exact arithmetic (1/10 + 1/15 = 1/6) is a tie.
-    score = joined[places].rdiv([weights[name] for name in rankings]).sum(axis=1).round(12)
-    query_order = {query: place for place, query in enumerate(_query_order(rankings))}
-    joined = joined.assign(score=score, _query=joined["query_id"].map(query_order))
-    keys = ["_query", "score", *places, "misconception_id"]
-    joined = joined.sort_values(keys, ascending=[True, False, *[True] * len(places), True], kind="stable")
-    return joined[["query_id", "misconception_id", "score"]].reset_index(drop=True)
-
-
-def _query_order(rankings: Mapping[str, pd.DataFrame]) -> list[str]:
-    return list(dict.fromkeys(query for table in rankings.values() for query in table["query_id"].unique()))
+    score = score.round(12)
+    query = (pairs >> 32).astype(np.min_scalar_type(len(queries)))  # numbers of two bytes are sorted by radix
+    order = np.lexsort((*ranks[::-1], -score, query))
+    pairs = pairs[order]
+    return pd.DataFrame(
+        {
+            "query_id": pd.Series(queries.take(pairs >> 32)),
+            "misconception_id": pairs & 0xFFFFFFFF,
+            "score": score[order],
+        }
+    )
 
 
 def boost_unseen(fused: pd.DataFrame, seen: set[int], factor: float) -> pd.DataFrame:
     """Multiplies the scores of misconceptions not in `seen` by `factor` and sorts anew (stable: ties as before)."""
     scale = np.where(fused["misconception_id"].isin(seen), 1.0, factor)
-    boosted = fused.assign(score=fused["score"] * scale, _query=pd.factorize(fused["query_id"])[0])
-    boosted = boosted.sort_values(["_query", "score"], ascending=[True, False], kind="stable")
-    return boosted[["query_id", "misconception_id", "score"]].reset_index(drop=True)
+    score = fused["score"].to_numpy() * scale
+    query, queries = pd.factorize(fused["query_id"])
+    order = np.lexsort((-score, query.astype(np.min_scalar_type(len(queries)))))
+    return fused.assign(score=score).take(order).reset_index(drop=True)
 
 
 def factor_for_share(fused: pd.DataFrame, seen: set[int], share: float) -> float:
@@ -67,7 +71,7 @@ def to_table(fused: pd.DataFrame) -> pd.DataFrame:
     table = fused.assign(
         misconception_id=fused["misconception_id"].astype(np.int32),
         score=fused["score"].astype(np.float32),
-        rank=fused.groupby("query_id", sort=False).cumcount().add(1).astype(np.int32),
+        rank=tables.places(pd.factorize(fused["query_id"])[0]),
     )
     return table[tables.COLUMNS].reset_index(drop=True)
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from cascade import tables
+
 MAP_DEPTH = 25  # the competition's own cut
 
 
@@ -15,8 +17,9 @@ def ranks_of_labels(table: pd.DataFrame, labels: pd.DataFrame) -> pd.Series:
 
     `labels` has one row a query: `query_id, misconception_id`.
     """
-    found = labels.merge(table[["query_id", "misconception_id", "rank"]], how="left")
-    return found.set_index("query_id")["rank"].astype(float)
+    _, (wanted, found) = tables.keys(labels, table)
+    ranks = pd.Series(table["rank"].to_numpy(float), index=found).reindex(wanted)
+    return ranks.set_axis(pd.Index(labels["query_id"])).rename("rank")
 
 
 def map_at(ranks: pd.Series, depth: int = MAP_DEPTH) -> float:

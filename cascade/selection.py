@@ -31,27 +31,35 @@ def take(pipeline: Pipeline, given: pd.DataFrame, by: pd.DataFrame | None, seen:
         return _ranked(cut)
     if by is not None:
         cut = _by_candidate(cut, by, select)
-        cut = cut[~cut["query_id"].isin(skipped_queries(by, select))]
+        cut = cut[~tables.among(cut["query_id"], skipped_queries(by, select))]
     if select.extra_unseen:
         skipped = set() if by is None else skipped_queries(by, select)
-        unseen = given[~given["misconception_id"].isin(seen) & ~given["query_id"].isin(skipped)][PAIR]
-        left_out = unseen.merge(cut, how="left", indicator=True).query("_merge == 'left_only'")[PAIR]
+        unseen = given[~given["misconception_id"].isin(seen) & ~tables.among(given["query_id"], skipped)][PAIR]
+        left_out = _without(unseen, cut)
         extra = left_out[left_out.groupby("query_id").cumcount() < select.extra_unseen]
         cut = pd.concat([cut, extra])
-    order = {query: place for place, query in enumerate(given["query_id"].unique())}
-    return _ranked(cut.sort_values("query_id", key=lambda queries: queries.map(order), kind="stable"))
+    _, (_, pairs) = tables.keys(given, cut)
+    return _ranked(cut.take(np.argsort(pairs >> 32, kind="stable")))
+
+
+def _without(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Those of `rows` whose query and misconception stand in no row of `others`."""
+    _, (pairs, there) = tables.keys(rows, others)
+    return rows[~pd.Series(pairs).isin(there).to_numpy()]
 
 
 def _by_candidate(cut: pd.DataFrame, by: pd.DataFrame, select: Select) -> pd.DataFrame:
-    known = cut.merge(by, how="left", on=PAIR)
-    keep = pd.Series(True, index=known.index)
+    _, (wanted, found) = tables.keys(cut, by)
+    known = by[["score", "rank"]].set_axis(found).reindex(wanted)
+    keep = np.ones(len(cut), dtype=bool)
     if select.min_score is not None:
-        keep &= ~(known["score"] < select.min_score)
+        keep &= ~(known["score"] < select.min_score).to_numpy()
     if select.top_n is not None:
-        keep &= ~(known["rank"] > select.top_n)
+        keep &= ~(known["rank"] > select.top_n).to_numpy()
     if select.missing == "drop":
-        keep &= known["rank"].notna()
-    return known.loc[keep | ~known["query_id"].isin(by["query_id"]), PAIR]
+        keep &= known["rank"].notna().to_numpy()
+    kept: pd.DataFrame = cut[keep | ~tables.among(cut["query_id"], set(by["query_id"].unique()))]
+    return kept
 
 
 def skipped_queries(by: pd.DataFrame, select: Select) -> set[str]:
@@ -74,7 +82,7 @@ def top_scores(by: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ranked(rows: pd.DataFrame) -> pd.DataFrame:
-    rank = rows.groupby("query_id", sort=False).cumcount().add(1).astype(np.int32)
+    rank = tables.places(pd.factorize(rows["query_id"])[0])
     return rows.assign(rank=rank).reset_index(drop=True)
 
 
@@ -128,10 +136,10 @@ def saving(
     if labels is None or not len(labels):
         return Saving(**counts)
     reference = whole if by is None else by
-    gone = whole.merge(taken[PAIR], how="left", indicator=True).query("_merge == 'left_only'")
-    gone = gone[gone["query_id"].isin(taken["query_id"])][PAIR]
+    gone = _without(whole, taken)
+    gone = gone[tables.among(gone["query_id"], set(taken["query_id"].unique()))]
     ranks = metrics.ranks_of_labels(reference, labels)
-    right = labels.merge(gone)["query_id"]
+    right = labels["query_id"][metrics.ranks_of_labels(gone, labels).notna().to_numpy()]
     return Saving(
         **counts,
         labelled=len(labels),

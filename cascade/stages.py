@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cascade import (
@@ -119,6 +120,8 @@ def candidates(bench: Bench, name: str) -> pd.DataFrame:
     input. What a retrieval lacks is read from submission zero; StageError where that is missing too.
     """
     own = read_table(bench, name)
+    if own is not None and own["query_id"].nunique() == len(bench.competition.test):
+        return own
     if any(name == retrieval.name for retrieval in bench.config.retrieval):
         below = zero_table(bench)
     else:
@@ -131,7 +134,7 @@ def candidates(bench: Bench, name: str) -> pd.DataFrame:
         return below
     if below is None:
         return own
-    return pd.concat([own, below[~below["query_id"].isin(own["query_id"])]], ignore_index=True)
+    return pd.concat([own, below[~tables.among(below["query_id"], set(own["query_id"].unique()))]], ignore_index=True)
 
 
 def zero_table(bench: Bench) -> pd.DataFrame | None:
@@ -166,25 +169,31 @@ def check_fits(bench: Bench, table: pd.DataFrame, path: Path) -> pd.DataFrame:
         ("query_id", bench.competition.test["query_id"]),
         ("misconception_id", bench.competition.misconceptions["misconception_id"]),
     ):
-        strange = ~table[column].isin(known) if column in table else pd.Series(False)
-        if strange.any():
-            raise TableError(f"{path}: {column} {table[column][strange].iloc[0]} is not in the data; run it again")
+        there = set(known)  # not `isin`: pandas' is slow for Arrow strings
+        strange = [each for each in table[column].unique().tolist() if each not in there] if column in table else []
+        if strange:
+            raise TableError(f"{path}: {column} {strange[0]} is not in the data; run it again")
     return table
 
 
 def taken(bench: Bench, pipeline: Pipeline) -> tuple[pd.DataFrame, selection.Saving]:
     """What a pipeline is to score, and what its `select` spares it."""
+    rows, given, by = _selected(bench, pipeline)
+    return rows, selection.saving(pipeline, given, rows, by, bench.competition.labels)
+
+
+def _selected(bench: Bench, pipeline: Pipeline) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame | None]:
+    """What a pipeline is to score, of which ranking, and the one it selects by."""
     given = candidates(bench, pipeline.candidates)
     by = read_table(bench, pipeline.select.by) if pipeline.select and pipeline.select.by else None
-    rows = selection.take(pipeline, given, by, bench.competition.seen)
-    return rows, selection.saving(pipeline, given, rows, by, bench.competition.labels)
+    return selection.take(pipeline, given, by, bench.competition.seen), given, by
 
 
 def expected(bench: Bench, stage: str) -> set[str]:
     """The queries that the reasoning stage, a retrieval, a pipeline or the ensemble is to leave in its table."""
     pipeline = next((pipeline for pipeline in bench.config.pipeline if pipeline.name == stage), None)
-    rows = bench.competition.test if pipeline is None else taken(bench, pipeline)[0]
-    return set(rows["query_id"])
+    rows = bench.competition.test if pipeline is None else _selected(bench, pipeline)[0]
+    return set(rows["query_id"].unique())
 
 
 def rerank(bench: Bench, pipeline: str) -> pd.DataFrame:
@@ -343,15 +352,18 @@ def write_submission(bench: Bench, table: pd.DataFrame, of: Collection[str]) -> 
     if sum(weights[name] for name in of) < sum(weights[name] for name in standing):
         print(f"{path}: stays, as it was made with {', '.join(lost)} too; remove it to have it without")
         return None
-    retrieved = [read_table(bench, retrieval.name) for retrieval in bench.config.retrieval]
-    given = [*members(bench).values(), *(ranking for ranking in retrieved if ranking is not None)]
-    lists = [_ids(ranking) for ranking in (table, *given)]
-    lists.append(_zero_rows(bench))
     query_ids, known = bench.competition.asked, list(bench.competition.names)
-    rows = {}
-    for query_id in query_ids:
-        first, *others = (ids.get(query_id, []) for ids in lists)
-        rows[query_id] = fusion.fill(first, *others, known, length=submission.ROW_LENGTH)
+    first = _ids(tables.cut(table, submission.ROW_LENGTH))
+    rows = {query_id: first.get(query_id, []) for query_id in query_ids}
+    short = {query_id for query_id, ids in rows.items() if len(ids) < submission.ROW_LENGTH}
+    if short:  # else no other table need be read
+        names = dict.fromkeys([*bench.config.ensemble.weights, *(each.name for each in bench.config.retrieval)])
+        given = (read_table(bench, name) for name in names)
+        lists = [_ids(ranking[tables.among(ranking["query_id"], short)]) for ranking in given if ranking is not None]
+        lists.append(_zero_rows(bench))
+        for query_id in short:
+            others = (ids.get(query_id, []) for ids in lists)
+            rows[query_id] = fusion.fill(rows[query_id], *others, known, length=submission.ROW_LENGTH)
     submission.check(rows, query_ids, set(known), str(path))
     submission.write(rows, path)
     with contextlib.suppress(OSError):  # a disk that is full now costs the copy and the record, not the submission
@@ -391,4 +403,7 @@ def _standing_members(bench: Bench, path: Path) -> list[str]:
 
 
 def _ids(table: pd.DataFrame) -> dict[str, list[int]]:
-    return {str(query): ids.tolist() for query, ids in table.groupby("query_id", sort=False)["misconception_id"]}
+    query, queries = pd.factorize(table["query_id"])
+    ids = table["misconception_id"].to_numpy()[np.argsort(query, kind="stable")].tolist()
+    ends = np.cumsum(np.bincount(query, minlength=len(queries))).tolist()
+    return {each: ids[start:end] for each, start, end in zip(queries.tolist(), [0, *ends], ends, strict=False)}

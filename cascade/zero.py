@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cascade import submission
+from cascade import submission, tables
 from cascade.csv_reader import read
 from cascade.errors import TableError
 from cascade.retrievers.tfidf import tfidf_blocks
@@ -49,7 +49,7 @@ def rows(data: Path) -> dict[str, list[int]]:
     names = mapping["MisconceptionName"].str[:LONGEST].tolist()
     try:
         blocks = tfidf_blocks([text[:LONGEST] for text in asked.values()], names)
-        best = [np.argsort(-scores, axis=1, kind="stable")[:, : submission.ROW_LENGTH] for scores in blocks]
+        best = [tables.best_columns(scores, submission.ROW_LENGTH) for scores in blocks]
     except ValueError:  # no word in any name: nothing to rank by
         return {query: ids[: submission.ROW_LENGTH].tolist() for query in asked}
     return dict(zip(asked, ids[np.concatenate(best)].tolist(), strict=True)) if best else {}

@@ -37,6 +37,7 @@ from tests import (
     bench_packer_verify,
     bench_plan,
     bench_rehearsal,
+    bench_tables,
 )
 
 BUILD = ROOT / "build" / "bench"
@@ -109,6 +110,7 @@ FIGURES = {
     "verify": bench_packer_verify.verify_figures,
     "staging": bench_packer_staging.staging_figures,
     "upload": bench_packer_upload.upload_figures,
+    "tables": bench_tables.tables_figures,
 }
 ALL: dict[str, Callable[[], Figures]] = {
     "orchestration": orchestration,

@@ -248,3 +248,29 @@ def test_what_extra_candidates_cost_is_not_called_a_saving() -> None:
     sentence = saved(pointwise(extra_unseen=1), by=None).sentence(tokens=1400, prompts=14)
     assert "-" not in sentence.split(";")[0]
     assert Saving(3, 3, 12, 12).sentence() == "select saved 0 of 3 queries, 0 of 12 prompts"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_selection_is_that_of_plain_dictionaries(seed: int) -> None:
+    """On random rankings, of which one lacks queries and candidates of the other."""
+    rng = np.random.default_rng(seed)
+
+    def ranking(queries: np.ndarray) -> pd.DataFrame:
+        return tables.from_scores(
+            pd.DataFrame(
+                [(f"{q}_A", id_, rng.integers(4) / 4) for q in queries for id_ in rng.permutation(12)[:7]],
+                columns=["query_id", "misconception_id", "score"],
+            )
+        )
+
+    given, by = ranking(rng.permutation(9)), ranking(rng.permutation(9)[:6])
+    found = {(q, id_): (rank, score) for q, id_, score, rank in by.itertuples(index=False)}
+    known = set(by["query_id"])
+    for missing in ("keep", "drop"):
+        pipeline = pointwise(top_k=6, by="ce", min_score=0.3, top_n=5, missing=missing)
+        expected: dict[str, list[int]] = {}
+        for q, id_, _, rank in given.itertuples(index=False):
+            place, score = found.get((q, id_), (0, 1.0) if missing == "keep" else (99, 1.0))
+            if rank <= 6 and (q not in known or (place <= 5 and score >= 0.3)):
+                expected.setdefault(q, []).append(id_)
+        assert shown(take(pipeline, given, by, set())) == expected

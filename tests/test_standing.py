@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cascade import config as configs
 from cascade import folder as folders
-from cascade import kernel, stages, submission, zero
+from cascade import fusion, kernel, stages, submission, tables, zero
 from cascade.stages import Bench
 from cascade.standing import Standing
 from tests import pages
@@ -134,3 +135,30 @@ def test_in_the_rerun_the_last_cell_puts_the_last_valid_one_back(
             (bench.run / name).write_text("not,a submission")
         kernel.settle(found, 0)
         assert rows(bench) == (best if len(spoilt) == 1 else zero.rows(folder))
+
+
+def test_a_short_row_is_filled_from_its_candidates_then_zero_then_the_mapping(bench: Bench) -> None:
+    rankings = stages.members(bench)
+    table = tables.cut(stages.fuse(bench, rankings), 2)
+    found = stages.write_submission(bench, table, list(rankings))
+    lists = [*rankings.values(), *(stages.read_table(bench, each.name) for each in bench.config.retrieval)]
+    zero_rows = submission.read(bench.run / zero.FILE)
+    for query in bench.competition.asked:
+        first, *others = (
+            each["misconception_id"][each["query_id"] == query].tolist() for each in (table, *lists) if each is not None
+        )
+        assert found is not None
+        assert found[query] == fusion.fill(
+            first, *others, zero_rows[query], list(bench.competition.names), length=submission.ROW_LENGTH
+        )
+
+
+def test_where_no_row_is_short_no_other_table_is_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, ids = bench.competition.asked, bench.competition.misconceptions["misconception_id"].to_numpy()
+    table = tables.from_matrix(asked, ids, np.random.default_rng(0).random((len(asked), len(ids))), 28)
+    monkeypatch.delattr(stages, "read_table")
+    found = stages.write_submission(bench, table, list(bench.config.ensemble.weights))
+    assert found == {
+        query: table["misconception_id"][table["query_id"] == query].tolist()[: submission.ROW_LENGTH]
+        for query in asked
+    }

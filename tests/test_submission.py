@@ -367,6 +367,7 @@ def test_zero_needs_pandas_and_scikit_learn_only() -> None:
         "cascade.retrievers.tfidf",
         "cascade.streams",
         "cascade.submission",
+        "cascade.tables",
         "cascade.zero",
         "cascade.whole",
     }

@@ -202,4 +202,14 @@ def test_ranked_in_blocks_a_table_is_the_same(monkeypatch: pytest.MonkeyPatch) -
     ids, queries = np.arange(40)[::-1].copy(), [f"{n}_A" for n in range(10)]
     whole = tables.from_matrix(queries, ids, scores, 25)
     monkeypatch.setattr(tables, "BLOCK", 120)  # three rows at a time
+    assert len(tables.parts(*scores.shape)) == 4
     pd.testing.assert_frame_equal(tables.from_matrix(queries, ids, scores, 25), whole)
+
+
+def test_rows_of_one_query_and_misconception_have_one_key_in_all_tables() -> None:
+    one, other = valid(), valid().iloc[[3, 4, 0]].assign(misconception_id=[9, 5, 7])
+    queries, (first, second) = tables.keys(one, other)
+    assert queries.tolist() == ["20_A", "3_B"]
+    assert (first >> 32).tolist() == [0, 0, 0, 1, 1] and (first & 0xFFFFFFFF).tolist() == [7, 0, 3, 0, 9]
+    assert second.tolist() == [first[4], (1 << 32) + 5, first[0]]
+    assert tables.among(one["query_id"], {"3_B", "4_C"}).tolist() == [False] * 3 + [True] * 2

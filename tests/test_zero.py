@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 
-from cascade import submission, zero
+from cascade import submission, tables, zero
+from cascade.retrievers.tfidf import tfidf_blocks
 from tests.conftest import read_rows, set_cell, write_rows
 
 ASKED = ["20_A", "20_B", "20_D", "21_B", "21_C", "21_D", "22_A", "22_B", "22_C"]
@@ -81,3 +83,19 @@ def test_of_a_text_of_megabytes_the_beginning_is_read(folder: Path) -> None:
         write_rows(folder / "test.csv", rows)
         found.append(zero.rows(folder))
     assert found[0] == found[1]
+
+
+def test_scores_are_those_of_scikit_learn_reading_whole_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """N-grams are taken of each word once; it is no other TF-IDF, whatever stands between the words."""
+    words = ["Adds", "ADDS", "a", "½", "\\(x\\)", "İstanbul", "ΑΣ", "multiplies", "1/2", "naïve"]
+    gaps = [" ", "  ", "\n", "\t \r\n", "\u00a0", "\x1c", "\u2003"]
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(words) + rng.choice(gaps) for _ in range(rng.integers(12))) for _ in range(60)]
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)
+    vectorizer.fit(texts)
+    vectors = vectorizer.transform(texts)
+    expected = (vectors[20:] @ vectors[:20].T).toarray().astype(np.float32)
+    monkeypatch.setattr(tables, "BLOCK", 150)  # seven rows at a time
+    blocks = list(tfidf_blocks(texts[20:], texts[:20]))
+    assert [len(block) for block in blocks] == [7] * 5 + [5]
+    assert (np.concatenate(blocks) == expected).all()

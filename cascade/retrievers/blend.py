@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from cascade.config import Config, DensePart, EmbeddingModel, NeighboursPart, Pa
 from cascade.data import Competition
 from cascade.errors import ModelError, ScoreError, StageError, WorkerError
 from cascade.prompts import Template, query_fields
-from cascade.retrievers.tfidf import tfidf_scores
+from cascade.retrievers.tfidf import tfidf_blocks
 
 if TYPE_CHECKING:
     from cascade.retrievers.dense import Embedder
@@ -54,44 +55,56 @@ class Blend:
         A part whose model cannot be used or gives no numbers is left out, said in `left_out`, while
         another is there: half a blend is better than none.
         """
-        scores = np.zeros((len(queries), len(competition.misconceptions)), dtype=np.float32)
+        parts: list[tuple[np.float32, Iterator[np.ndarray]]] = []
         for part in self.retrieval.retriever:
             try:
-                scores += np.float32(part.weight) * self.part_scores(part, queries, competition)
+                parts.append((np.float32(part.weight), self._part_blocks(part, queries, competition)))
             except (ModelError, ScoreError, WorkerError) as error:
                 self.left_out.append(f"{part.kind} is left out: {error}")
                 if len(self.left_out) == len(self.retrieval.retriever):
                     raise
                 print(self.left_out[-1])
-        if not scores.any():  # say, neighbours alone and a train.csv without labels: submission zero is better
-            raise StageError(f"retrieval '{self.retrieval.name}': every score is 0, so there is nothing to rank by")
         ids = competition.misconceptions["misconception_id"].to_numpy()
-        return tables.from_matrix(queries["query_id"].tolist(), ids, scores, self.retrieval.top_k)
+        weights, scores = zip(*parts, strict=True)
+        summed = (
+            np.sum([weight * block for weight, block in zip(weights, blocks, strict=True)], axis=0)
+            for blocks in zip(*scores, strict=True)
+        )
+        table = tables.from_blocks(queries["query_id"].tolist(), ids, summed, self.retrieval.top_k)
+        if not table["score"].any():  # say, neighbours alone and a train.csv without labels: submission zero is better
+            raise StageError(f"retrieval '{self.retrieval.name}': every score is 0, so there is nothing to rank by")
+        return table
 
     def part_scores(self, part: Part, queries: pd.DataFrame, competition: Competition) -> np.ndarray:
         """What one retriever says of every misconception: float32 [n_queries, n_misconceptions]."""
+        return np.concatenate([*self._part_blocks(part, queries, competition)])
+
+    def _part_blocks(self, part: Part, queries: pd.DataFrame, competition: Competition) -> Iterator[np.ndarray]:
+        """The rows of `part_scores`, some at a time; what can fail does so before the first is asked for."""
         texts, names = self.texts(queries), competition.misconceptions["name"].tolist()
         if isinstance(part, DensePart):
-            from cascade.retrievers.dense import dense_scores
+            from cascade.retrievers.dense import dense_vectors
 
-            return dense_scores(self._embedder_of(part), part, texts, names)
+            asked, passages = dense_vectors(self._embedder_of(part), part, texts, names)
+            return (asked[rows] @ passages.T for rows in tables.parts(len(texts), len(names)))
         if isinstance(part, NeighboursPart):
             return self._neighbours(part, texts, competition)
-        return tfidf_scores(texts, names)
+        return tfidf_blocks(texts, names)
 
-    def _neighbours(self, part: NeighboursPart, texts: list[str], competition: Competition) -> np.ndarray:
+    def _neighbours(self, part: NeighboursPart, texts: list[str], competition: Competition) -> Iterator[np.ndarray]:
         from cascade.retrievers.dense import nearest
         from cascade.retrievers.neighbours import neighbour_scores
 
         train, embedder = competition.train, self._embedder_of(part)
         n_columns = len(competition.misconceptions)
+        cuts = tables.parts(len(texts), n_columns)
         if train.empty:
-            return np.zeros((len(texts), n_columns), dtype=np.float32)
+            return (np.zeros((len(texts[rows]), n_columns), dtype=np.float32) for rows in cuts)
         labelled = embedder.embed(self.texts(train), part.query_prompt)
         similarities, neighbours = nearest(embedder.embed(texts, part.query_prompt), labelled, part.top_n)
         column = pd.Series(range(n_columns), index=competition.misconceptions["misconception_id"])
         columns = train["misconception_id"].map(column).to_numpy()
-        return neighbour_scores(similarities, neighbours, columns, n_columns, part.gate)
+        return (neighbour_scores(similarities[rows], neighbours[rows], columns, n_columns, part.gate) for rows in cuts)
 
     def texts(self, queries: pd.DataFrame) -> list[str]:
         """What the retrievers read of each query: the config's `query_text` template, else the data's own order."""

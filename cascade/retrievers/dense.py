@@ -172,10 +172,9 @@ def nearest(queries: np.ndarray, passages: np.ndarray, top_k: int) -> tuple[np.n
     return scores, indices
 
 
-def dense_scores(embedder: Embedder, part: DensePart, texts: Sequence[str], names: Sequence[str]) -> np.ndarray:
-    """Cosine similarity of every query text with every misconception name: float32 [n_queries, n_misconceptions]."""
+def dense_vectors(
+    embedder: Embedder, part: DensePart, texts: Sequence[str], names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors of the query texts and of the misconception names, whose products are cosine similarities."""
     passages = embedder.embed(names, part.passage_prompt)
-    scores, indices = nearest(embedder.embed(texts, part.query_prompt), passages, len(names))
-    matrix = np.empty_like(scores)
-    np.put_along_axis(matrix, indices, scores, axis=1)
-    return matrix
+    return embedder.embed(texts, part.query_prompt), passages
