@@ -75,19 +75,18 @@ def _claim(folder: Path, run: Run) -> None:
 
 
 def _pages(session: Session, run: Run) -> Iterator[Any]:
-    token, seen = "", {""}
-    while len(seen) <= PAGES:
+    token, seen, read = "", {""}, 0
+    while read < PAGES:
         page = runs.page(session, run, token)
         yield page
+        read += 1
         token = page.next_page_token
         if not token:
             return
         if token in seen:
             break
         seen.add(token)
-    raise RunError(
-        f"{run}: Kaggle's list of its output has no end after {len(seen)} pages; try again, or fetch by hand"
-    )
+    raise RunError(f"{run}: Kaggle's list of its output has no end after {read} pages; try again, or fetch by hand")
 
 
 def _safe(name: str, run: Run) -> PurePosixPath:

@@ -259,6 +259,15 @@ def test_a_list_of_output_without_an_end_is_an_error(kaggle, tmp_path, tokens):
         output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
 
 
+def test_a_list_of_output_that_ever_goes_on_is_an_error_after_so_many_pages(kaggle, tmp_path, monkeypatch):
+    monkeypatch.setattr(output, "PAGES", 3)
+    following = iter("123456789")
+    kaggle.handlers[OUTPUT] = lambda call: {"files": [], "nextPageToken": next(following, "")}
+    with pytest.raises(RunError, match="has no end after 3 pages"):
+        output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
+    assert next(following) == "4"
+
+
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "a\\..\\x", ""])
 def test_a_file_name_that_leads_elsewhere_is_refused(kaggle, tmp_path, name):
     kaggle.kernels.kept["ada/eedi-cascade"][1].pages[1].insert(0, name)
