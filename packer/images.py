@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from pydantic import Field, ValidationError
@@ -17,6 +17,7 @@ FOLDER = Path("wheels")
 OLDEST_GLIBC = 5  # of manylinux tags: manylinux1 is glibc 2.5 (PEP 513)
 # PEP 600: what the older names stand for, by glibc's minor version.
 LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+DateOrAny = Annotated[str, Field(pattern=r"^(\d{4}-\d\d-\d\d|any)$")]
 Date = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 
 
@@ -45,8 +46,8 @@ class Image(Table):
     docker_image: str | None = None
     extras: list[str] = Field(description="of this project, whose requirements the kernel needs")
     exclude_newer: Date | None = Field(default=None, description="only releases before this day")
-    newer: dict[str, Date | Literal[False]] = Field(
-        default={}, description="packages whose day is another; false: any release, where an index tells no days"
+    newer: dict[str, DateOrAny] = Field(
+        default={}, description="packages whose day is another; any: each release, where an index tells no days"
     )
     seen: str = Field(description="when and where these facts were seen")
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cascade import whole
 from packer import indexes, requirements
@@ -92,10 +92,10 @@ def _compile(image: Image, out: Path) -> None:
         if "not found in" in said:
             fix += f", or {indexes.mend(image)}"
         if "was filtered by `exclude-newer" in said:
-            fix += f"; where an index tells no dates, write newer = {{ NAME = false }} in {image.path}"
+            fix += f"; where an index tells no dates, write newer = {{ NAME = 'any' }} in {image.path}"
         raise LockError(f"{image.requirements}: uv finds no set of packages: {said[:LONGEST]}; {fix}")
 
 
-def _midnight(day: str | Literal[False]) -> str:
+def _midnight(day: str) -> str:
     """uv would read a bare day in this machine's time zone."""
-    return f"{day}T00:00:00Z" if day else "false"
+    return f"{day}T00:00:00Z" if day != "any" else "false"

@@ -199,7 +199,7 @@ def test_an_index_without_dates_is_told_how_to_be_taken(image: Image, index: tup
     facts = image.path.read_text()
     image.path.write_text(f'exclude_newer = "2024-01-01"\n{facts}')
     image.requirements.write_text(f"--extra-index-url http://{index[0]}\nonly-here\n")
-    with pytest.raises(LockError, match=r"where an index tells no dates, write newer = \{ NAME = false \} in .*tiny"):
+    with pytest.raises(LockError, match=r"where an index tells no dates, write newer = \{ NAME = 'any' \} in .*tiny"):
         resolve.lock(images.load("tiny", image.path.parent))
-    image.path.write_text(f'exclude_newer = "2024-01-01"\nnewer = {{ only-here = false }}\n{facts}')
+    image.path.write_text(f'exclude_newer = "2024-01-01"\nnewer = {{ only-here = "any" }}\n{facts}')
     assert is_had(images.load("tiny", image.path.parent), "only_here")
