@@ -281,10 +281,11 @@ def test_a_limit_is_read_with_its_unit_and_nonsense_is_refused() -> None:
             rehearse.size(text)
 
 
-def test_a_local_version_label_is_refused_only_where_the_wheel_is_uploaded() -> None:
-    sizes = {"wheels/torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl": 1}
-    check_files("slug", sizes, uploaded=False)
-    with pytest.raises(DatasetError, match=r"has '\+' in its name"):
-        check_files("slug", sizes)
+def test_a_local_version_label_and_an_epoch_are_refused_only_where_the_wheel_is_uploaded() -> None:
+    for wheel, sign in (("torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl", r"\+"), ("a-1!2.0-py3-none-any.whl", "!")):
+        sizes = {f"wheels/{wheel}": 1}
+        check_files("slug", sizes, uploaded=False)
+        with pytest.raises(DatasetError, match=f"has '{sign}' in its name"):
+            check_files("slug", sizes)
     with pytest.raises(DatasetError, match="has '&' in its name"):
         check_files("slug", {"wheels/a&b+cpu-py3-none-any.whl": 1}, uploaded=False)
