@@ -39,7 +39,7 @@ def test_a_deadline_that_is_no_moment_is_refused(tmp_path: Path, deadline: float
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_without_faults(run: Run) -> None:
+def test_a_run_without_faults_is_resumed_without_repeating_anything(run: Run) -> None:
     code, output = run.finish()
     assert code == 0, output
     run.assert_valid()
@@ -54,6 +54,15 @@ def test_a_run_without_faults(run: Run) -> None:
     for query, ranking in fused.groupby("query_id"):
         assert rows[str(query)] == ranking["misconception_id"].tolist()[:25]
     assert rows != submission.read(run.out / "submission-zero.csv")
+    # As a stop leaves it: the reranker's table missing, one of its chunks too.
+    (run.out / "ranking-ce.parquet").unlink()
+    sorted((run.out / "ranking-ce.parts").glob("*.parquet"))[1].unlink()
+    code, output = run.finish("--resume")
+    assert code == 0, output
+    assert "retrieve-r1: kept" in output
+    entries = [entry for entry in ledger.read(run.out) if entry["phase"] == "score"]
+    assert [entry["queries"] for entry in entries] == [9, 2]
+    assert submission.read(run.out / "submission.csv") == rows
 
 
 @pytest.mark.parametrize("stage", ["retrieve-r1", "rerank-ce", "ensemble"])
@@ -129,7 +138,7 @@ def test_a_model_process_that_died_is_told_though_another_has_done_its_work(run:
 
 
 FOREIGN = (
-    "import pandas as pd\n\npath = bench.config.table_path('r1', bench.run)\n"
+    "import pandas as pd\n\npath = bench.config.table_path('{table}', bench.run)\n"
     "table = pd.read_parquet(path)\n{change}\ntable.to_parquet(path, index=False)"
 )
 CHANGES = {
@@ -138,14 +147,15 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("column", CHANGES)
-def test_a_table_of_other_data_is_refused(run: Run, column: str) -> None:
-    run.inject("retrieve.ipynb", FOREIGN.format(change=CHANGES[column]), before_work=False)
+def test_a_table_of_other_data_is_refused(run: Run) -> None:
+    for name, column in (("r1", "misconception_id"), ("ce", "query_id")):
+        notebook = "retrieve.ipynb" if name == "r1" else "rerank.ipynb"
+        run.inject(notebook, FOREIGN.format(table=name, change=CHANGES[column]), before_work=False)
     code, output = run.finish()
     assert code == 1, output
     run.assert_valid()
-    assert "retrieve-r1 failed" in output
-    assert f"{column} 999" in output
+    for stage, column in (("retrieve-r1", "misconception_id"), ("rerank-ce", "query_id")):
+        assert f"{stage} failed" in output and f"{column} 999" in output
 
 
 def test_a_table_that_lacks_queries_counts_but_is_told(run: Run) -> None:
@@ -254,20 +264,6 @@ def test_parameters_that_do_not_fit_are_refused(change: dict[str, object], messa
     with pytest.raises(StageError, match=message):
         parameters.check_parameters(ROOT / "notebooks" / "retrieve.ipynb", given)
     parameters.check_parameters(ROOT / "notebooks" / "retrieve.ipynb", GIVEN)
-
-
-def test_a_resumed_run_repeats_nothing(run: Run) -> None:
-    """As a stop leaves it: the reranker's table missing, one of its chunks too."""
-    assert run.finish()[0] == 0
-    before = submission.read(run.out / "submission.csv")
-    (run.out / "ranking-ce.parquet").unlink()
-    sorted((run.out / "ranking-ce.parts").glob("*.parquet"))[1].unlink()
-    code, output = run.finish("--resume")
-    assert code == 0, output
-    assert "retrieve-r1: kept" in output
-    entries = [entry for entry in ledger.read(run.out) if entry["phase"] == "score"]
-    assert [entry["queries"] for entry in entries] == [9, 2]
-    assert submission.read(run.out / "submission.csv") == before
 
 
 def test_a_resumed_run_repeats_what_was_made_from_something_else(run: Run) -> None:
