@@ -150,7 +150,9 @@ def conduct(
     for stage in plan:
         check_parameters(notebooks / stage.notebook, {**common, "deadline": 0.0, **stage.parameters})
     if not is_rerun():  # there a model that is missing costs the stages that want it, and no more
+        begun = clock.now()
         checking.require(checking.facts(bench.config, this_machine(begins=True), bench.competition, out))
+        printed.Printer().say("check", clock.now() - begun)
     if resume:
         resuming.check(out)
     keeping = Keeping(bench, notebooks, _from(plan, again))
@@ -178,6 +180,7 @@ def _conduct(
     """All that is written; `times`: when this process, and when the run's time, began, and the deadline."""
     (start, began, end), out, data = times, bench.run, bench.competition.folder
     identity, tables = resuming.identity(bench), {stage.name: stage.table for stage in plan}
+    begun = clock.now()
     try:
         if not bench.resume:
             folder.set_aside(out, {name: table.name for name, table in tables.items()})
@@ -191,11 +194,11 @@ def _conduct(
     if start - began > 0:  # what stood before this process: the checks and the environment
         ledger.record(out, "install", ledger.STAGE, began, start, status=ledger.OK)
     facts = {"status": ledger.OK, "queries": len(bench.competition.test), "deadline": end}
-    ledger.record(out, "zero", ledger.STAGE, start, clock.now(), **facts)
+    ledger.record(out, "zero", ledger.STAGE, begun, clock.now(), **facts)
     for warning in bench.competition.warnings:
         print(f"warning: {warning}")
     printer = printed.Printer()
-    printer.say("submission zero", clock.now() - start, printer.score(bench))
+    printer.say("submission zero", clock.now() - begun, printer.score(bench))
     standing = Standing(bench, baseline)
     if clock.now() >= end:
         standing.improve()

@@ -66,9 +66,9 @@ def facts(config: Config, competition: Competition | None) -> Iterator[Fact]:
 def _of_stage(stage: Stage, config: Config) -> Iterator[Fact]:
     try:
         folder = models.model_path(stage.model.model, config.path.parent)
-    except CascadeError as error:
+    except CascadeError:
         yield stage.fact("template", True, stage.filled)
-        yield Fact(f"{stage.name}: tokenizer", None, str(error))
+        yield stage.fact("tokenizer", None, f"not looked at without its model, {stage.model.model}")
         return
     try:
         tokenizer = prompters.load_tokenizer(stage.model, folder)
