@@ -331,6 +331,18 @@ def test_the_text_part_of_a_larger_model_is_what_an_adapter_must_fit(
 
 
 @pytest.mark.usefixtures("nano_model")
+@pytest.mark.parametrize(("shape", "told"), [((5, HIDDEN), "; its vocabulary was resized: merge"), ((4, 9), ": merge")])
+def test_a_whole_weight_of_another_shape_is_refused(
+    tmp_path: Path, adapter: Path, shape: tuple[int, int], told: str
+) -> None:
+    key = "base_model.model.model.embed_tokens.weight"
+    change_adapter(adapter, lambda weights: weights.update({key: np.zeros(shape, np.float32)}))
+    with pytest.raises(ModelError) as caught:
+        check(tmp_path, model(adapter="nano"))
+    assert f"{key} is {list(shape)}, but qwen-nano's is [4, {HIDDEN}]{told} it into its base model" in str(caught.value)
+
+
+@pytest.mark.usefixtures("nano_model")
 @pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1\noid sha256:77\nsize 9\n", b""])
 def test_an_adapter_whose_weights_cannot_be_read_is_refused(tmp_path: Path, adapter: Path, content: bytes) -> None:
     """What a clone without LFS leaves, and what a torn copy does."""
