@@ -19,6 +19,8 @@ JOBS ?= 2
 AT_ONCE := -n $(JOBS) --dist worksteal
 # So many threads of torch each: more than there are cores wait for one another.
 test test-vllm faults: export OMP_NUM_THREADS ?= 1
+# A model's process sets its own number: its threads are not to spin while they wait.
+test test-vllm faults: export OMP_WAIT_POLICY ?= PASSIVE
 BIN := .venv/bin
 VLLM := .venv-vllm/bin
 SHELL := /bin/bash
