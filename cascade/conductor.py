@@ -150,9 +150,7 @@ def conduct(
     for stage in plan:
         check_parameters(notebooks / stage.notebook, {**common, "deadline": 0.0, **stage.parameters})
     if not is_rerun():  # there a model that is missing costs the stages that want it, and no more
-        begun = clock.now()
         checking.require(checking.facts(bench.config, this_machine(begins=True), bench.competition, out))
-        printed.Printer().say("check", clock.now() - begun)
     if resume:
         resuming.check(out)
     keeping = Keeping(bench, notebooks, _from(plan, again))
@@ -198,6 +196,7 @@ def _conduct(
     for warning in bench.competition.warnings:
         print(f"warning: {warning}")
     printer = printed.Printer()
+    printer.say("check", begun - start)
     printer.say("submission zero", clock.now() - begun, printer.score(bench))
     standing = Standing(bench, baseline)
     if clock.now() >= end:
