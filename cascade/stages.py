@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from cascade import (
@@ -139,7 +138,7 @@ def candidates(bench: Bench, name: str) -> pd.DataFrame:
 
 def zero_table(bench: Bench) -> pd.DataFrame | None:
     """Submission zero as a ranking whose score is 1/rank."""
-    return _as_ranking(bench, _zero_rows(bench))
+    return tables.from_rows(bench.competition.test["query_id"], _zero_rows(bench))
 
 
 def _zero_rows(bench: Bench) -> dict[str, list[int]]:
@@ -353,14 +352,15 @@ def write_submission(bench: Bench, table: pd.DataFrame, of: Collection[str]) -> 
         print(f"{path}: stays, as it was made with {', '.join(lost)} too; remove it to have it without")
         return None
     query_ids, known = bench.competition.asked, list(bench.competition.names)
-    first = _ids(tables.cut(table, submission.ROW_LENGTH))
+    first = tables.ids(tables.cut(table, submission.ROW_LENGTH))
     rows = {query_id: first.get(query_id, []) for query_id in query_ids}
     short = {query_id for query_id, ids in rows.items() if len(ids) < submission.ROW_LENGTH}
     if short:  # else no other table need be read
         names = dict.fromkeys([*bench.config.ensemble.weights, *(each.name for each in bench.config.retrieval)])
         given = (read_table(bench, name) for name in names)
-        lists = [_ids(ranking[tables.among(ranking["query_id"], short)]) for ranking in given if ranking is not None]
-        lists.append(_zero_rows(bench))
+        lists = [
+            tables.ids(ranking[tables.among(ranking["query_id"], short)]) for ranking in given if ranking is not None
+        ]
         for query_id in short:
             others = (ids.get(query_id, []) for ids in lists)
             rows[query_id] = fusion.fill(rows[query_id], *others, known, length=submission.ROW_LENGTH)
@@ -375,19 +375,10 @@ def write_submission(bench: Bench, table: pd.DataFrame, of: Collection[str]) -> 
 def submitted(bench: Bench) -> pd.DataFrame:
     """submission.csv as a ranking of the test's queries whose score is 1/rank; TableError where it is none."""
     path = bench.run / submission.FILE
-    ranking = _as_ranking(bench, submission.read(path))
+    ranking = tables.from_rows(bench.competition.test["query_id"], submission.read(path))
     if ranking is None:
         raise TableError(f"{path}: has no query of the data; run again")
     return ranking
-
-
-def _as_ranking(bench: Bench, rows: Mapping[str, Sequence[int]]) -> pd.DataFrame | None:
-    queries = bench.competition.test["query_id"]  # the file may answer more than can be ranked
-    ranked = [(query, id_, 1 / rank)
-              for query in queries for rank, id_ in enumerate(dict.fromkeys(rows.get(query, [])), start=1)]  # fmt: skip
-    if not ranked:
-        return None
-    return tables.from_scores(pd.DataFrame(ranked, columns=["query_id", "misconception_id", "score"]))
 
 
 def _standing_members(bench: Bench, path: Path) -> list[str]:
@@ -400,10 +391,3 @@ def _standing_members(bench: Bench, path: Path) -> list[str]:
     except (OSError, TableError):
         return []
     return [name for name in told["members"] if name in bench.config.ensemble.weights]
-
-
-def _ids(table: pd.DataFrame) -> dict[str, list[int]]:
-    query, queries = pd.factorize(table["query_id"])
-    ids = table["misconception_id"].to_numpy()[np.argsort(query, kind="stable")].tolist()
-    ends = np.cumsum(np.bincount(query, minlength=len(queries))).tolist()
-    return {each: ids[start:end] for each, start, end in zip(queries.tolist(), [0, *ends], ends, strict=False)}

@@ -7,7 +7,7 @@ A table has one row per query and ranked misconception: `query_id` (str, `Questi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +193,20 @@ def read(path: Path) -> pd.DataFrame:
 def cut(table: pd.DataFrame, top_k: int) -> pd.DataFrame:
     """The first `top_k` of every query."""
     return table[table["rank"] <= top_k].reset_index(drop=True)
+
+
+def ids(table: pd.DataFrame) -> dict[str, list[int]]:
+    """Each query's misconception ids, best first."""
+    query, queries = pd.factorize(table["query_id"])
+    ranked = table["misconception_id"].to_numpy()[np.argsort(query, kind="stable")].tolist()
+    ends = np.cumsum(np.bincount(query, minlength=len(queries))).tolist()
+    return {each: ranked[start:end] for each, start, end in zip(queries.tolist(), [0, *ends], ends, strict=False)}
+
+
+def from_rows(queries: Iterable[str], rows: Mapping[str, Sequence[int]]) -> pd.DataFrame | None:
+    """The ranking of a submission's rows, whose score is 1/rank; None where they hold none of the queries."""
+    ranked = [(query, id_, 1 / rank)
+              for query in queries for rank, id_ in enumerate(dict.fromkeys(rows.get(query, [])), start=1)]  # fmt: skip
+    if not ranked:
+        return None
+    return from_scores(pd.DataFrame(ranked, columns=["query_id", "misconception_id", "score"]))
