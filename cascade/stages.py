@@ -358,9 +358,8 @@ def write_submission(bench: Bench, table: pd.DataFrame, of: Collection[str]) -> 
     if short:  # else no other table need be read
         names = dict.fromkeys([*bench.config.ensemble.weights, *(each.name for each in bench.config.retrieval)])
         given = (read_table(bench, name) for name in names)
-        lists = [
-            tables.ids(ranking[tables.among(ranking["query_id"], short)]) for ranking in given if ranking is not None
-        ]
+        of_short = (each[tables.among(each["query_id"], short)] for each in given if each is not None)
+        lists = [*map(tables.ids, of_short), _zero_rows(bench)]
         for query_id in short:
             others = (ids.get(query_id, []) for ids in lists)
             rows[query_id] = fusion.fill(rows[query_id], *others, known, length=submission.ROW_LENGTH)
