@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from cascade.errors import run_command_line
-from cascade.paths import ROOT
+from cascade.base.errors import run_command_line
+from cascade.base.runtime import ROOT
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 # Transformers reports at length which weights a head does not use; stages inherit this.
@@ -43,8 +43,8 @@ def run(
     practice: Annotated[int, typer.Option(min=0, help="so many labelled train queries beside the test's")] = 0,
 ) -> None:
     """Runs all stages; exits with 0 only if each succeeded and submission.csv is valid."""
-    from cascade import conductor
-    from cascade import practice as practising
+    from cascade.kaggle import holdout as practising
+    from cascade.run import conductor
 
     conduct = partial(practising.conduct, practice) if practice else conductor.conduct
     raise typer.Exit(conduct(config, data, out, notebooks, deadline, engine, resume, began, again))
@@ -59,9 +59,9 @@ def check(
     engine: Annotated[str, typer.Option(help="vllm or transformers; default: the config's")] = "",
 ) -> None:
     """Looks for all that would be wrong with a run, without loading weights; exits with 1 where something is."""
-    from cascade.check.run import of_files
-    from cascade.check.target import this_machine
-    from cascade.printable import printable
+    from cascade.base.printable import printable
+    from cascade.models.checks.target import this_machine
+    from cascade.run.check import of_files
 
     wrong = 0
     for fact in of_files(named or config, data, out, engine, this_machine(begins=False)):
@@ -77,8 +77,8 @@ def page(
     run: Annotated[Path, typer.Option(help="the run's folder")] = Path("build/run"),
 ) -> None:
     """Makes report.html, the page of a run, anew."""
-    from cascade.page.build import write
-    from cascade.resume import open_run
+    from cascade.report.page.build import write
+    from cascade.stages.resume import open_run
 
     typer.echo(write(open_run(run, config, data)))
 
@@ -91,7 +91,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="the page")] = Path("build/compare.html"),
 ) -> None:
     """Shows what was changed from run A to run B, and what that did to MAP@25, times and queries."""
-    from cascade.compare.command import compare as run_comparison
+    from cascade.evaluation.compare.command import compare as run_comparison
 
     run_comparison(a, b, data, out)
 
@@ -106,7 +106,7 @@ def folds(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Makes data folders with a labelled test out of held-out questions and misconceptions."""
-    from cascade.folds import write_folds
+    from cascade.evaluation.folds import write_folds
 
     for folder in write_folds(data, out, count, unseen, seed, questions):
         typer.echo(folder)
@@ -127,7 +127,7 @@ def evaluate(
 
     Every stage has time for all of its queries: nothing is dropped or cut as in a run that gets short of it.
     """
-    from cascade.evaluate import evaluate as run_evaluation
+    from cascade.evaluation.evaluate import evaluate as run_evaluation
 
     run_evaluation(config, data, out, folds, questions, unseen, seed, engine)
 

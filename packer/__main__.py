@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade.errors import run_command_line
-from cascade.printable import printable
+from cascade.base.errors import run_command_line
+from cascade.base.printable import printable
 
 if TYPE_CHECKING:
-    from cascade.config import Config
-    from packer.images import Image
-    from packer.runs import Run
-    from packer.state import Pushed
+    from cascade.config.schema import Config
+    from packer.kaggle.runs import Run
+    from packer.kaggle.state import Pushed
+    from packer.wheels.images import Image
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -29,7 +29,7 @@ def _echo(text: str, err: bool = False) -> None:
 
 def _load(config: Path | None, image: "Image") -> "Config":
     """The run that is for that image, the same for every command that leads to the kernel."""
-    from cascade.config import load
+    from cascade.config.schema import load
 
     return load(config or Path("configs") / ("t4x2.toml" if image.gpus else "sample.toml"))
 
@@ -42,7 +42,7 @@ def main() -> None:
 @app.command()
 def notebooks(folder: Annotated[Path, typer.Argument(help="folder of the notebooks")] = Path("notebooks")) -> None:
     """Checks that every notebook is valid, carries no outputs and keeps its parameters cell."""
-    from packer.notebooks import problems
+    from packer.datasets.notebooks import problems
 
     found = problems(folder)
     for problem in found:
@@ -56,7 +56,7 @@ def vllm_api(
     out: Annotated[Path | None, typer.Option(help="file to write (default: wheels/vllm-VERSION.json)")] = None,
 ) -> None:
     """Writes down the names that a vLLM wheel offers, for the tests to hold the code to."""
-    from packer.vllm_api import as_json, read_wheel
+    from packer.vllm.api import as_json, read_wheel
 
     extract = read_wheel(wheel)
     out = out or Path("wheels") / f"vllm-{extract['version']}.json"
@@ -74,9 +74,9 @@ def wheels(
     """Locks what a target image needs, with its whole closure, and fetches the wheels."""
     from rich.filesize import decimal
 
-    from packer import images, locks
-    from packer.resolve import lock
-    from packer.wheels import fetch
+    from packer.wheels import images, locks
+    from packer.wheels.fetch import fetch
+    from packer.wheels.resolve import lock
 
     target = images.load(image)
     made = lock(target, upgrade)
@@ -105,10 +105,10 @@ def verify(
     """Proves, with no network, that an image's wheels will install and start. Exit code 1 where a proof failed."""
     from rich.console import Console
 
-    from packer import images
-    from packer.fetch_models import fetch
-    from packer.verify import show
-    from packer.verify import verify as prove
+    from packer.kaggle.fetch_models import fetch
+    from packer.proofs.verify import show
+    from packer.proofs.verify import verify as prove
+    from packer.wheels import images
 
     target = images.load(image)
     runs = [_load(path, target) for path in config] if config else [_load(None, target)]
@@ -126,8 +126,8 @@ def adapters(
     image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
 ) -> None:
     """Checks the LoRA weights that a config names. Exit code 2 where one in use must not be packed."""
-    from packer import images
-    from packer.adapters import check, lines, require
+    from packer.datasets.adapters import check, lines, require
+    from packer.wheels import images
 
     target = images.load(image)
     checked = check(_load(config, target), target)
@@ -144,8 +144,9 @@ def pack(
     """Checks the run and its LoRA weights, and stages every dataset that it needs, under build/datasets/."""
     from rich.filesize import decimal
 
-    from cascade.check import run as checking
-    from packer import adapters, images, staging
+    from cascade.run import check as checking
+    from packer.datasets import adapters, staging
+    from packer.wheels import images
 
     target = images.load(image)
     run = _load(config, target)
@@ -168,9 +169,9 @@ def rehearse(
     """
     from rich.console import Console
 
-    from cascade.config import load
-    from packer import images
+    from cascade.config.schema import load
     from packer.rehearsal import rehearse as rehearsing
+    from packer.wheels import images
 
     console, limit = Console(), rehearsing.size(limit_working)
     done = rehearsing.rehearse(load(config), images.load(image), questions, console, limit)
@@ -182,8 +183,8 @@ Version = Annotated[int | None, typer.Argument(help="of the kernel (default: the
 
 
 def _run(version: int | None) -> "tuple[Pushed, Run]":
-    from packer.runs import Run
-    from packer.state import last_pushed
+    from packer.kaggle.runs import Run
+    from packer.kaggle.state import last_pushed
 
     pushed = last_pushed()
     return pushed, Run(pushed.owner, pushed.slug, version or pushed.version)
@@ -197,9 +198,9 @@ def push_datasets(
     """Uploads what `pack` staged, as private datasets of your login; what Kaggle has already is left as it is."""
     from rich.console import Console
 
-    from packer import images
-    from packer.datasets import push, staged, table
-    from packer.session import Session
+    from packer.kaggle.datasets import push, staged, table
+    from packer.kaggle.session import Session
+    from packer.wheels import images
 
     target = images.load(image)
     folders = staged(_load(config, target), target)
@@ -213,9 +214,10 @@ def push_kernel(
     image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
 ) -> None:
     """Fills in the kernel's metadata, checks it and every source, and pushes it, which starts a commit run."""
-    from packer import images, push
-    from packer.kernel import KernelError
-    from packer.session import Session
+    from packer.kaggle import push
+    from packer.kaggle.kernel import KernelError
+    from packer.kaggle.session import Session
+    from packer.wheels import images
 
     target = images.load(image)
     settings = _load(config, target)
@@ -234,9 +236,9 @@ def status(
     wait: Annotated[bool, typer.Option("--wait", help="until the run has ended")] = False,
 ) -> None:
     """How far the kernel's run is; where it failed, why, with the end of its log."""
-    from packer import runs
-    from packer.polling import waiting
-    from packer.session import Session
+    from packer.kaggle import runs
+    from packer.kaggle.polling import waiting
+    from packer.kaggle.session import Session
 
     _, run = _run(version)
     session = Session()
@@ -257,8 +259,8 @@ def logs(
     version: Version = None, tail: Annotated[int, typer.Option(min=0, help="only the last so many lines")] = 0
 ) -> None:
     """The log of the kernel's run: seconds from its start, `!` where it came from stderr, the text."""
-    from packer import runs
-    from packer.session import Session
+    from packer.kaggle import runs
+    from packer.kaggle.session import Session
 
     _, run = _run(version)
     for line in runs.tail(Session(), run, tail):
@@ -271,8 +273,8 @@ def output(
     out: Annotated[Path | None, typer.Option(help="folder (default: build/output/OWNER-SLUG/VERSION)")] = None,
 ) -> None:
     """Fetches what the run left: ledger, notebooks, tables, log. What is there already is not asked for again."""
-    from packer.output import OF, downloading, fetch
-    from packer.session import Session
+    from packer.kaggle.output import OF, downloading, fetch
+    from packer.kaggle.session import Session
 
     _, run = _run(version)
     folder = out or Path("build/output", f"{run.owner}-{run.slug}", str(run.version))
@@ -288,8 +290,8 @@ def submit(
     again: Annotated[bool, typer.Option("--again", help="though that version was submitted before")] = False,
 ) -> None:
     """Submits a version whose run is complete."""
-    from packer import submissions
-    from packer.session import Session
+    from packer.kaggle import submissions
+    from packer.kaggle.session import Session
 
     pushed, run = _run(version)
     session = Session()
@@ -306,10 +308,10 @@ def watch(
     every: Annotated[float, typer.Option(min=1, help="seconds between two looks, fewer at first")] = 60.0,
 ) -> None:
     """Times a submission until it has ended; begun again, it goes on from what it has seen."""
-    from packer import submissions
-    from packer import watch as watching
-    from packer.polling import waiting
-    from packer.session import Session
+    from packer.kaggle import submissions
+    from packer.kaggle import watch as watching
+    from packer.kaggle.polling import waiting
+    from packer.kaggle.session import Session
 
     pushed, _ = _run(None)
     session = Session()

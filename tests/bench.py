@@ -20,14 +20,14 @@ import nbformat
 import pandas as pd
 import typer
 
-from cascade import config as configs
-from cascade import ledger
-from cascade.config import CrossEncoderPipeline
-from cascade.evaluate import measure
-from cascade.paths import ROOT
-from cascade.precision import of
+from cascade.base import ledger
+from cascade.base.runtime import ROOT
+from cascade.config import schema as configs
+from cascade.config.schema import CrossEncoderPipeline
+from cascade.evaluation.evaluate import measure
+from cascade.models.precision import of
+from cascade.processes.workers import places
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
-from cascade.workers import places
 from sample.generate.dataset import generate
 from tests import (
     bench_budget,

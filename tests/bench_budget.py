@@ -17,12 +17,14 @@ from typing import Any, cast
 
 import pandas as pd
 
-from cascade import config as configs
-from cascade import data, ledger, metrics, submission, tables
-from cascade.pace import Pace
-from cascade.paths import ROOT
+from cascade.base import ledger
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi, submission
+from cascade.config import schema as configs
 from cascade.plan import calibration
-from cascade.workers import Pool
+from cascade.processes.workers import Pool
+from cascade.rankings import metrics, tables
+from cascade.stages.pace import Pace
 from sample.generate.dataset import generate
 from tests.bench_plan import calibrated, elsewhere
 
@@ -97,7 +99,7 @@ def rows_of(table: pd.DataFrame) -> dict[str, list[int]]:
 
 
 def map_of(test: Path, rows: dict[str, list[int]]) -> float:
-    competition = data.read(test)
+    competition = eedi.read(test)
     assert competition.labels is not None
     ranked = [(query, id_, rank) for query, ids in rows.items() for rank, id_ in enumerate(ids, start=1)]
     table = pd.DataFrame(ranked, columns=["query_id", "misconception_id", "rank"])

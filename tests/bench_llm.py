@@ -18,13 +18,15 @@ import psutil
 import torch
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
-from cascade import config as configs
-from cascade import data, tables, workers
-from cascade.config import LanguageModel
-from cascade.paths import ROOT
-from cascade.rerankers import open_reranker
-from cascade.scorers import open_scorer
-from cascade.workers import Place, Pool
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi
+from cascade.config import schema as configs
+from cascade.config.schema import LanguageModel
+from cascade.processes import workers
+from cascade.processes.workers import Place, Pool
+from cascade.rankings import tables
+from cascade.rerankers.opening import open_reranker
+from cascade.scorers.base import open_scorer
 from tests.llm import MODEL, POINTWISE, make_config, same_order
 
 Figures = Iterator[tuple[str, float, str]]
@@ -188,7 +190,7 @@ def memory(folder: Path) -> Figures:
 
 def work(queries: int) -> tuple[pd.DataFrame, pd.DataFrame, dict[int, str]]:
     """The sample's first queries, 25 random candidates each, and the misconceptions' names."""
-    competition = data.read(ROOT / "sample")
+    competition = eedi.read(ROOT / "sample")
     test = competition.test.head(queries).assign(reason="")
     ids = competition.misconceptions["misconception_id"].to_numpy()
     scores = np.random.default_rng(0).random((queries, len(ids)), dtype=np.float32)

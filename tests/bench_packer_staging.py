@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
 
-from cascade import config as configs
-from cascade import manifest
-from packer import images, staging
+from cascade.base import manifest
+from cascade.config import schema as configs
+from packer.datasets import staging
+from packer.wheels import images
 from tests.packing import IMAGE, lock_files, make_project
 
 FILES, BLOCK, BLOCKS = 8, 1 << 26, 8  # 512 MiB a file

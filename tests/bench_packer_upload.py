@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import requests
 
-from cascade import manifest
-from cascade.manifest import Entry, Manifest
-from packer.dataset_rules import DatasetMetadata
-from packer.datasets import push
-from packer.session import Session
-from packer.upload import CHUNK, State, upload
+from cascade.base import manifest
+from cascade.base.manifest import Entry, Manifest
+from packer.datasets.rules import DatasetMetadata
+from packer.kaggle.datasets import push
+from packer.kaggle.session import Session
+from packer.kaggle.upload import CHUNK, State, upload
 from tests.kaggle_server import KaggleServer
 from tests.kaggle_server.datasets import Blob, Datasets
 

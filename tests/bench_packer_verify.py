@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cascade import config as configs
-from cascade.paths import ROOT
-from packer import images, locks
-from packer.bundle import Bundle
-from packer.facts import gather
-from packer.images import Image
+from cascade.base.runtime import ROOT
+from cascade.config import schema as configs
 from packer.proofs import closure, hashes
-from packer.verify import Report, verify
+from packer.proofs.subject import Bundle
+from packer.proofs.verify import Report, verify
+from packer.proofs.wheel_metadata import gather
+from packer.wheels import images, locks
+from packer.wheels.images import Image
 
 Figures = Iterator[tuple[str, float, str]]
 REMOVALS = 50

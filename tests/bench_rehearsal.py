@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 
-from cascade.paths import ROOT
+from cascade.base.runtime import ROOT
 
 Figures = Iterator[tuple[str, float, str]]
 IMAGE = "cpu-linux"

@@ -120,16 +120,26 @@ def write_data(folder: Path) -> None:
     write("test.csv", asked, [name for name in header if not name.startswith("Misconception")])
 
 
-def work(folder: Path, run: Path) -> None:
+def work(code: Path, folder: Path, run: Path) -> None:
     """The steps themselves, by functions that both builds have; what the rerankers would write is drawn."""
     import numpy as np
     import pandas as pd
 
-    from cascade import config, data, stages, submission, tables
+    if Path(code, "cascade", "stages.py").is_file():  # as the package lay at `BEFORE`
+        from cascade import config as schema
+        from cascade import data as eedi
+        from cascade import stages, submission, tables
 
-    competition = data.read(folder / "data")
-    settings = config.load(folder / "config.toml")
-    bench = stages.Bench(settings, competition, run)
+        context = stages
+    else:
+        from cascade.competitions import eedi, submission
+        from cascade.config import schema
+        from cascade.rankings import tables
+        from cascade.stages import context, stages
+
+    competition = eedi.read(folder / "data")
+    settings = schema.load(folder / "config.toml")
+    bench = context.Bench(settings, competition, run)
     run.mkdir(parents=True)
     draw = np.random.default_rng(1)
     for stage in ("r1", "p1", "p2"):
@@ -152,7 +162,7 @@ def main(code: Path, folder: Path, out: Path) -> None:
     import cascade
 
     assert Path(str(cascade.__file__)).is_relative_to(code), cascade.__file__
-    work(folder, out)
+    work(code, folder, out)
     used = resource.getrusage(resource.RUSAGE_SELF)
     # Not ru_maxrss, which begins with what the process had that started this one.
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())

@@ -12,10 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cascade import manifest
-from cascade.manifest import Entry, Manifest
-from cascade.paths import ROOT
-from packer import project_wheel
+from cascade.base import manifest
+from cascade.base.manifest import Entry, Manifest
+from cascade.base.runtime import ROOT
+from packer.datasets import project_wheel
 
 COMPETITION = "eedi-mining-misconceptions-in-mathematics"
 CONFIG = """

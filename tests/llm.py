@@ -17,13 +17,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from cascade import config as configs
-from cascade import data, ledger, reasons, submission, tables
-from cascade.config import Config, LanguageModel
-from cascade.paths import ROOT
-from cascade.scorers import OptionScorer, open_scorer
-from cascade.stages import Bench
-from cascade.workers import Place
+from cascade.base import ledger
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi, submission
+from cascade.config import schema as configs
+from cascade.config.schema import Config, LanguageModel
+from cascade.processes.workers import Place
+from cascade.rankings import reasons, tables
+from cascade.scorers.base import OptionScorer, open_scorer
+from cascade.stages.context import Bench
 
 MODEL = ROOT / "sample" / "models" / "tiny-qwen2"
 ADAPTERS = ROOT / "sample" / "adapters"
@@ -76,7 +78,7 @@ def make_config(
 
 def make_bench(folder: Path, config: Config, queries: int = 8, candidates: int = 25, seed: int = 0) -> Bench:
     """A bench on the sample's first `queries` labelled test queries; `r1` is random candidates and the right one."""
-    competition = data.read(ROOT / "sample")
+    competition = eedi.read(ROOT / "sample")
     assert competition.labels is not None
     labels = competition.labels.head(queries)
     test = competition.test[competition.test["query_id"].isin(labels["query_id"])].reset_index(drop=True)
@@ -143,7 +145,7 @@ def run_sample_llm(folder: Path, engine: str, questions: int = 12) -> dict[str, 
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    competition = data.read(given)
+    competition = eedi.read(given)
     queries = competition.test["query_id"].tolist()
     submission.validate(folder / "out" / "submission.csv", queries, set(competition.names))
     written = reasons.read(folder / "out" / reasons.FILE)

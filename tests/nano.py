@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from cascade import models
-from cascade.check import language_models, run
-from cascade.check.target import this_machine
-from cascade.config import Config, LanguageModel
+from cascade.config.schema import Config, LanguageModel
+from cascade.models import locate
+from cascade.models.checks import language_models
+from cascade.models.checks.target import this_machine
+from cascade.run import check as checking
 
 HIDDEN, LAYERS = 8, 2
 PREFIX = "base_model.model.model.layers"
@@ -80,10 +81,10 @@ def model(**more: Any) -> LanguageModel:
 
 def check_run(config: Config) -> None:
     """As a run does before its first stage."""
-    models.model_path.cache_clear()
-    run.require(run.facts(config, this_machine(begins=True)))
+    locate.model_path.cache_clear()
+    checking.require(checking.facts(config, this_machine(begins=True)))
 
 
 def check(tmp_path: Path, of: LanguageModel | None = None, **more: Any) -> Path:
-    models.model_path.cache_clear()
+    locate.model_path.cache_clear()
     return language_models.check("point", of or model(), config(tmp_path, **more))

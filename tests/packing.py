@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from cascade.paths import ROOT
+from cascade.base.runtime import ROOT
 
 IMAGE = "tiny"
 FACTS = """python = "3.12.13"

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cascade import config as configs
-from cascade import data as csvs
-from cascade import folder as folders
-from cascade import ledger, tables, zero
-from cascade.paths import ROOT
-from cascade.stages import Bench
+from cascade.base import folder as folders
+from cascade.base import ledger
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi as csvs
+from cascade.config import schema as configs
+from cascade.rankings import tables
+from cascade.stages import baseline
+from cascade.stages.context import Bench
 from tests.runs import Run
 
 DEPTH = 25
@@ -29,7 +31,7 @@ def small(folder: Path) -> Bench:
     """Three questions; `folder` is the fixture's, which has the labels of 7 of their 9 queries."""
     bench = Bench(configs.load(Run(folder.parent, "").write_config()), csvs.read(folder), folder.parent / "out")
     folders.claim(bench.run)
-    zero.write(folder, bench.run)
+    baseline.write(folder, bench.run)
     labels = {} if bench.competition.labels is None else dict(bench.competition.labels.to_numpy().tolist())
     for name, ranks in RANKS.items():
         rows = [row for query, rank in ranks.items() for row in _ranking(query, labels.get(query, 0), rank)]
@@ -64,7 +66,7 @@ def sample(out: Path) -> Bench:
     """The whole sample with two pipelines' worth of random rankings, to see a page of its size."""
     bench = Bench(configs.load(ROOT / "configs" / "sample.toml"), csvs.read(ROOT / "sample"), out)
     folders.claim(out)
-    zero.write(ROOT / "sample", out)
+    baseline.write(ROOT / "sample", out)
     ids, queries = bench.competition.misconceptions["misconception_id"].to_numpy(), bench.competition.test["query_id"]
     random = np.random.default_rng(0)
     for name in ("r1", "ce", "ensemble"):

@@ -8,9 +8,10 @@ import json
 import shutil
 from pathlib import Path
 
-from cascade.config import load
-from cascade.paths import ROOT
-from packer import images, staging
+from cascade.base.runtime import ROOT
+from cascade.config.schema import load
+from packer.datasets import staging
+from packer.wheels import images
 
 MODEL = "qwen-lm/qwen2.5/transformers/14b-instruct-awq/1"
 CONFIG = f"""

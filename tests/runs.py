@@ -14,8 +14,8 @@ import nbformat
 import pandas as pd
 import psutil
 
-from cascade import data, submission
-from cascade.paths import ROOT
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi, submission
 from tests import processes
 
 CONFIG = """
@@ -93,7 +93,7 @@ class Run:
         nbformat.write(content, path)
 
     def assert_valid(self) -> None:
-        competition = data.read(self.folder / "data")
+        competition = eedi.read(self.folder / "data")
         known = set(competition.names)
         submission.validate(self.out / "submission.csv", competition.test["query_id"].tolist(), known)
 

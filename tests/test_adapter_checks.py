@@ -14,21 +14,13 @@ import pytest
 from pydantic import ValidationError
 from safetensors.numpy import load_file, save_file
 
-from cascade import adapter_checks, adapters, models
-from cascade.check import language_models
-from cascade.check.target import this_machine
-from cascade.errors import ModelError
-from cascade.paths import ROOT
-from tests.nano import (
-    HIDDEN,
-    LAYERS,
-    PREFIX,
-    check,
-    config,
-    model,
-    write_adapter,
-    write_model,
-)
+from cascade.base.errors import ModelError
+from cascade.base.runtime import ROOT
+from cascade.models import adapter_checks, locate
+from cascade.models.adapters import lora_rank, merge_adapter
+from cascade.models.checks import language_models
+from cascade.models.checks.target import this_machine
+from tests.nano import HIDDEN, LAYERS, PREFIX, check, config, model, write_adapter, write_model
 
 
 @pytest.fixture
@@ -84,7 +76,7 @@ def test_a_base_model_of_another_name_is_a_warning(
 ) -> None:
     """Whether it is another model, the shapes tell."""
     write_adapter(adapter, base=base)
-    models.model_path.cache_clear()
+    locate.model_path.cache_clear()
     reason = {"model": "qwen-nano", "prompt": "p.txt", "adapter": "nano", "adapter_base": answer}
     run = config(tmp_path, reason=reason)
     found = language_models.facts("reason", run.language_models()["reason"], run, this_machine(begins=True))
@@ -104,7 +96,7 @@ def test_a_base_without_an_adapter_is_refused() -> None:
 @pytest.mark.parametrize("where", ["run", "stage"])
 def test_an_adapter_of_too_high_a_rank_is_refused(tmp_path: Path, nano_model: Path, adapter: Path, where: str) -> None:
     write_adapter(adapter, rank=32)
-    assert models.lora_rank(adapter) == 32
+    assert lora_rank(adapter) == 32
 
     def with_rank(rank: int, engine: str = "vllm") -> Path:
         of = model(adapter="nano", vllm={"max_lora_rank": rank} if where == "stage" else {})
@@ -383,10 +375,10 @@ def test_what_is_accepted_for_transformers_computes_what_was_trained(
         told = adapter_checks.problems(tmp_path / "made", base, adapter_checks.installed_peft(), "transformers")
         assert "which neither engine serves" in next(told)
         with pytest.raises(ModelError, match="does not fit its base model"):
-            adapters.merge_adapter(fresh, tmp_path / "made")
+            merge_adapter(fresh, tmp_path / "made")
         return
     assert not [*adapter_checks.problems(tmp_path / "made", base, adapter_checks.installed_peft(), "transformers")]
-    adapters.merge_adapter(fresh, tmp_path / "made")
+    merge_adapter(fresh, tmp_path / "made")
     ids = torch.arange(5, 25)[None]
     with torch.no_grad():
         difference = (lora(ids).logits - fresh.eval()(ids).logits).abs().max()

@@ -13,15 +13,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cascade import config as configs
-from cascade import handles, models
-from cascade.config import Config
-from cascade.errors import ModelError
-from cascade.manifest import FILE, Manifest
-from cascade.models import ADAPTER_FILES
-from cascade.paths import ROOT
-from packer import images
-from packer.adapters import AdapterError, Checked, check, lines, require
+from cascade.base import runtime
+from cascade.base.errors import ModelError
+from cascade.base.manifest import FILE, Manifest
+from cascade.base.runtime import ROOT
+from cascade.config import schema as configs
+from cascade.config.schema import Config
+from cascade.models import adapters, locate
+from cascade.models.adapters import ADAPTER_FILES
+from packer.datasets.adapters import AdapterError, Checked, check, lines, require
+from packer.wheels import images
 from tests.nano import check_run
 
 Weights = dict[str, torch.Tensor]
@@ -44,7 +45,7 @@ def adapter(project: Path) -> Path:
 
 
 def run_config(project: Path, engine: Literal["vllm", "transformers"] = "vllm", **vllm: Any) -> Config:
-    models.model_path.cache_clear()
+    locate.model_path.cache_clear()
     return configs.load(project / "configs" / "sample-llm.toml", engine).model_copy(update={"vllm": vllm})
 
 
@@ -322,14 +323,14 @@ def mounted(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.mkdir(exist_ok=True)
         (path / FILE).write_text(Manifest(kind, "", False, {}).as_json())
     shutil.copytree(folder / "tiny-listwise", inputs / "code" / "tiny-listwise")
-    monkeypatch.setattr(handles, "INPUT", inputs)
+    monkeypatch.setattr(runtime, "INPUT", inputs)
     return folder
 
 
 def test_an_adapter_is_found_in_the_adapters_dataset(project: Path, mounted: Path) -> None:
     config = run_config(project, "transformers")
     model = config.language_models()["list"]
-    assert models.adapter_path(model, config) == mounted / "tiny-listwise"
+    assert adapters.adapter_path(model, config) == mounted / "tiny-listwise"
     check_run(config)
 
 
@@ -337,7 +338,7 @@ def test_an_adapter_beside_the_config_comes_first(project: Path, mounted: Path) 
     beside = project / "sample" / "adapters" / "tiny-listwise"
     shutil.copytree(mounted / "tiny-listwise", beside)
     config = run_config(project)
-    found = models.adapter_path(config.language_models()["list"], config)
+    found = adapters.adapter_path(config.language_models()["list"], config)
     assert found is not None
     assert found.resolve() == beside
 
@@ -346,4 +347,4 @@ def test_an_adapter_that_is_nowhere_is_named(project: Path, mounted: Path) -> No
     shutil.rmtree(mounted / "tiny-listwise")
     config = run_config(project)
     with pytest.raises(ModelError, match=r"adapter 'tiny-listwise': .*adapter_config\.json is missing; train it"):
-        models.adapter_path(config.language_models()["list"], config)
+        adapters.adapter_path(config.language_models()["list"], config)

@@ -15,9 +15,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
-from cascade.config import PointwisePipeline
+from cascade.config.schema import PointwisePipeline
+from cascade.processes.workers import Place
 from cascade.scorers.transformers_engine import TransformersScorer
-from cascade.workers import Place
 from tests.llm import MODEL
 
 WINDOW = 16

@@ -10,17 +10,20 @@ from typing import Any
 
 import pytest
 
-from cascade import budget, ledger, resume
-from cascade import config as configs
-from cascade import data as csvs
-from cascade.budget import Budget, Need, share
-from cascade.errors import ConfigError
-from cascade.paths import ROOT
-from cascade.plan import command
+from cascade.base import ledger, patience
+from cascade.base.errors import ConfigError
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi as csvs
+from cascade.config import schema as configs
+from cascade.plan import allotment, profile
 from cascade.plan import profile as profiles
+from cascade.plan.allotment import Need, share
 from cascade.plan.forecast import Forecast, Stage, forecast
 from cascade.plan.workload import Planner
-from cascade.stages import Bench
+from cascade.run import budget
+from cascade.run.budget import Budget
+from cascade.stages import resume
+from cascade.stages.context import Bench
 
 CONFIG = ROOT / "configs" / "sample-llm.toml"
 ENSEMBLE = Need("ensemble", 10)
@@ -39,7 +42,7 @@ def shares(needs: list[Need], left: float, took: dict[str, float]) -> dict[str, 
 
 
 def test_a_stage_has_what_those_after_it_do_not_want() -> None:
-    assert share(RUN[1:], 700) == budget.Share(700 - 220 - 320 - 10)
+    assert share(RUN[1:], 700) == allotment.Share(700 - 220 - 320 - 10)
     assert share([ENSEMBLE], 35).seconds == 35
 
 
@@ -90,16 +93,18 @@ def test_the_last_are_left_out_where_loading_every_model_would_leave_no_time_to_
 
 def test_a_stage_that_would_not_get_to_score_is_not_begun() -> None:
     found = share([C, ENSEMBLE], 29)
-    assert found == budget.Share(0.0, "not begun: it needs 20 s before its first score, and 19 s are left")
+    assert found == allotment.Share(0.0, "not begun: it needs 20 s before its first score, and 19 s are left")
     assert share([C, ENSEMBLE], 31).seconds == pytest.approx(21)
 
 
 def test_a_slow_retrieval_is_paid_for_by_others_and_one_that_hangs_does_not_have_all() -> None:
     """Others keep a quarter of their work, unless the retrieval would not have several times what it is to take."""
-    assert share(RUN, 720).seconds == 720 - 10 - 3 * 20 - 600 * budget.WORTH
-    assert share(RUN, 300).seconds == budget.LATE * RETRIEVAL.seconds
+    assert share(RUN, 720).seconds == 720 - 10 - 3 * 20 - 600 * allotment.WORTH
+    assert share(RUN, 300).seconds == allotment.LATE * RETRIEVAL.seconds
     assert share(RUN, 80).seconds == 80 - 10
-    assert share(RUN, 350, [C.name]).seconds == 350 - (10 + 2 * 20 + 300 * budget.WORTH), "c is dropped, and keeps none"
+    assert share(RUN, 350, [C.name]).seconds == 350 - (10 + 2 * 20 + 300 * allotment.WORTH), (
+        "c is dropped, and keeps none"
+    )
 
 
 def test_a_stage_without_a_rate_has_what_the_known_ones_leave() -> None:
@@ -118,8 +123,8 @@ def test_a_stage_without_a_rate_has_what_the_known_ones_leave() -> None:
 
 
 def test_what_is_left_to_the_second_is_a_whole_share_with_nothing_to_say_of_it() -> None:
-    assert share(RUN[1:], 670) == budget.Share(120)
-    assert share(RUN[1:], 200, [B.name, C.name]) == budget.Share(200 - 10), "both are dropped, not the last alone"
+    assert share(RUN[1:], 670) == allotment.Share(120)
+    assert share(RUN[1:], 200, [B.name, C.name]) == allotment.Share(200 - 10), "both are dropped, not the last alone"
 
 
 def test_a_quarter_of_the_work_is_worth_loading_for() -> None:
@@ -153,7 +158,7 @@ def test_the_reserve_is_a_part_of_a_short_run_and_twenty_seconds_of_a_long_one(w
 @pytest.fixture(scope="module")
 def planned() -> Forecast:
     config = configs.load(CONFIG)
-    known = profiles.load(command.default_profile(config))
+    known = profiles.load(profile.default_profile(config))
     return forecast(config, known, Planner(config, csvs.read(ROOT / "sample"), known).stages(config, known))
 
 
@@ -287,9 +292,9 @@ def test_an_error_of_planning_costs_one_share_and_is_logged(
 
 def test_a_plan_that_hangs_is_left_to_itself() -> None:
     with pytest.raises(TimeoutError, match="no answer within"):
-        budget.within(0.05, lambda: time.sleep(2))
+        patience.within(0.05, lambda: time.sleep(2))
     with pytest.raises(ZeroDivisionError):
-        budget.within(5, lambda: 1 // 0)
+        patience.within(5, lambda: 1 // 0)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from cascade import figures, ledger, submission, timeline
-from cascade.page import pictures
-from cascade.paths import ROOT
+from cascade.base import ledger
+from cascade.base.runtime import ROOT
+from cascade.competitions import submission
+from cascade.report import figures, timeline
+from cascade.report.page import pictures
 from tests.runs import Run
 
 HANG = "import time\n\n(bench.run / 'hanging').touch()\ntime.sleep(1000)"

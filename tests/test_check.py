@@ -11,17 +11,20 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cascade import conductor, models, precision, processes
-from cascade import config as configs
 from cascade.__main__ import NOTEBOOKS, app
-from cascade.check import engines, language_models, run
-from cascade.check.facts import Fact
-from cascade.check.target import Target, this_machine
-from cascade.config import DensePart
-from cascade.errors import CheckError
-from cascade.paths import ROOT
-from packer import adapters, images
+from cascade.base.errors import CheckError
+from cascade.base.runtime import ROOT
+from cascade.config import schema as configs
+from cascade.config.schema import DensePart
+from cascade.models import locate, precision
+from cascade.models.checks import engines, language_models
+from cascade.models.checks.facts import Fact
+from cascade.models.checks.target import Target, this_machine
+from cascade.processes import gpu
+from cascade.run import check, conductor
 from packer.__main__ import pack
+from packer.datasets import adapters
+from packer.wheels import images
 from tests import nano
 from tests.conftest import set_cell
 from tests.packing import IMAGE, make_project
@@ -33,7 +36,7 @@ SAMPLE = ROOT / "configs" / "sample-llm.toml"
 def _no_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(engines, "installed", lambda: None)  # in the environment that has vLLM it is passed over
-    models.model_path.cache_clear()
+    locate.model_path.cache_clear()
 
 
 def checked(*arguments: object) -> tuple[int, list[str]]:
@@ -49,8 +52,8 @@ def of(fact: str, lines: list[str]) -> str:
 
 
 def looked_at(config: configs.Config, target: Target | None = None) -> dict[str, Fact]:
-    models.model_path.cache_clear()
-    return {fact.name: fact for fact in run.facts(config, target or this_machine(begins=False))}
+    locate.model_path.cache_clear()
+    return {fact.name: fact for fact in check.facts(config, target or this_machine(begins=False))}
 
 
 def test_the_sample_holds_in_every_fact(tmp_path: Path) -> None:
@@ -241,7 +244,7 @@ def test_the_least_capability_of_the_visible_cards_counts(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert processes.gpu_capability() == expected
+    assert gpu.gpu_capability() == expected
 
 
 def test_a_precision_is_the_config_s_else_the_device_s(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +254,7 @@ def test_a_precision_is_the_config_s_else_the_device_s(monkeypatch: pytest.Monke
     assert precision.usual(llm, "cuda:0", (9, 0), "awq") == "float16"
     assert precision.usual(llm, "cuda:0", (9, 0), "awq_marlin") == "bfloat16"
     assert precision.of(nano.model(dtype="float16"), "cpu") == "float16"
-    monkeypatch.setattr(processes, "gpu_capability", lambda: (8, 6))
+    monkeypatch.setattr(gpu, "gpu_capability", lambda: (8, 6))
     assert precision.of(encoder, "cuda:0") == "bfloat16"
 
 

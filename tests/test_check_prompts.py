@@ -13,16 +13,16 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from cascade import config as configs
-from cascade import data
-from cascade.check.facts import Fact
-from cascade.check.prompts import facts
-from cascade.config import Config
-from cascade.data import Competition
-from cascade.errors import ModelError
-from cascade.paths import ROOT
-from cascade.prompts import Prompter, Template
-from cascade.round_trip import difference
+from cascade.base.errors import ModelError
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi
+from cascade.competitions.eedi import Competition
+from cascade.config import schema as configs
+from cascade.config.schema import Config
+from cascade.models.checks.facts import Fact
+from cascade.models.prompts import Prompter, Template
+from cascade.models.round_trip import difference
+from cascade.run.check_prompts import facts
 from tests.llm import CONFIG, LISTWISE, MODEL, POINTWISE
 
 CHAT = (
@@ -50,7 +50,7 @@ USER = SYSTEM.replace("=== system\n", "=== user\n", 1).replace("pupils.\n=== use
 
 @cache
 def competition() -> Competition:
-    return data.read(ROOT / "sample")
+    return eedi.read(ROOT / "sample")
 
 
 def model_folder(folder: Path, chat: str = CHAT, tokenizer: str | None = None, **settings: object) -> Path:

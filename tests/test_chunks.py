@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cascade import chunks, reasons, tables
-from cascade.errors import ScoreError, TableError
-from cascade.workers import Place, Pool
+from cascade.base.errors import ScoreError, TableError
+from cascade.processes.workers import Place, Pool
+from cascade.rankings import reasons, tables
+from cascade.stages import checkpoints
 
 
 def ranking(*queries: str) -> pd.DataFrame:
@@ -27,14 +28,14 @@ def table(tmp_path: Path) -> Path:
 
 
 def parts(table: Path) -> list[str]:
-    return sorted(path.name for path in chunks.parts_folder(table).iterdir())
+    return sorted(path.name for path in checkpoints.parts_folder(table).iterdir())
 
 
 # Sharing out.
 
 
 def sizes(weights: list[float], size: int, places: int) -> list[int]:
-    made = chunks.share_out(weights, size, places)
+    made = checkpoints.share_out(weights, size, places)
     whole = list(range(len(weights)))
     assert [number for part in made for number in whole[part]] == whole, "a query is lost, twice, or out of order"
     return [part.stop - part.start for part in made]
@@ -63,7 +64,7 @@ def test_chunks_are_about_equally_heavy() -> None:
     for count in (10, 57, 300):
         for size, places in ((4, 1), (16, 2), (50, 2)):
             weights = rng.uniform(1, 3, count).tolist()
-            made = chunks.share_out(weights, size, places)
+            made = checkpoints.share_out(weights, size, places)
             heavy = [sum(weights[part]) for part in made]
             assert max(heavy) - min(heavy) <= 2 * 3, "further apart than two of the heaviest queries"
             assert len(made) == max(-(-count // size), min(places, count))
@@ -80,68 +81,68 @@ def test_no_place_is_left_idle_by_one_heavy_query(weights: list[float], places: 
 
 def test_where_nothing_is_left_to_do_there_is_no_chunk() -> None:
     """An earlier run was stopped between its last chunk and its table: what is resumed has no query left."""
-    assert chunks.share_out([], 16, 2) == []
+    assert checkpoints.share_out([], 16, 2) == []
 
 
 # Parts.
 
 
 def leave_parts(table: Path, *written: pd.DataFrame) -> None:
-    folder = chunks.parts_folder(table)
+    folder = checkpoints.parts_folder(table)
     folder.mkdir()
     for number, chunk in enumerate(written):
         tables.write(chunk, folder / f"{number:05}.parquet")
 
 
 def test_a_resumed_stage_keeps_what_is_finished(table: Path) -> None:
-    assert chunks.prepare(table, resume=True) == set()
-    assert chunks.parts_folder(table).is_dir()
-    chunks.parts_folder(table).rmdir()
+    assert checkpoints.prepare(table, resume=True) == set()
+    assert checkpoints.parts_folder(table).is_dir()
+    checkpoints.parts_folder(table).rmdir()
     leave_parts(table, ranking("a", "b"), ranking("c"))
-    assert chunks.prepare(table, resume=True) == {"a", "b", "c"}
+    assert checkpoints.prepare(table, resume=True) == {"a", "b", "c"}
     assert len(parts(table)) == 2
 
 
 def test_a_stage_that_is_not_resumed_begins_anew(table: Path) -> None:
     leave_parts(table, ranking("a", "b"), ranking("c"))
-    assert chunks.prepare(table, resume=False) == set()
+    assert checkpoints.prepare(table, resume=False) == set()
     assert parts(table) == []
 
 
 def test_a_torn_part_is_left_out_and_said(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     leave_parts(table, ranking("a"), ranking("b"), ranking("c"))
-    torn = chunks.parts_folder(table) / "00001.parquet"
+    torn = checkpoints.parts_folder(table) / "00001.parquet"
     torn.write_bytes(torn.read_bytes()[:100])
-    (chunks.parts_folder(table) / ".00003.parquet.77").write_bytes(b"the disk was full")
-    assert chunks.prepare(table, resume=True) == {"a", "c"}
+    (checkpoints.parts_folder(table) / ".00003.parquet.77").write_bytes(b"the disk was full")
+    assert checkpoints.prepare(table, resume=True) == {"a", "c"}
     assert "00001.parquet: not a readable parquet file" in capsys.readouterr().out
-    gathered = chunks.gather(table)
+    gathered = checkpoints.gather(table)
     assert gathered["query_id"].unique().tolist() == ["a", "c"]
     pd.testing.assert_frame_equal(tables.read(table), gathered)
 
 
 def test_a_part_that_breaks_the_contract_is_left_out(table: Path) -> None:
     leave_parts(table, ranking("a"))
-    ranking("b").assign(rank=7).to_parquet(chunks.parts_folder(table) / "00001.parquet")
-    assert chunks.prepare(table, resume=True) == {"a"}
+    ranking("b").assign(rank=7).to_parquet(checkpoints.parts_folder(table) / "00001.parquet")
+    assert checkpoints.prepare(table, resume=True) == {"a"}
 
 
 def test_without_a_finished_chunk_there_is_no_table(table: Path) -> None:
-    chunks.prepare(table, resume=False)
+    checkpoints.prepare(table, resume=False)
     with pytest.raises(TableError, match="no finished chunk to make it from; run its stage again"):
-        chunks.gather(table)
+        checkpoints.gather(table)
     assert not table.exists()
 
 
 def test_parts_of_reasons_are_reasons(tmp_path: Path) -> None:
     table = tmp_path / reasons.FILE
-    folder = chunks.parts_folder(table)
+    folder = checkpoints.parts_folder(table)
     folder.mkdir()
     reasons.write(pd.DataFrame({"query_id": ["a", "b"], "reason": ["one", ""]}), folder / "00000.parquet")
-    assert chunks.prepare(table, resume=True) == {"a", "b"}
-    assert chunks.gather(table)["reason"].tolist() == ["one", ""]
+    assert checkpoints.prepare(table, resume=True) == {"a", "b"}
+    assert checkpoints.gather(table)["reason"].tolist() == ["one", ""]
     assert reasons.read(table)["query_id"].tolist() == ["a", "b"]
-    assert chunks.contract(tmp_path / "ranking-reasons.parquet") is tables
+    assert checkpoints.contract(tmp_path / "ranking-reasons.parquet") is tables
 
 
 # Working through, with real processes.
@@ -168,12 +169,12 @@ def work_through(
     facts: dict[str, Any] = {}
     given = [(pd.DataFrame({"query_id": queries}),) for queries in tasks]
     with Pool("rerank-p", [Place(("cpu",))] * places, table.parent / "logs", make_ranker) as pool:
-        chunks.work_through(pool, given, table, deadline, facts, done)
+        checkpoints.work_through(pool, given, table, deadline, facts, done)
     return facts
 
 
 def test_every_chunk_is_on_disk_and_counted(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    chunks.prepare(table, resume=False)
+    checkpoints.prepare(table, resume=False)
     facts = work_through(table, [["a", "b"], ["c"], ["d"]], places=2)
     of_each = facts.pop("chunks")
     assert facts == {"queries": 4, "prompts": 12, "tokens": 120}
@@ -182,35 +183,35 @@ def test_every_chunk_is_on_disk_and_counted(table: Path, capsys: pytest.CaptureF
     ]  # fmt: skip
     assert all(each["start"] <= each["end"] for each in of_each)
     assert parts(table) == ["00000.parquet", "00001.parquet", "00002.parquet"]
-    assert set(chunks.gather(table)["query_id"]) == {"a", "b", "c", "d"}
+    assert set(checkpoints.gather(table)["query_id"]) == {"a", "b", "c", "d"}
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 3
     assert said[-1].startswith("rerank-p: 4 of 4 queries, ") and said[-1].endswith(" tokens/s, 0 s left")
 
 
 def test_a_chunk_that_fails_is_left_out_and_told(table: Path) -> None:
-    chunks.prepare(table, resume=False)
+    checkpoints.prepare(table, resume=False)
     facts = work_through(table, [["a"], ["bad", "b"], ["c"]])
     assert facts["decision"] == "2 queries failed: prompt bad, number 1: its score is no finite number"
     assert facts["queries"] == 2 and facts["prompts"] == 6
-    assert set(chunks.gather(table)["query_id"]) == {"a", "c"}
+    assert set(checkpoints.gather(table)["query_id"]) == {"a", "c"}
 
 
 def test_no_chunk_is_begun_that_would_end_past_the_deadline(table: Path) -> None:
     """The first takes a second, so the second would too, and there is not that long."""
-    chunks.prepare(table, resume=False)
+    checkpoints.prepare(table, resume=False)
     facts: dict[str, Any] = {}
     first, *others = [(pd.DataFrame({"query_id": [query]}),) for query in ("loaded", "slow", "b", "c")]
     with Pool("rerank-p", [Place(("cpu",))], table.parent / "logs", make_ranker) as pool:
         list(pool.run([first]))  # loading does not count
-        chunks.work_through(pool, others, table, time.time() + 1.9, facts)
+        checkpoints.work_through(pool, others, table, time.time() + 1.9, facts)
     assert facts["decision"] == "deadline: stopped after 1 of 3 queries"
     assert facts["queries"] == 1
     assert parts(table) == ["00000.parquet"]
 
 
 def test_after_the_deadline_nothing_is_begun(table: Path) -> None:
-    chunks.prepare(table, resume=False)
+    checkpoints.prepare(table, resume=False)
     facts = work_through(table, [["a"], ["b"]], deadline=time.time() - 1)
     assert facts == {"queries": 0, "chunks": [], "decision": "deadline: stopped after 0 of 2 queries"}
     assert parts(table) == []
@@ -218,12 +219,12 @@ def test_after_the_deadline_nothing_is_begun(table: Path) -> None:
 
 def test_a_resumed_stage_adds_to_what_is_there(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     leave_parts(table, ranking("a", "b"))
-    done = chunks.prepare(table, resume=True)
+    done = checkpoints.prepare(table, resume=True)
     facts = work_through(table, [["c"]], done=len(done))
     assert facts["queries"] == 1, "only what this run did is counted"
     assert "rerank-p: 3 of 3 queries" in capsys.readouterr().out
     assert parts(table) == ["00000.parquet", "00001.parquet"]
-    assert set(chunks.gather(table)["query_id"]) == {"a", "b", "c"}
+    assert set(checkpoints.gather(table)["query_id"]) == {"a", "b", "c"}
 
 
 def test_with_nothing_left_to_do_no_process_is_started(table: Path) -> None:
@@ -235,8 +236,8 @@ def test_with_nothing_left_to_do_no_process_is_started(table: Path) -> None:
 def test_a_new_part_never_replaces_one_that_is_finished(table: Path) -> None:
     """A torn part is to be deleted, as its message says: what the others hold must stay."""
     leave_parts(table, ranking("a"), ranking("b"), ranking("c"))
-    (chunks.parts_folder(table) / "00001.parquet").unlink()
-    done = chunks.prepare(table, resume=True)
+    (checkpoints.parts_folder(table) / "00001.parquet").unlink()
+    done = checkpoints.prepare(table, resume=True)
     assert done == {"a", "c"}
     work_through(table, [["b"]], done=len(done))
-    assert set(chunks.gather(table)["query_id"]) == {"a", "b", "c"}
+    assert set(checkpoints.gather(table)["query_id"]) == {"a", "b", "c"}

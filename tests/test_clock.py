@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from cascade import clock
-from cascade.paths import ROOT
+from cascade.base import clock
+from cascade.base.runtime import ROOT
 
 
 @pytest.mark.parametrize("leap", [-7200, 7200])
@@ -21,7 +21,7 @@ def test_the_clock_does_not_follow_the_wall_clock(leap: float, monkeypatch: pyte
 
 def test_processes_below_have_the_same_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(clock.VARIABLE, repr(float(os.environ[clock.VARIABLE]) - 5000))  # as after a leap
-    command = [sys.executable, "-c", "from cascade import clock; print(clock.now())"]
+    command = [sys.executable, "-c", "from cascade.base import clock; print(clock.now())"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert float(printed) == pytest.approx(clock.now() - 5000, abs=30)
 

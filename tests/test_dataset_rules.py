@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cascade.paths import ROOT
-from packer import images, secrets
-from packer.dataset_rules import DatasetError, DatasetMetadata, check_files, metadata
-from packer.secrets import SecretError
+from cascade.base.runtime import ROOT
+from packer.datasets import secrets
+from packer.datasets.rules import DatasetError, DatasetMetadata, check_files, metadata
+from packer.datasets.secrets import SecretError
+from packer.wheels import images
 
 IMAGE = images.load("kaggle-t4x2", ROOT / "wheels")
 

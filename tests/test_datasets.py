@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from cascade import manifest
-from cascade.config import load
-from cascade.manifest import Entry, Manifest
-from cascade.paths import ROOT
-from packer import images
-from packer.dataset_rules import DatasetError, DatasetMetadata
-from packer.datasets import push, staged
-from packer.session import KaggleError, Session
+from cascade.base import manifest
+from cascade.base.manifest import Entry, Manifest
+from cascade.base.runtime import ROOT
+from cascade.config.schema import load
+from packer.datasets.rules import DatasetError, DatasetMetadata
+from packer.kaggle.datasets import push, staged
+from packer.kaggle.session import KaggleError, Session
+from packer.wheels import images
 from tests.kaggle_server import CutError, RefusalError
 from tests.kaggle_server.datasets import CREATE, DOWNLOAD, GET, PUT, START, STATUS, UPDATE
 from tests.pushing import make_packed

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade.paths import ROOT
+from cascade.base.runtime import ROOT
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "findings/README.md")] + sorted(
     (ROOT / "docs").glob("*.md")

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from cascade import checks, environment, handles, stages
-from cascade import config as configs
-from cascade import data as csvs
-from cascade.environment import InstallError
-from cascade.errors import ModelError
-from cascade.stages import Bench
+from cascade.base import runtime
+from cascade.base.errors import ModelError
+from cascade.competitions import eedi as csvs
+from cascade.config import schema as configs
+from cascade.kaggle import checks, environment
+from cascade.kaggle.environment import InstallError
+from cascade.stages import stages
+from cascade.stages.context import Bench
 from tests import kernel_inputs
 from tests.processes import wait_until_gone
 
@@ -32,7 +34,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (packed / "wheels").mkdir(parents=True)
     (packed / "image.lock").write_text("")
     kernel_inputs.seal(packed, "wheels", gpus=2, cuda="12.8", driver="580.159.04", capability="7.5")
-    monkeypatch.setattr(handles, "INPUT", tmp_path / "input")
+    monkeypatch.setattr(runtime, "INPUT", tmp_path / "input")
     return packed
 
 

@@ -8,12 +8,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cascade import config as configs
-from cascade import data as csvs
-from cascade import folder as folders
-from cascade import metrics, stages, submission, zero
-from cascade.evaluate import measure, systems
-from cascade.stages import Bench
+from cascade.base import folder as folders
+from cascade.competitions import eedi as csvs
+from cascade.competitions import submission
+from cascade.config import schema as configs
+from cascade.evaluation.evaluate import measure, systems
+from cascade.rankings import metrics
+from cascade.stages import baseline, stages
+from cascade.stages.context import Bench
 from tests import pages
 from tests.conftest import set_cell
 from tests.runs import Run
@@ -43,7 +45,7 @@ def run_of(config: configs.Config, folder: Path, out: Path) -> Bench:
     """The stages one after the other, as the notebooks call them, over the whole test."""
     bench = Bench(config, csvs.read(folder), out)
     folders.claim(out)
-    zero.write(folder, out)
+    baseline.write(folder, out)
     for retrieval in config.retrieval:
         stages.retrieve(bench, retrieval.name)
     for pipeline in config.pipeline:

@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cascade import submission, zero
+from cascade.competitions import submission
+from cascade.stages import baseline
 from tests.faults import cases, judge, roles
 from tests.faults.cases import Case
 from tests.faults.inject import Fault, Strike
@@ -34,7 +35,7 @@ DAMAGE = {
 
 def valid(folder: Path) -> str:
     """A submission whose first row is 0 to 24."""
-    rows = {query: list(range(25)) for query in zero.rows(folder)}
+    rows = {query: list(range(25)) for query in baseline.rows(folder)}
     submission.write(rows, folder / "valid.csv")
     return (folder / "valid.csv").read_text()
 

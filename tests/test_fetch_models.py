@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cascade import config as configs
-from cascade import handles
-from cascade.config import Config
-from cascade.paths import ROOT
-from packer.fetch_models import fetch
-from packer.session import KaggleError
+from cascade.base.runtime import ROOT
+from cascade.config import handles
+from cascade.config import schema as configs
+from cascade.config.schema import Config
+from packer.kaggle.fetch_models import fetch
+from packer.kaggle.session import KaggleError
 from tests.kaggle_server import Call, KaggleServer, RefusalError
 
 MODEL, DATASET = "models.ModelApiService/DownloadModelInstanceVersion", "datasets.DatasetApiService/DownloadDataset"

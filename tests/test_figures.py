@@ -9,8 +9,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from cascade import figures, ledger, tables
-from cascade.data import QUERY_COLUMNS, Competition
+from cascade.base import ledger
+from cascade.competitions.eedi import QUERY_COLUMNS, Competition
+from cascade.rankings import tables
+from cascade.report import figures
 
 QUESTION = "Tom & <script>alert(1)</script> has $5\nand $6. ![A bar, \\( x < 3 \\)]() Find \\( \\frac{1}{2} \\)"
 

@@ -14,10 +14,12 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from cascade import config as configs
-from cascade import data, figures_llm, tables
-from cascade.figures_llm import curve, trade_off
-from cascade.stages import Bench
+from cascade.competitions import eedi
+from cascade.config import schema as configs
+from cascade.rankings import tables
+from cascade.report import figures_llm
+from cascade.report.figures_llm import curve, trade_off
+from cascade.stages.context import Bench
 from tests.test_prompts import make_tokenizer
 
 CONFIG = """
@@ -95,7 +97,7 @@ def make_bench(folder: Path, second: str = "pointwise") -> Bench:
     path.write_text(source.replace('prompt = "list.txt"', f'prompt = "{prompt}"', 1))
     for name, text in PROMPTS.items():
         (folder.parent / name).write_text(text)
-    bench = Bench(configs.load(path), data.read(folder), run)
+    bench = Bench(configs.load(path), eedi.read(folder), run)
     assert bench.competition.labels is not None
     ranked = bench.competition.labels["query_id"].isin(R1)
     labelled = dataclasses.replace(bench.competition, labels=bench.competition.labels[ranked])

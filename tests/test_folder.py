@@ -8,13 +8,16 @@ from typing import ClassVar
 
 import pytest
 
-from cascade import chunks, conductor, folder, practice, resume, stages
-from cascade import config as configs
-from cascade import data as csvs
-from cascade.errors import CascadeError, StageError
-from cascade.paths import ROOT
-from cascade.resume import Keeping
-from cascade.stages import Bench
+from cascade.base import folder
+from cascade.base.errors import CascadeError, StageError
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi as csvs
+from cascade.config import schema as configs
+from cascade.kaggle import holdout
+from cascade.run import conductor
+from cascade.stages import checkpoints, context, resume, schedule
+from cascade.stages.context import Bench
+from cascade.stages.resume import Keeping
 
 CONFIG = """
 engine = "transformers"
@@ -73,12 +76,12 @@ def test_a_folder_that_no_run_made_is_refused_and_stays_as_it_is(
     config = ROOT / "configs" / "sample.toml"
     with pytest.raises(CascadeError, match=rf"{own.split('/')[0]}.* with a new or empty folder") as raised:
         if practising:
-            practice.conduct(practising, config, folder, out, NOTEBOOKS)
+            holdout.conduct(practising, config, folder, out, NOTEBOOKS)
         else:
             conductor.conduct(config, folder, out, NOTEBOOKS)
     assert str(out) in str(raised.value)
     with pytest.raises(StageError, match="no run made it"):
-        stages.open_bench(str(config), str(folder), str(out))
+        context.open_bench(str(config), str(folder), str(out))
     assert files(out) == before
 
 
@@ -160,7 +163,7 @@ class Resumed:
         for stage, table in tables.items():
             assert keeping.settle(stage, self.names[stage], table) == ""
             write(table, stage)
-            write(chunks.parts_folder(table) / "00000.parquet", stage)
+            write(checkpoints.parts_folder(table) / "00000.parquet", stage)
 
     def keeping(self, resume_: bool = True, again: tuple[str, ...] = ()) -> Keeping:
         bench = Bench(configs.load(self.config), csvs.read(self.data), self.root / "out", resume=resume_)
@@ -266,7 +269,7 @@ def test_stages_that_are_asked_for_are_run_again(resumed: Resumed) -> None:
 
 def test_a_stage_to_begin_from_goes_by_either_name(resumed: Resumed) -> None:
     bench = resumed.keeping().bench
-    plan = conductor.planned(bench)
+    plan = schedule.planned(bench)
     last = ["rerank-p2", "rerank-other", "ensemble"]
     assert conductor._from(plan, "p2") == conductor._from(plan, "rerank-p2") == last
     assert conductor._from(plan, "") == []

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cascade import data
-from cascade.data import Competition
-from cascade.errors import DataError
-from cascade.folds import write_folds
+from cascade.base.errors import DataError
+from cascade.competitions import eedi
+from cascade.competitions.eedi import Competition
+from cascade.evaluation.folds import write_folds
 from tests.conftest import read_rows, set_cell, write_rows
 
-SAMPLE = Path(data.__file__).parents[1] / "sample"
+SAMPLE = Path(eedi.__file__).parents[1] / "sample"
 
 
 def question_ids(path: Path) -> list[str]:
@@ -42,12 +42,12 @@ def test_every_question_is_in_one_test_and_in_all_other_trains(source: Path, tmp
 
 
 def test_folds_are_valid_folders(source: Path, tmp_path: Path) -> None:
-    train = data.read(source).train
+    train = eedi.read(source).train
     truth = dict(zip(train["query_id"], train["misconception_id"], strict=True))
     told: dict[str, int] = {}
     for number, fold in enumerate(write_folds(source, tmp_path / "folds", folds=3, unseen_share=0.6, seed=0)):
         assert fold == tmp_path / "folds" / f"fold-{number}"
-        competition = data.read(fold)
+        competition = eedi.read(fold)
         assert competition.warnings == []
         assert competition.labels is not None
         told.update(zip(competition.labels["query_id"], competition.labels["misconception_id"], strict=True))
@@ -60,13 +60,13 @@ def test_folds_are_valid_folders(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_unseen_share_is_near_the_one_asked_for(tmp_path: Path, seed: int) -> None:
     for fold in write_folds(SAMPLE, tmp_path, folds=3, unseen_share=0.6, seed=seed):
-        assert unseen_share(data.read(fold)) == pytest.approx(0.6, abs=0.08)
+        assert unseen_share(eedi.read(fold)) == pytest.approx(0.6, abs=0.08)
 
 
 @pytest.mark.parametrize(("asked", "least", "most"), [(1.0, 1.0, 1.0), (0.0, 0.0, 0.3)])
 def test_extreme_shares(tmp_path: Path, asked: float, least: float, most: float) -> None:
     for fold in write_folds(SAMPLE, tmp_path, folds=3, unseen_share=asked, seed=0):
-        assert least <= unseen_share(data.read(fold)) <= most
+        assert least <= unseen_share(eedi.read(fold)) <= most
 
 
 def test_only_labels_are_taken_from_train(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_only_labels_are_taken_from_train(tmp_path: Path) -> None:
         for row in read_rows(fold / "test.csv")[1:]:
             assert row == told[row[0]][:-4]
     assert emptied > 0
-    assert header[-4:] == data.LABEL_COLUMNS
+    assert header[-4:] == eedi.LABEL_COLUMNS
 
 
 def test_same_seed_same_bytes_other_seed_other_bytes(source: Path, tmp_path: Path) -> None:
@@ -113,14 +113,14 @@ def test_two_spellings_of_an_id_are_one_misconception(folder: Path, tmp_path: Pa
         [header, *([*row[:-4], *(f"{c}.0" if c and i == 0 else c for c in row[-4:])] for i, row in enumerate(rows))],
     )
     for fold in write_folds(folder, tmp_path / "folds", folds=6, unseen_share=1.0, seed=0):
-        assert unseen_share(data.read(fold)) == 1.0
+        assert unseen_share(eedi.read(fold)) == 1.0
 
 
 def test_label_on_a_right_answer_belongs_to_no_pair(folder: Path, tmp_path: Path) -> None:
-    expected = [data.read(fold) for fold in write_folds(folder, tmp_path / "a", 3, 0.6, seed=4)]
+    expected = [eedi.read(fold) for fold in write_folds(folder, tmp_path / "a", 3, 0.6, seed=4)]
     set_cell(folder / "train.csv", 1, "MisconceptionAId", "29")
     set_cell(folder / "train.csv", 5, "MisconceptionAId", "3")
-    found = [data.read(fold) for fold in write_folds(folder, tmp_path / "b", 3, 0.6, seed=4)]
+    found = [eedi.read(fold) for fold in write_folds(folder, tmp_path / "b", 3, 0.6, seed=4)]
     assert [fold.seen for fold in found] == [fold.seen for fold in expected]
 
 

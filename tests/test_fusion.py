@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cascade import fusion, tables
+from cascade.rankings import fusion, tables
 
 
 def ranking(**queries: list[int]) -> pd.DataFrame:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cascade import config, handles, models
-from cascade.errors import ModelError
+from cascade.base import runtime
+from cascade.base.errors import ModelError
+from cascade.config import handles, schema
+from cascade.models import locate
 
 MODEL = "kaggle:qwen-lm/qwen2.5/transformers/32b-instruct-awq/1"
 DATA = "dataset:ann/adapters"
@@ -16,7 +18,7 @@ DATA = "dataset:ann/adapters"
 @pytest.fixture(autouse=True)
 def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Kaggle's input folder, `MODELS` and kagglehub's cache, all of the test's own."""
-    monkeypatch.setattr(handles, "INPUT", tmp_path / "input")
+    monkeypatch.setattr(runtime, "INPUT", tmp_path / "input")
     monkeypatch.setenv("MODELS", str(tmp_path / "models-of-mine"))
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
     return tmp_path
@@ -89,7 +91,7 @@ def test_a_config_holds_the_normal_form_of_a_handle_and_other_names_as_they_are(
         ("kaggle:nothing", "kaggle:nothing"),
         ("../Models/Tiny", "../Models/Tiny"),
     ):
-        assert config.Encoder(model=text).model == held
+        assert schema.Encoder(model=text).model == held
 
 
 @pytest.mark.parametrize(
@@ -188,6 +190,6 @@ def test_a_config_may_name_a_model_by_its_handle(roots: Path) -> None:
     folder = roots / "input" / "qwen2.5" / "transformers" / "32b-instruct-awq" / "1"
     folder.mkdir(parents=True)
     with pytest.raises(ModelError, match=r"has no config\.json"):
-        models.model_path(MODEL, roots)
+        locate.model_path(MODEL, roots)
     (folder / "config.json").write_text("{}")
-    assert models.model_path(MODEL, roots) == folder
+    assert locate.model_path(MODEL, roots) == folder

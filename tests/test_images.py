@@ -6,8 +6,8 @@ import pytest
 from packaging.tags import parse_tag
 from packaging.utils import parse_wheel_filename
 
-from packer import images, locks
-from packer.images import ImageError
+from packer.wheels import images, locks
+from packer.wheels.images import ImageError
 from tests.toy import project, replace
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from packer.facts import read
+from packer.proofs.wheel_metadata import read
 from tests.wheelmaker import make_wheel
 
 WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"

@@ -14,9 +14,12 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from cascade import checks, data, handles, kernel, ledger, limits, submission, zero
-from cascade.errors import StageError
-from cascade.paths import ROOT
+from cascade.base import durations, ledger, runtime
+from cascade.base.errors import StageError
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi, submission
+from cascade.kaggle import checks, kernel
+from cascade.stages import baseline
 from tests import kernel_inputs
 from tests.kernel_inputs import COMPETITION
 from tests.runs import small_run
@@ -37,7 +40,7 @@ def inputs(tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     root = kernel_inputs.make_inputs(tmp_path / "input", wheels, small_run(tmp_path).folder / "data")
     for folder in ("working", "scratch"):
         (tmp_path / folder).mkdir()
-    monkeypatch.setattr(handles, "INPUT", root)
+    monkeypatch.setattr(runtime, "INPUT", root)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
     monkeypatch.chdir(tmp_path / "working")
     return root
@@ -74,9 +77,9 @@ def test_a_commit_run_installs_practises_and_predicts_without_a_network(inputs: 
     assert "environment made in" in output and str(environment / "bin" / "python") in output
     assert list(environment.glob("lib/*/site-packages/six.py"))
     # Only the test's rows are submitted; the practice's are scored, and timed in the ledger.
-    real = data.read(ROOT / "sample")
+    real = eedi.read(ROOT / "sample")
     folder = inputs / "competitions" / COMPETITION
-    expected = data.to_queries(data.read_questions(folder / "test.csv", data.TEST_COLUMNS, []))["query_id"].tolist()
+    expected = eedi.to_queries(eedi.read_questions(folder / "test.csv", eedi.TEST_COLUMNS, []))["query_id"].tolist()
     submission.validate(working / "submission.csv", expected, set(real.names))
     assert submission.read(working / "submission.csv") != submission.read(working / "submission-zero.csv")
     stages = [entry for entry in ledger.read(working / "practice") if entry["phase"] == ledger.STAGE]
@@ -85,7 +88,7 @@ def test_a_commit_run_installs_practises_and_predicts_without_a_network(inputs: 
     ]  # fmt: skip
     assert stages[1]["queries"] == len(expected) + 48
     # Of the nine hours that the config grants, a practice has two.
-    assert stages[1]["deadline"] - stages[0]["start"] == pytest.approx(limits.PRACTICE, abs=0.01)
+    assert stages[1]["deadline"] - stages[0]["start"] == pytest.approx(durations.PRACTICE, abs=0.01)
     assert "MAP@25" in output
     stage = nbformat.read(working / "practice" / "notebooks" / "retrieve-r1.ipynb", as_version=4)
     assert str(inputs) in stage.metadata.papermill.input_path
@@ -136,7 +139,7 @@ def run_kernel(rerun: bool, monkeypatch: pytest.MonkeyPatch) -> kernel.Kernel:
     if rerun:
         monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", "1")
     found = kernel.locate("configs/kernel.toml", "sample", "build/run", 48)
-    zero.write(found.data, found.run)
+    baseline.write(found.data, found.run)
     kernel.prepare(found)
     code = kernel.conduct(found, time.time())
     kernel.settle(found, code)
@@ -188,7 +191,7 @@ def test_a_file_that_differs_in_its_hash_alone_is_told_in_a_commit_run(inputs: P
     lock = inputs / WHEELS / "image.lock"
     lock.write_text(lock.read_text()[:-1] + " ")
     found = kernel.locate("configs/kernel.toml", "sample", "build/run")
-    zero.write(found.data, found.run)
+    baseline.write(found.data, found.run)
     kernel.prepare(found)
     assert found.python is not None  # raised at the end, when all has run that can
     with pytest.raises(StageError, match=r"image\.lock: its SHA-256 is not the manifest's"):
@@ -256,10 +259,10 @@ def test_submission_zero_needs_nothing_but_pandas_and_scikit_learn(wheels: Path,
         "    sys.modules[name] = None\n"
         f"sys.path.insert(0, {str(wheel)!r})\n"
         "from pathlib import Path\n"
-        "from cascade import kernel, zero\n"
+        "from cascade.kaggle import kernel\nfrom cascade.stages import baseline\n"
         "assert 'torch' not in sys.modules\n"
-        f"assert zero.__file__.startswith({str(wheel)!r})\n"
-        f"zero.write(Path({str(folder)!r}), Path({str(tmp_path / 'out')!r}))\n"
+        f"assert baseline.__file__.startswith({str(wheel)!r})\n"
+        f"baseline.write(Path({str(folder)!r}), Path({str(tmp_path / 'out')!r}))\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
     assert len(submission.read(tmp_path / "out" / "submission.csv")) == 9

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cascade import submission, zero
-from cascade.paths import ROOT
-from packer import project_wheel
+from cascade.base.runtime import ROOT
+from cascade.competitions import lenient_csv, submission
+from cascade.stages import baseline
+from packer.datasets import project_wheel
 from tests import kernel_inputs
 from tests.conftest import write_folder
 from tests.kernel_inputs import COMPETITION
@@ -78,7 +79,7 @@ def a_data_file_that_is_none(inputs: Path) -> None:
 def test_without_submission_zero_a_commit_run_says_why_and_the_rerun_has_a_valid_file_all_the_same(
     inputs: Path, damage: Callable[[Path], None]
 ) -> None:
-    expected, known = zero.rows(data := inputs / "competitions" / COMPETITION), zero.known(data)
+    expected, known = baseline.rows(data := inputs / "competitions" / COMPETITION), lenient_csv.known(data)
     damage(inputs)
     path = inputs.parent / "working" / "submission.csv"
     code, output = run_cells(inputs, rerun=False)
@@ -96,5 +97,5 @@ def test_the_wheel_is_found_beside_a_folder_that_is_called_manifest(inputs: Path
     assert code == 0, output
     assert "passed over" in output and "no such dataset" in output
     working = inputs.parent / "working"
-    assert submission.read(working / "submission.csv") == zero.rows(inputs / "competitions" / COMPETITION)
+    assert submission.read(working / "submission.csv") == baseline.rows(inputs / "competitions" / COMPETITION)
     assert (working / "submission-zero.csv").is_file()

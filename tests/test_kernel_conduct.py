@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade import kernel
+from cascade.kaggle import kernel
 from tests.processes import wait_until_gone
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cascade.errors import ConfigError
-from cascade.paths import ROOT
+from cascade.base.errors import ConfigError
+from cascade.base.runtime import ROOT
 from packer.__main__ import app
 from tests.wheelmaker import CARDS, make_image
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from packer import locks
-from packer.locks import LockError
+from packer.wheels import locks
+from packer.wheels.locks import LockError
 
 A, B = "a" * 64, "b" * 64
 LOCK = f"""# Made by a tool

@@ -8,10 +8,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from cascade import evaluate, folder, made
-from cascade.errors import StageError
-from cascade.folds import write_folds
-from cascade.paths import ROOT
+from cascade.base import folder, made
+from cascade.base.errors import StageError
+from cascade.base.runtime import ROOT
+from cascade.evaluation import evaluate
+from cascade.evaluation.folds import write_folds
 from cascade.plan import command
 from sample.generate.dataset import generate
 from tests.conftest import write_folder

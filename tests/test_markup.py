@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cascade import markup
-from cascade.page import mathml
+from cascade.report import markup
+from cascade.report.page import mathml
 
 
 @pytest.mark.parametrize(

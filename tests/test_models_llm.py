@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cascade import models
-from cascade.errors import ModelError
+from cascade.base.errors import ModelError
+from cascade.models import locate, placement
 from tests.nano import HIDDEN, LAYERS, check, config, model
 
 
@@ -21,7 +21,7 @@ def test_a_model_that_is_whole_is_accepted_with_and_without_its_adapter(
     assert check(tmp_path, model(adapter=adapter.name)) == nano_model
 
 
-@pytest.mark.parametrize("file", models.TOKENIZER_FILES)
+@pytest.mark.parametrize("file", locate.TOKENIZER_FILES)
 def test_any_kind_of_tokenizer_will_do(tmp_path: Path, nano_model: Path, file: str) -> None:
     (nano_model / "tokenizer.json").rename(nano_model / file)
     assert check(tmp_path) == nano_model
@@ -178,7 +178,7 @@ def test_devices_are_those_that_are_there(
     said: str,
 ) -> None:
     cards.write_text(answer)
-    assert models.device_list(config(tmp_path, devices=devices)) == expected
+    assert placement.device_list(config(tmp_path, devices=devices)) == expected
     assert capsys.readouterr().out == said
 
 
@@ -192,7 +192,7 @@ def test_hidden_cards_are_not_there(
 ) -> None:
     cards.write_text("0\n1\n2\n3\n")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert models.device_list(config(tmp_path, devices=["cuda:0", "cuda:1"] if named else None)) == expected
+    assert placement.device_list(config(tmp_path, devices=["cuda:0", "cuda:1"] if named else None)) == expected
 
 
 @pytest.mark.parametrize("visible", [None, "", "-1"])
@@ -202,6 +202,6 @@ def test_where_no_card_is_there_that_the_config_names_it_is_refused(
     cards.write_text("" if visible is None else "0\n1\n")
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert models.device_list(config(tmp_path)) == ["cpu"]
+    assert placement.device_list(config(tmp_path)) == ["cpu"]
     with pytest.raises(ModelError, match="devices: none of cuda:0, cuda:1 is here; leave devices out to use what is"):
-        models.device_list(config(tmp_path, devices=["cuda:0", "cuda:1"]))
+        placement.device_list(config(tmp_path, devices=["cuda:0", "cuda:1"]))

@@ -12,9 +12,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from cascade import submission, tables
-from cascade.paths import ROOT
-from packer.notebooks import problems
+from cascade.base.runtime import ROOT
+from cascade.competitions import submission
+from cascade.rankings import tables
+from packer.datasets.notebooks import problems
 from tests.runs import Run
 
 NOTEBOOKS = ROOT / "notebooks"

@@ -11,14 +11,17 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 
-from cascade import chunks, config, ledger, pace, stages, tables
-from cascade import data as csvs
-from cascade.config import Pipeline
-from cascade.pace import Pace
-from cascade.paths import ROOT
-from cascade.rerankers.windows import effort
-from cascade.stages import Bench
-from cascade.workers import Place, Pool
+from cascade.base import ledger
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi as csvs
+from cascade.config import schema
+from cascade.config.schema import Pipeline
+from cascade.processes.workers import Place, Pool
+from cascade.rankings import tables
+from cascade.rankings.windows import effort
+from cascade.stages import checkpoints, pace, stages
+from cascade.stages.context import Bench
+from cascade.stages.pace import Pace
 from tests.runs import Run
 
 CHUNKS, QUERIES, CANDIDATES = 10, 4, 20
@@ -27,9 +30,9 @@ LLM = {"model": "m", "prompt": "p"}
 
 def pipeline(kind: str = "pointwise", **keys: Any) -> Pipeline:
     made = {
-        "pointwise": config.PointwisePipeline,
-        "listwise": config.ListwisePipeline,
-        "tournament": config.TournamentPipeline,
+        "pointwise": schema.PointwisePipeline,
+        "listwise": schema.ListwisePipeline,
+        "tournament": schema.TournamentPipeline,
     }[kind]
     return made(name="p", candidates="r1", kind=kind, top_k=CANDIDATES, **LLM, **keys)
 
@@ -264,16 +267,16 @@ def make_scorer(place: Place) -> Callable[[Any], Any]:
 
 def test_a_real_process_is_given_fewer_candidates_and_the_ledger_says_so(tmp_path: Path) -> None:
     """10 chunks of 80 candidates, 1.6 s each: 16 s in all, and 14 are given, the start of the process among them."""
-    loaded = config.load(Run(tmp_path, "").write_config())
+    loaded = schema.load(Run(tmp_path, "").write_config())
     table = tmp_path / "ranking-p.parquet"
-    chunks.prepare(table, resume=False)
+    checkpoints.prepare(table, resume=False)
     tasks = [task(number) for number in range(CHUNKS)]
     bench = Bench(loaded, csvs.read(ROOT / "sample"), tmp_path, deadline=time.time() + 14)
     facts = stages._in_chunks(bench, "rerank-p", pipeline(), table, tasks, 0, make_scorer, ())
     assert time.time() <= bench.deadline + 1
     cut = [chunk["candidates_cut_to"] for chunk in facts["chunks"] if "candidates_cut_to" in chunk]
     assert cut and max(cut) < CANDIDATES
-    scored = chunks.gather(table)
+    scored = checkpoints.gather(table)
     assert scored["query_id"].nunique() == facts["queries"]
     assert scored.groupby("query_id").size().min() == min(cut)
     told = [entry["decision"] for entry in ledger.read(tmp_path) if entry["phase"] == ledger.BUDGET]

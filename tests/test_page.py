@@ -11,11 +11,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from cascade import ledger, page
-from cascade.errors import StageError
-from cascade.page import build, pictures, queries
-from cascade.page.mathml import formula
-from cascade.paths import ROOT
+from cascade.base import ledger
+from cascade.base.errors import StageError
+from cascade.base.runtime import ROOT
+from cascade.report.page import build, launch, pictures, queries
+from cascade.report.page.mathml import formula
 from tests import pages
 from tests.conftest import set_cell
 from tests.pages import BEGAN
@@ -220,8 +220,8 @@ def test_a_folder_without_a_run_is_an_error_and_stays_as_it_is(folder, tmp_path)
 def leave(config, data, run, deadline):
     """In a process of its own, all of whose descendants it may end."""
     script = (
-        "import sys; from pathlib import Path; from cascade import page; a = sys.argv[1:];"
-        "print(page.leave(*map(Path, a[:3]), float(a[3])))"
+        "import sys; from pathlib import Path; from cascade.report.page import launch; a = sys.argv[1:];"
+        "print(launch.leave(*map(Path, a[:3]), float(a[3])))"
     )
     command = [sys.executable, "-c", script, str(config), str(data), str(run), str(deadline)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
@@ -231,14 +231,14 @@ def test_it_is_left_or_the_reason_and_the_command_are_said(folder):
     bench = pages.small(folder)
     (bench.run / "logs").mkdir()
     given = (bench.config.path, folder, bench.run)
-    assert leave(*given, time.time() + 600) == f"{bench.run / page.FILE} shows it all\n"
+    assert leave(*given, time.time() + 600) == f"{bench.run / launch.FILE} shows it all\n"
     by_hand = f"python -m cascade page --config {bench.config.path} --data {folder} --run {bench.run}"
     assert leave(*given, time.time() + 1) == f"no report.html: no time was left; make it by: {by_hand}\n"
-    assert (bench.run / page.FILE).exists()
+    assert (bench.run / launch.FILE).exists()
     (bench.run / "candidates-r1.parquet").unlink()
     (folder / "test.csv").write_text("QuestionId\n")
     assert leave(*given, time.time() + 600).startswith(f"no report.html: see {bench.run / 'logs' / 'page.log'}")
-    assert not (bench.run / page.FILE).exists()  # the earlier one would pass for this run's
+    assert not (bench.run / launch.FILE).exists()  # the earlier one would pass for this run's
     (bench.run / "logs" / "page.log").unlink()
     (bench.run / "logs").rmdir()
     assert leave(*given, time.time() + 600).startswith("no report.html: FileNotFoundError")
@@ -248,7 +248,7 @@ def test_the_conductor_leaves_the_page_of_a_run_that_failed(run):
     run.inject("rerank.ipynb", "raise SystemExit('out of luck')", before_work=True)
     code, output = run.finish()
     assert code == 1
-    assert output.splitlines()[-1] == f"{run.out / page.FILE} shows it all"
-    shown = text((run.out / page.FILE).read_text(encoding="utf-8"))
+    assert output.splitlines()[-1] == f"{run.out / launch.FILE} shows it all"
+    shown = text((run.out / launch.FILE).read_text(encoding="utf-8"))
     assert "✗ 1 of 3 stages failed: rerank-ce; submission.csv is valid" in shown
     assert "The deadline:" in shown

@@ -5,7 +5,7 @@ make run && .venv/bin/python -m tests.browser build/run/report.html docs/page.pn
 
 import pytest
 
-from cascade.page import build
+from cascade.report.page import build
 from tests import browser, pages
 from tests.conftest import set_cell, write_folder
 from tests.test_page import ATTACK

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cascade.workers import Place, places
+from cascade.processes.workers import Place, places
 
 
 @pytest.fixture

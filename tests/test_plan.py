@@ -9,11 +9,11 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 
-from cascade import config as configs
-from cascade import data
-from cascade.config import Config
-from cascade.errors import ConfigError
-from cascade.paths import ROOT
+from cascade.base.errors import ConfigError
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi
+from cascade.config import schema as configs
+from cascade.config.schema import Config
 from cascade.plan import command, report
 from cascade.plan import profile as profiles
 from cascade.plan.forecast import Forecast, forecast
@@ -27,7 +27,7 @@ PROFILE = profiles.load(ROOT / "profiles" / "t4x2.toml")
 
 @pytest.fixture(scope="module")
 def planner() -> Planner:
-    return Planner(configs.load(ROOT / "configs" / "t4x2.toml"), data.read(ROOT / "sample"), PROFILE, 2055)
+    return Planner(configs.load(ROOT / "configs" / "t4x2.toml"), eedi.read(ROOT / "sample"), PROFILE, 2055)
 
 
 def config_of(tmp_path: Path, *changes: tuple[str, str]) -> Config:
@@ -182,7 +182,7 @@ def test_a_config_without_devices_is_planned_for_those_that_are_here(
     config = config_of(tmp_path, ('devices = ["cuda:0", "cuda:1"]', ""))
     for visible, profile in (("", "cpu.toml"), ("0,1", "t4x2.toml")):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        assert command.default_profile(config).name == profile
+        assert profiles.default_profile(config).name == profile
 
 
 def run_command(*options: str) -> subprocess.CompletedProcess[str]:

@@ -10,19 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cascade import config as configs
-from cascade import data, ledger, resume
-from cascade.config import Config
-from cascade.data import Competition
-from cascade.errors import PlanError
-from cascade.paths import ROOT
+from cascade.base import ledger
+from cascade.base.errors import PlanError
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi
+from cascade.competitions.eedi import Competition
+from cascade.config import schema as configs
+from cascade.config.schema import Config
 from cascade.plan import calibration, ledgers
 from cascade.plan import profile as profiles
 from cascade.plan.fit import costs, solve
 from cascade.plan.forecast import Forecast, forecast
 from cascade.plan.profile import Profile
 from cascade.plan.workload import Planner
-from cascade.stages import Bench
+from cascade.stages import resume
+from cascade.stages.context import Bench
 
 CONFIG = """
 engine = "vllm"
@@ -78,7 +80,7 @@ class Maker:
     def __init__(self, folder: Path, workers: int = 1) -> None:
         folder.mkdir(exist_ok=True)
         self.config = config_of(folder)
-        self.competition = data.read(ROOT / "sample")
+        self.competition = eedi.read(ROOT / "sample")
         self.run = folder
         self.workers = workers
         self.now = 1_000_000.0

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cascade import config as configs
-from cascade.paths import ROOT
+from cascade.base.runtime import ROOT
+from cascade.config import schema as configs
 from cascade.plan import profile as profiles
 from cascade.plan.calibration import _counted, _rates, _selected, write
 from cascade.plan.fit import LEAST_SPREAD, _at_work, costs, solve

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from cascade.config import Config
-from cascade.paths import ROOT
+from cascade.base.runtime import ROOT
+from cascade.config.schema import Config
 from cascade.plan import profile as profiles
 from cascade.plan.forecast import Forecast, Part, Stage, forecast, together
 from cascade.plan.profile import Profile, Rate

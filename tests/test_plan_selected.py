@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from cascade.config import Config, Pipeline, PointwisePipeline, Select
+from cascade.config.schema import Config, Pipeline, PointwisePipeline, Select
 from cascade.plan.profile import Assumed, Measured, Profile, Rate
 from cascade.plan.selected import Selected, descends, selected
 

@@ -11,20 +11,21 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
-from cascade import config as configs
-from cascade import data, ledger, stages
-from cascade.config import Config
-from cascade.data import Competition
-from cascade.errors import PlanError
-from cascade.paths import ROOT
-from cascade.plan import FULL_MAPPING, FULL_TEST
+from cascade.base import ledger
+from cascade.base.errors import PlanError
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi
+from cascade.competitions.eedi import FULL_MAPPING, FULL_TEST, Competition
+from cascade.config import schema as configs
+from cascade.config.schema import Config
+from cascade.models.prompts import Prompter, Template, query_fields
 from cascade.plan import profile as profiles
 from cascade.plan.forecast import forecast
 from cascade.plan.profile import Measured
 from cascade.plan.prompts import _found_in_blocks
 from cascade.plan.tokenizer import FileTokenizer, PiecesTokenizer
 from cascade.plan.workload import Planner, StageWork
-from cascade.prompts import Prompter, Template, query_fields
+from cascade.stages import stages
 from tests.llm import LISTWISE, MODEL, POINTWISE, TOURNAMENT, make_bench, make_config
 
 T4X2 = ROOT / "configs" / "t4x2.toml"
@@ -33,7 +34,7 @@ PROFILE = profiles.load(ROOT / "profiles" / "t4x2.toml")
 
 @pytest.fixture(scope="module")
 def sample() -> Competition:
-    return data.read(ROOT / "sample")
+    return eedi.read(ROOT / "sample")
 
 
 def planned(config: Config, competition: Competition, queries: int | None = None) -> dict[str, StageWork]:
@@ -123,7 +124,7 @@ def test_a_model_that_is_read_once_is_counted_once(sample: Competition) -> None:
 def test_neighbours_read_train_and_find_the_queries_read(sample: Competition) -> None:
     found = planned(configs.load(ROOT / "configs" / "sample.toml"), sample)["retrieve-r1"]
     names, test, train = [work for work in found.works if work.kind == "embedding"]
-    assert (names.prompts, test.prompts, train.prompts) == (343, 240, len(set(data.query_texts(sample.train))))
+    assert (names.prompts, test.prompts, train.prompts) == (343, 240, len(set(eedi.query_texts(sample.train))))
     assert [work.loads for work in (names, test, train)] == [True, False, False]
 
 

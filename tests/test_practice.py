@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cascade import data, practice
+from cascade.competitions import eedi
+from cascade.kaggle import holdout
 from tests.conftest import read_rows, set_cell
 
 
 def test_the_longest_questions_and_some_others_move_from_train_to_test(folder: Path, tmp_path: Path) -> None:
     set_cell(folder / "train.csv", 4, "QuestionText", "A very long question. " * 30)
-    before = data.read(folder)
-    made = data.read(practice.write(folder, tmp_path / "made", 6))
+    before = eedi.read(folder)
+    made = eedi.read(holdout.write(folder, tmp_path / "made", 6))
     added = [id_ for id_ in made.test["question_id"].unique() if id_ not in set(before.test["question_id"])]
     assert len(added) == 2 and "practice-13" in added
     assert made.test["query_id"].tolist()[: len(before.test)] == before.test["query_id"].tolist()
@@ -26,7 +27,7 @@ def test_the_longest_questions_and_some_others_move_from_train_to_test(folder: P
 
 
 def test_the_same_questions_are_drawn_again_and_never_all_of_train(folder: Path, tmp_path: Path) -> None:
-    once, again = (practice.write(folder, tmp_path / name, 600) for name in ("once", "again"))
+    once, again = (holdout.write(folder, tmp_path / name, 600) for name in ("once", "again"))
     for name in ("train.csv", "test.csv", "test_labels.csv"):
         assert (once / name).read_bytes() == (again / name).read_bytes()
     assert len(read_rows(once / "train.csv")) == 1 + 3
@@ -36,7 +37,7 @@ def test_unlabelled_questions_are_not_practised_on(folder: Path, tmp_path: Path)
     for row in (1, 3, 4, 5, 6):
         for letter in "ABCD":
             set_cell(folder / "train.csv", row, f"Misconception{letter}Id", "")
-    made = data.read(folder=practice.write(folder, tmp_path / "made", 9))
+    made = eedi.read(folder=holdout.write(folder, tmp_path / "made", 9))
     assert [id_ for id_ in made.test["question_id"].unique() if id_.startswith("practice-")] == ["practice-11"]
 
 
@@ -46,5 +47,5 @@ def test_columns_that_only_the_test_has_stay(folder: Path, tmp_path: Path) -> No
         ",".join([*(f'"{cell}"' for cell in row), extra]) for row, extra in zip(rows, ["Note", *"abc"], strict=True)
     ]
     (folder / "test.csv").write_text("\n".join(lines) + "\n")
-    made = read_rows(practice.write(folder, tmp_path / "made", 3) / "test.csv")
+    made = read_rows(holdout.write(folder, tmp_path / "made", 3) / "test.csv")
     assert [row[-1] for row in made] == ["Note", *"abc", ""]

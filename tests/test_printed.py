@@ -10,13 +10,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cascade import config, data, fusion, printed, submission, tables
-from cascade.paths import ROOT
-from cascade.stages import Bench
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi, submission
+from cascade.config import schema
+from cascade.rankings import fusion, tables
+from cascade.run import console
+from cascade.stages.context import Bench
 
 SAY = """
 import sys
-from cascade import streams
+from cascade.base import streams
 streams.survive_output()
 for _ in range(9999):
     print("\\u25b6 \\xe9", flush=True)
@@ -59,12 +62,12 @@ LOGS = {
 @pytest.mark.parametrize("text", LOGS)
 def test_a_stages_line_has_its_counts_and_nothing_of_what_libraries_say(tmp_path: Path, text: str) -> None:
     (log := tmp_path / "a.log").write_text(text)
-    line = printed.bar("rerank-a-name-longer-than-its-column", 75, log)
-    assert line == LOGS[text] and len(line) <= printed.WIDTH
+    line = console.bar("rerank-a-name-longer-than-its-column", 75, log)
+    assert line == LOGS[text] and len(line) <= console.WIDTH
 
 
 def test_without_a_terminal_a_stage_has_a_line_a_minute(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    printer = printed.Printer(terminal=False)
+    printer = console.Printer(terminal=False)
     for name, seconds in (("a", 310), ("b", 59)):
         for second in range(seconds):
             printer.progress(name, second, tmp_path / "none.log")
@@ -76,7 +79,7 @@ def test_without_a_terminal_a_stage_has_a_line_a_minute(tmp_path: Path, capsys: 
 
 
 def test_a_stages_own_score_stands_beside_the_submissions_and_what_it_changed(tmp_path: Path) -> None:
-    bench = Bench(config.load(ROOT / "configs" / "sample.toml"), data.read(ROOT / "sample"), tmp_path)
+    bench = Bench(schema.load(ROOT / "configs" / "sample.toml"), eedi.read(ROOT / "sample"), tmp_path)
     labels = bench.competition.labels
     assert labels is not None
     right = labels.groupby("query_id")["misconception_id"].first()
@@ -91,7 +94,7 @@ def test_a_stages_own_score_stands_beside_the_submissions_and_what_it_changed(tm
         }  # fmt: skip
         submission.write(rows, tmp_path / "submission.csv")
 
-    printer = printed.Printer(terminal=False)
+    printer = console.Printer(terminal=False)
     submit(0.0)
     assert printer.score(bench).startswith("MAP@25: submission 0.0")
     submit(0.5)

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from cascade import processes
+from cascade.processes import gpu, tree
 
 # A grandchild that has left its session, and whose parent is gone, is found and ended all the same.
 ORPHAN = """
 import os, sys, time
 from pathlib import Path
-from cascade import processes
+from cascade.processes import tree
 
-processes.become_subreaper()
+tree.become_subreaper()
 child = "import os, time\\nif os.fork() == 0:\\n    os.setsid()\\n    if os.fork() == 0:\\n        time.sleep(1000)\\n"
-outcome = processes.run([sys.executable, "-c", child + "time.sleep(1)"], Path(sys.argv[1]), os.environ, None)
-print(outcome.code, len(processes.psutil.Process().children(recursive=True)))
+outcome = tree.run([sys.executable, "-c", child + "time.sleep(1)"], Path(sys.argv[1]), os.environ, None)
+print(outcome.code, len(tree.psutil.Process().children(recursive=True)))
 """
 
 
@@ -42,8 +42,8 @@ def test_the_most_that_any_card_held_is_told(tmp_path: Path) -> None:
     program.write_text(LOOPING)
     program.chmod(0o755)
     script = (
-        "import os, sys; from pathlib import Path; from cascade import processes;"
-        "print(processes.run(['sleep', '0.5'], Path(sys.argv[1]), os.environ, None).peak_gpu_memory_mb)"
+        "import os, sys; from pathlib import Path; from cascade.processes import tree;"
+        "print(tree.run(['sleep', '0.5'], Path(sys.argv[1]), os.environ, None).peak_gpu_memory_mb)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "log")], capture_output=True, text=True, timeout=60, check=True,
@@ -55,8 +55,8 @@ def test_the_most_that_any_card_held_is_told(tmp_path: Path) -> None:
 
 def test_a_process_is_ended_at_its_limit(tmp_path: Path) -> None:
     script = (
-        "import os, sys, time; from pathlib import Path; from cascade import processes;"
-        "print(processes.run(['sleep', '100'], Path(sys.argv[1]), os.environ, time.time() + 0.5).code)"
+        "import os, sys, time; from pathlib import Path; from cascade.processes import tree;"
+        "print(tree.run(['sleep', '100'], Path(sys.argv[1]), os.environ, time.time() + 0.5).code)"
     )
     start = time.monotonic()
     done = subprocess.run(
@@ -82,19 +82,19 @@ def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_gpu_memory_is_summed_over_cards(nvidia_smi: Path) -> None:
     nvidia_smi.write_text("300,450\n")
-    assert processes.gpu_memory_used_mb() == 750
+    assert gpu.gpu_memory_used_mb() == 750
 
 
 def test_it_waits_until_gpu_memory_is_free(nvidia_smi: Path) -> None:
     nvidia_smi.write_text("14000,14000\n9000,200\n300,450\n")
-    processes.wait_for_gpu_memory(before=700)
+    gpu.wait_for_gpu_memory(before=700)
     assert nvidia_smi.read_text() == "300,450\n"
 
 
 def test_it_does_not_wait_for_ever(nvidia_smi: Path) -> None:
     nvidia_smi.write_text("14000\n")
     start = time.monotonic()
-    processes.wait_for_gpu_memory(before=0, patience=1)
+    gpu.wait_for_gpu_memory(before=0, patience=1)
     assert 1 <= time.monotonic() - start < 20
 
 
@@ -107,8 +107,8 @@ def test_an_nvidia_smi_that_outlives_its_end_holds_nobody_up(tmp_path: Path, mon
     ended: list[subprocess.Popen[str]] = []
     monkeypatch.setattr(subprocess.Popen, "kill", lambda process: ended.append(process))
     for patience in ("ANSWER", "REAPED"):
-        monkeypatch.setattr(processes, patience, 0.2)
-    assert processes.nvidia_smi("index") == []
+        monkeypatch.setattr(tree, patience, 0.2)
+    assert gpu.nvidia_smi("index") == []
     (left,) = ended
     assert left.poll() is None
     os.kill(left.pid, signal.SIGKILL)
@@ -119,13 +119,13 @@ def test_an_nvidia_smi_that_outlives_its_end_holds_nobody_up(tmp_path: Path, mon
 UNKILLABLE = """
 import os, subprocess, sys, time
 from pathlib import Path
-from cascade import processes
+from cascade.processes import tree
 
 child = subprocess.Popen(["sleep", "1000"])
-processes.psutil.Process.kill = lambda process: None
-print(processes.end_descendants(patience=0.3) == [child.pid])
+tree.psutil.Process.kill = lambda process: None
+print(tree.end_descendants(patience=0.3) == [child.pid])
 start = time.monotonic()
-print(processes.run(["true"], Path(sys.argv[1]), os.environ, None).code, time.monotonic() - start < 20)
+print(tree.run(["true"], Path(sys.argv[1]), os.environ, None).code, time.monotonic() - start < 20)
 child.kill()
 """
 

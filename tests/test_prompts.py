@@ -11,8 +11,8 @@ from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, process
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
-from cascade.errors import ModelError, PromptError
-from cascade.prompts import LETTERS, QUERY_FIELDS, Prompter, Template, lettered, query_fields
+from cascade.base.errors import ModelError, PromptError
+from cascade.models.prompts import LETTERS, QUERY_FIELDS, Prompter, Template, lettered, query_fields
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from packer import images
-from packer.bundle import Bundle, Finding
-from packer.elf import architectures, read_library, runs_on
-from packer.facts import gather
-from packer.images import Image
-from packer.locks import read
 from packer.proofs import cuda, gpu_code
+from packer.proofs.elf import architectures, read_library, runs_on
+from packer.proofs.subject import Bundle, Finding
+from packer.proofs.wheel_metadata import gather
+from packer.wheels import images
+from packer.wheels.images import Image
+from packer.wheels.locks import read
 from tests.wheelmaker import CARDS, fat_binary, lock, make_image, make_wheel, shared_library
 
 PTX, SASS = 1, 2

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from packer import modules
-from packer.bundle import Bundle
-from packer.facts import gather
-from packer.images import Image
-from packer.imports import at_import, standard_library
-from packer.locks import read
-from packer.proofs import imports
+from packer.proofs import imports, wheel_modules
+from packer.proofs.source_imports import at_import, standard_library
+from packer.proofs.subject import Bundle
+from packer.proofs.wheel_metadata import gather
+from packer.wheels.images import Image
+from packer.wheels.locks import read
 from tests.wheelmaker import lock, make_image, make_wheel
 
 
@@ -100,8 +99,8 @@ def test_what_this_python_cannot_parse_is_not_proved_and_looked_at_anew_by_anoth
         [found] = imports.prove(bundle)
         assert found.status == "not proved" and found.wants.endswith(", which runs this, cannot parse app.new")
         assert found.package == "app" and found.asked_by == ("cascade/__init__.py → app → app.new",)
-    monkeypatch.setattr(modules, "FORMAT", [*modules.FORMAT[:2], 99])
-    monkeypatch.setattr(modules, "at_import", lambda *_, **__: ["six"])  # a Python that can
+    monkeypatch.setattr(wheel_modules, "FORMAT", [*wheel_modules.FORMAT[:2], 99])
+    monkeypatch.setattr(wheel_modules, "at_import", lambda *_, **__: ["six"])  # a Python that can
     assert [each.package for each in imports.prove(bundle)] == ["six"]
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from cascade import config as configs
-from cascade.config import Config
-from cascade.paths import ROOT
-from packer.bundle import Bundle
-from packer.facts import gather
-from packer.images import Image
-from packer.locks import read
+from cascade.base.runtime import ROOT
+from cascade.config import schema as configs
+from cascade.config.schema import Config
 from packer.proofs import architectures, vllm
+from packer.proofs.subject import Bundle
+from packer.proofs.wheel_metadata import gather
+from packer.wheels.images import Image
+from packer.wheels.locks import read
 from tests.wheelmaker import lock, make_image, make_wheel
 
 MAPPING = 'CONFIG_MAPPING_NAMES = OrderedDict[str, str]([("bert", "BertConfig"), ("qwen2", "Qwen2Config")])\n'

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from packer.bundle import Bundle, BundleError, Finding
-from packer.facts import gather
-from packer.images import Image
-from packer.locks import read
 from packer.proofs import closure, hashes, resolution, tags
-from packer.requirements import RequirementsError
+from packer.proofs.subject import Bundle, BundleError, Finding
+from packer.proofs.wheel_metadata import gather
+from packer.wheels.images import Image
+from packer.wheels.locks import read
+from packer.wheels.requirements import RequirementsError
 from tests.wheelmaker import lock, make_image, make_wheel, unlock
 
 
@@ -233,7 +233,7 @@ def test_a_wheels_requirement_that_is_none_is_told_and_the_rest_is_proved(
 
 def test_an_extra_that_the_project_lacks_is_an_error(image: Image) -> None:
     image.path.write_text(image.path.read_text().replace("models", "modles"))
-    from packer import images
+    from packer.wheels import images
 
     with pytest.raises(BundleError, match=r"no requirements in it.*modles.*correct it, or the extras of"):
         findings(images.load("tiny", image.path.parent), closure.prove)

@@ -7,13 +7,15 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from cascade.config import load
-from cascade.manifest import Manifest
-from cascade.parameters import declared_parameters
-from packer import images, kernel, push, sources, staging, state
+from cascade.base.manifest import Manifest
+from cascade.config.schema import load
+from cascade.run.parameters import declared_parameters
 from packer.__main__ import app
-from packer.kernel import KernelError
-from packer.session import KaggleError, Session
+from packer.datasets import staging
+from packer.kaggle import kernel, push, sources, state
+from packer.kaggle.kernel import KernelError
+from packer.kaggle.session import KaggleError, Session
+from packer.wheels import images
 from tests.kaggle_server import CutError, KaggleServer, RefusalError
 from tests.kaggle_server.competitions import Competitions
 from tests.kaggle_server.datasets import STATUS, Datasets
@@ -378,7 +380,9 @@ def test_all_that_was_changed_since_it_was_packed_is_named_and_nothing_is_pushed
     assert SAVE not in kaggle.methods()
 
 
-@pytest.mark.parametrize("name", ["configs/prompts/pointwise.txt", "notebooks/rerank.ipynb", "cascade/fusion.py"])
+@pytest.mark.parametrize(
+    "name", ["configs/prompts/pointwise.txt", "notebooks/rerank.ipynb", "cascade/rankings/fusion.py"]
+)
 def test_a_prompt_a_notebook_and_the_source_are_what_was_packed(kaggle, name):
     add(name)
     with pytest.raises(KernelError, match=f"cascade-kernel-code: {name} is not what was staged; run: make pack"):

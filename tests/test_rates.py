@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cascade import ledger, rates
-from cascade.kernel import Kernel
-from cascade.paths import ROOT
+from cascade.base import ledger
+from cascade.base.runtime import ROOT
+from cascade.kaggle import summary
+from cascade.kaggle.kernel import Kernel
 from cascade.plan import report
 from tests.test_plan_calibration import Maker, by_name, plan
 
@@ -28,15 +29,15 @@ LEDGER = [
 def test_the_table_tells_work_from_loading_and_start(tmp_path: Path) -> None:
     for stage, phase, start, end, facts in LEDGER:
         ledger.record(tmp_path, stage, phase, start, end, **facts)
-    table = rates.table(tmp_path)
+    table = summary.table(tmp_path)
     assert table["of it working"].tolist()[:4] == [0.0, 40.0, 100.0, 0.0]
     assert table.loc["rerank-p1", "tokens a second"] == 420
     assert table.loc["rerank-p1", "of a GPU (GiB)"] == 14.0
-    assert table.loc[rates.TOTAL, "seconds"] == pytest.approx(500)
+    assert table.loc[summary.TOTAL, "seconds"] == pytest.approx(500)
 
 
 def test_an_empty_ledger_makes_an_empty_table(tmp_path: Path) -> None:
-    assert rates.table(tmp_path).empty
+    assert summary.table(tmp_path).empty
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_the_whole_test_is_planned_by_the_runs_own_rates(kernel: Kernel, capfd: 
     maker = Maker(kernel.run)
     maker.write()
     known = maker.calibrate()
-    rates.plan(kernel)
+    summary.plan(kernel)
     said = capfd.readouterr().out
     planned = by_name(plan(maker.config, maker.competition, known, 2055))
     for stage, seconds in planned.items():
@@ -63,11 +64,11 @@ def test_a_plan_that_cannot_be_made_is_said_and_no_failure(
     kernel: Kernel, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (kernel.run / ledger.FILE).write_text("")
-    rates.plan(kernel)
+    summary.plan(kernel)
     assert "no whole stage is there to calibrate by" in capfd.readouterr().out
-    monkeypatch.setattr(rates, "LIMIT", 0.01)
-    rates.plan(kernel)
+    monkeypatch.setattr(summary, "LIMIT", 0.01)
+    summary.plan(kernel)
     assert capfd.readouterr().out == "no plan within 0 s\n"
     monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", "1")
-    rates.plan(kernel)
+    summary.plan(kernel)
     assert not capfd.readouterr().out

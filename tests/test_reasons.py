@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cascade import reasons
-from cascade.errors import TableError
+from cascade.base.errors import TableError
+from cascade.rankings import reasons
 
 GOOD = pd.DataFrame({"query_id": ["a", "b"], "reason": ["Adds across.", ""]})
 

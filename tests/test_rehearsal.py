@@ -17,20 +17,20 @@ import psutil
 import pytest
 from rich.console import Console
 
-from cascade import config as configs
-from cascade.paths import ROOT
-from packer import images
-from packer.contents import ContentsError
-from packer.dataset_rules import DatasetError, check_files
-from packer.rehearsal import image_python, rehearse, room
-from packer.rehearsal.attempts import summary
-from packer.rehearsal.room import RehearsalError, Room, Stay
+from cascade.base.runtime import ROOT
+from cascade.config import schema as configs
+from packer.datasets.contents import ContentsError
+from packer.datasets.rules import DatasetError, check_files
+from packer.rehearsal import image_python, rehearse, sandbox
+from packer.rehearsal.sandbox import RehearsalError, Room, Stay
+from packer.rehearsal.violations import summary
+from packer.wheels import images
 from tests import kernel_inputs, packing
 from tests.runs import copy_plain_notebooks
 from tests.wheelmaker import make_wheel
 
 try:
-    STRACE, WHY_NOT = room.check_host(), ""
+    STRACE, WHY_NOT = sandbox.check_host(), ""
 except RehearsalError as error:
     STRACE, WHY_NOT = False, str(error)
 needs_namespaces = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
@@ -145,7 +145,7 @@ def stay(tmp_path: Path, source: str, library: Path | None, working: int = 10**7
     shown = {str(Path(sys.base_prefix)): Path(sys.base_prefix)}
     where = Room(tmp_path / "room", shown, working, library)
     python = str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
-    return room.stay(where, [python, "-c", source], PLAIN, 60.0)
+    return sandbox.stay(where, [python, "-c", source], PLAIN, 60.0)
 
 
 WATCHED = [
@@ -257,7 +257,7 @@ def alive(mark: str) -> list[int]:
 def test_a_host_that_forbids_namespaces_gets_one_error_with_the_mend() -> None:
     """Forbidden for real, in a namespace that may have none below it."""
     forbid = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
-    source = "from packer.rehearsal.room import check_host; check_host()"
+    source = "from packer.rehearsal.sandbox import check_host; check_host()"
     command = ["unshare", "-r", "sh", "-c", forbid, "sh", sys.executable, "-c", source]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     last = done.stderr.strip().splitlines()[-1]

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from packer import images, indexes, requirements, resolve, wheels
-from packer.bundle import Bundle
-from packer.images import Image
-from packer.locks import LockError
-from packer.pip import WheelsError
-from packer.requirements import RequirementsError
+from packer.proofs.subject import Bundle
+from packer.wheels import fetch, images, indexes, requirements, resolve
+from packer.wheels.images import Image
+from packer.wheels.locks import LockError
+from packer.wheels.pip import WheelsError
+from packer.wheels.requirements import RequirementsError
 from tests.wheelmaker import make_image, make_wheel
 
 SIX = "six==1.15.0\n"
@@ -133,7 +133,7 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Image:
 def is_had(image: Image, package: str) -> bool:
     resolve.lock(image)
     assert "://" not in image.lock.read_text()
-    return wheels.fetch(image).fetched == [f"{package}-1.0-py3-none-any.whl"]
+    return fetch.fetch(image).fetched == [f"{package}-1.0-py3-none-any.whl"]
 
 
 @pytest.mark.parametrize("option", ["--extra-index-url http://{}", "-i http://{} # here"])
@@ -192,7 +192,7 @@ def test_a_package_that_no_index_has_is_told_where_to_name_one(image: Image) -> 
         resolve.lock(image)
     image.lock.write_text(f"only-here==1.0 \\\n    --hash=sha256:{'0' * 64}\n")
     with pytest.raises(WheelsError, match=r"only-here==1.0: .*name where it is in .*tiny.in: --extra-index-url URL"):
-        wheels.fetch(image)
+        fetch.fetch(image)
 
 
 def test_an_index_without_dates_is_told_how_to_be_taken(image: Image, index: tuple[str, list[str | None]]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cascade.errors import CascadeError
-from packer import images, locks, resolve
-from packer.images import ImageError
-from packer.requirements import RequirementsError
+from cascade.base.errors import CascadeError
+from packer.wheels import images, locks, resolve
+from packer.wheels.images import ImageError
+from packer.wheels.requirements import RequirementsError
 from tests.toy import project, replace
 
 

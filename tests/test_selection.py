@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cascade import tables
-from cascade.config import ListwisePipeline, Pipeline, PointwisePipeline, Select, TournamentPipeline
-from cascade.selection import Saving, saving, skipped_queries, take, top_scores
+from cascade.config.schema import ListwisePipeline, Pipeline, PointwisePipeline, Select, TournamentPipeline
+from cascade.rankings import tables
+from cascade.rankings.selection import Saving, saving, skipped_queries, take, top_scores
 
 # `given`: three queries, five candidates each, as the retrieval has ordered them.
 GIVEN = {"q1": [10, 11, 12, 13, 14], "q2": [20, 21, 22, 23, 24], "q3": [30, 31, 32, 33, 34]}

@@ -4,9 +4,9 @@ import threading
 import pytest
 import requests
 
-from packer import session as sessions
-from packer.login import LoginError
-from packer.session import KaggleError, Session
+from packer.kaggle import session as sessions
+from packer.kaggle.login import LoginError
+from packer.kaggle.session import KaggleError, Session
 from tests.kaggle_server import OWNER, TOKEN, CutError, RefusalError
 
 STATUS = "datasets.DatasetApiService/GetDatasetStatus"

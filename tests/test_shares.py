@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from cascade.shares import Share, Shares
+from cascade.scorers.shares import Share, Shares
 
 
 def shares(options: list[str], found: list[Share]) -> Shares:

@@ -16,19 +16,21 @@ from pathlib import Path
 
 import pytest
 
-from cascade import config as configs
-from cascade import handles, manifest, models
-from cascade.config import Config
-from packer import images, staging
+from cascade.base import manifest, runtime
+from cascade.config import schema as configs
+from cascade.config.schema import Config
+from cascade.models import adapters, locate
 from packer.__main__ import pack
-from packer.adapters import AdapterError
-from packer.contents import ContentsError
-from packer.dataset_rules import DatasetError
-from packer.images import Image
-from packer.locks import LockError
-from packer.project_wheel import ProjectWheelError
-from packer.secrets import SecretError
-from packer.staging import StagingError
+from packer.datasets import staging
+from packer.datasets.adapters import AdapterError
+from packer.datasets.contents import ContentsError
+from packer.datasets.project_wheel import ProjectWheelError
+from packer.datasets.rules import DatasetError
+from packer.datasets.secrets import SecretError
+from packer.datasets.staging import StagingError
+from packer.wheels import images
+from packer.wheels.images import Image
+from packer.wheels.locks import LockError
 from tests.nano import check_run
 from tests.packing import IMAGE, WHEELS, make_project, tree
 
@@ -46,7 +48,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def loaded(config: Path = CONFIG) -> tuple[Config, Image]:
-    models.model_path.cache_clear()
+    locate.model_path.cache_clear()
     return configs.load(config), images.load(IMAGE)
 
 
@@ -86,16 +88,16 @@ def test_the_kernel_finds_everything_that_a_config_names(tmp_path: Path, monkeyp
         assert manifest.problems(folder, hashed=True) == []
         assert set(told.files) | {manifest.FILE} == set(tree(folder))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(handles, "INPUT", out)
+    monkeypatch.setattr(runtime, "INPUT", out)
     code = manifest.find(out, "code")[0]
     told = manifest.read(code)
-    config, _ = configs.load(code / told.about["config"]), models.model_path.cache_clear()
+    config, _ = configs.load(code / told.about["config"]), locate.model_path.cache_clear()
     check_run(config)
     for model in config.language_models().values():
-        assert models.model_path(model.model, config.path.parent).is_relative_to(code)
+        assert locate.model_path(model.model, config.path.parent).is_relative_to(code)
         assert (config.path.parent / model.prompt).is_file()
         if model.adapter:
-            assert models.adapter_path(model, config) == manifest.find(out, "adapters")[0] / model.adapter
+            assert adapters.adapter_path(model, config) == manifest.find(out, "adapters")[0] / model.adapter
 
 
 @pytest.mark.usefixtures("project")
@@ -110,9 +112,11 @@ def test_the_wheel_is_imported_as_it_lies_there(project: Path, tmp_path: Path) -
     """By the image's own Python, for submission zero, before anything is installed."""
     code = stage("code").resolve()
     wheel = code / manifest.read(code).about["wheel"]
-    line = f"import sys; sys.path.insert(0, {str(wheel)!r}); from cascade import zero; print(zero.__file__)"
+    line = (
+        f"import sys; sys.path.insert(0, {str(wheel)!r}); from cascade.stages import baseline; print(baseline.__file__)"
+    )
     done = subprocess.run([sys.executable, "-I", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == f"{wheel}/cascade/zero.py"
+    assert done.stdout.strip() == f"{wheel}/cascade/stages/baseline.py"
     with zipfile.ZipFile(wheel) as archive:
         inside = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert inside == {f"cascade/{name}" for name in tree(project / "cascade")}
@@ -187,8 +191,8 @@ def test_what_is_not_packed_of_the_code_is_not_compared(project: Path) -> None:
     assert "holds configs/scratch.toml, which does not travel; run: make pack" in str(
         staging.stale("code", older, *loaded())
     )
-    (project / "cascade/fusion.py").write_text("changed = 1\n")
-    assert "cascade/fusion.py is not what was staged" in str(staging.stale("code", told, *loaded()))
+    (project / "cascade/rankings/fusion.py").write_text("changed = 1\n")
+    assert "cascade/rankings/fusion.py is not what was staged" in str(staging.stale("code", told, *loaded()))
 
 
 @pytest.mark.parametrize("own", ["notes.txt", "configs/mine.toml", "configs/sample-llm.toml", "manifest.json"])

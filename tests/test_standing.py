@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cascade import config as configs
-from cascade import folder as folders
-from cascade import fusion, kernel, stages, submission, tables, zero
-from cascade.stages import Bench
-from cascade.standing import Standing
+from cascade.base import folder as folders
+from cascade.competitions import submission
+from cascade.config import schema as configs
+from cascade.kaggle import kernel
+from cascade.rankings import fusion, tables
+from cascade.stages import baseline, stages
+from cascade.stages.context import Bench
+from cascade.stages.standing import Standing
 from tests import pages
 from tests.conftest import set_cell
 from tests.toy import replace
@@ -28,7 +31,7 @@ def rows(bench: Bench) -> dict[str, list[int]]:
 
 
 def standing(bench: Bench) -> Standing:
-    return Standing(bench, submission.read(bench.run / zero.FILE))
+    return Standing(bench, submission.read(bench.run / baseline.FILE))
 
 
 def improved(bench: Bench) -> tuple[Standing, dict[str, list[int]]]:
@@ -105,15 +108,15 @@ def test_a_file_that_is_not_the_record_s_is_replaced(bench: Bench) -> None:
 
 def test_submission_zero_leaves_a_valid_file_and_replaces_any_other(bench: Bench, folder: Path) -> None:
     _, best = improved(bench)
-    zero.write(folder, bench.run)
+    baseline.write(folder, bench.run)
     assert rows(bench) == best
-    zero.write(folder, bench.run, anew=True)
-    assert rows(bench) == submission.read(bench.run / zero.FILE) != best
+    baseline.write(folder, bench.run, anew=True)
+    assert rows(bench) == submission.read(bench.run / baseline.FILE) != best
     (bench.run / "submission.csv").write_text("not,a submission")
-    zero.write(folder, bench.run)
-    assert rows(bench) == submission.read(bench.run / zero.FILE)
+    baseline.write(folder, bench.run)
+    assert rows(bench) == submission.read(bench.run / baseline.FILE)
     set_cell(folder / "test.csv", 1, "QuestionId", "99")  # another test: valid for the old one is not for it
-    zero.write(folder, bench.run)
+    baseline.write(folder, bench.run)
     assert next(iter(rows(bench))) == "99_A"
 
 
@@ -134,7 +137,7 @@ def test_in_the_rerun_the_last_cell_puts_the_last_valid_one_back(
         for name in spoilt:
             (bench.run / name).write_text("not,a submission")
         kernel.settle(found, 0)
-        assert rows(bench) == (best if len(spoilt) == 1 else zero.rows(folder))
+        assert rows(bench) == (best if len(spoilt) == 1 else baseline.rows(folder))
 
 
 def test_a_short_row_is_filled_from_its_candidates_then_zero_then_the_mapping(bench: Bench) -> None:
@@ -145,7 +148,7 @@ def test_a_short_row_is_filled_from_its_candidates_then_zero_then_the_mapping(be
     table = tables.cut(stages.fuse(bench, rankings), 2)
     found = stages.write_submission(bench, table, list(rankings))
     lists = [*rankings.values(), *(stages.read_table(bench, each.name) for each in bench.config.retrieval)]
-    zero_rows = submission.read(bench.run / zero.FILE)
+    zero_rows = submission.read(bench.run / baseline.FILE)
     for query in bench.competition.asked:
         first, *others = (
             each["misconception_id"][each["query_id"] == query].tolist() for each in (table, *lists) if each is not None

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cascade import data, submission, zero
-from cascade.errors import TableError
+from cascade.base.errors import TableError
+from cascade.competitions import eedi, submission
+from cascade.stages import baseline
 from tests.conftest import drop_column, read_rows, set_cell, write_rows
 
 KNOWN = set(range(30))
@@ -116,10 +117,10 @@ def test_the_run_submission_zero_and_the_last_check_agree_on_any_question_id(
     """Else a finished submission would be judged by other keys than it was written with, and give way."""
     set_cell(folder / "test.csv", 1, "QuestionId", id_)
     (folder / "test_labels.csv").unlink()
-    asked = data.read(folder).asked
-    assert list(zero.write(folder, tmp_path / "out")) == asked
+    asked = eedi.read(folder).asked
+    assert list(baseline.write(folder, tmp_path / "out")) == asked
     submission.validate(tmp_path / "out/submission.csv", asked, KNOWN)
-    assert zero.is_valid(tmp_path / "out/submission.csv", folder)
+    assert baseline.is_valid(tmp_path / "out/submission.csv", folder)
 
 
 @pytest.mark.parametrize("raw", [b"\xff\xfeQ\0", b"\xe9,\n", b'"'])
@@ -223,18 +224,18 @@ def test_sample_submission_that_is_no_table_is_told(tmp_path: Path) -> None:
 
 def test_reading_a_folder_warns_of_another_sample_submission(folder: Path) -> None:
     (folder / "sample_submission.csv").write_text(HEADER + "20_A,1\n")
-    warnings = data.read(folder).warnings
+    warnings = eedi.read(folder).warnings
     assert len(warnings) == 1
     assert "8 rows differ" in warnings[0]
 
 
 def queries_of(folder: Path) -> list[str]:
-    return [str(query) for query in data.read(folder).test["query_id"]]
+    return [str(query) for query in eedi.read(folder).test["query_id"]]
 
 
 def test_zero_is_valid(folder: Path, tmp_path: Path) -> None:
-    zero.write(folder, tmp_path / "made" / "out")
-    for name in ("submission.csv", zero.FILE):
+    baseline.write(folder, tmp_path / "made" / "out")
+    for name in ("submission.csv", baseline.FILE):
         submission.validate(tmp_path / "made" / "out" / name, queries_of(folder), KNOWN)
 
 
@@ -242,7 +243,7 @@ def test_zero_ranks_the_misconception_with_the_query_s_words_first(folder: Path)
     name = "Thinks quadrilaterals rotate anticlockwise"
     set_cell(folder / "misconception_mapping.csv", 20, "MisconceptionName", name)
     set_cell(folder / "test.csv", 2, "QuestionText", "How many quadrilaterals rotate anticlockwise?")
-    rows = zero.rows(folder)
+    rows = baseline.rows(folder)
     assert [rows[f"21_{answer}"][0] for answer in "BCD"] == [19, 19, 19]
     assert rows["20_A"][0] != 19
 
@@ -251,14 +252,14 @@ def test_zero_ranks_by_id_where_there_is_no_word_at_all(folder: Path) -> None:
     path = folder / "misconception_mapping.csv"
     header, *rows = read_rows(path)
     write_rows(path, [header, *([id_, ""] for id_, _ in rows)])
-    assert set(map(tuple, zero.rows(folder).values())) == {tuple(range(25))}
+    assert set(map(tuple, baseline.rows(folder).values())) == {tuple(range(25))}
 
 
 def test_zero_takes_any_ids_of_the_mapping(folder: Path, tmp_path: Path) -> None:
     path = folder / "misconception_mapping.csv"
     header, *rows = read_rows(path)
     write_rows(path, [header, *([f"{1000 - 7 * int(id_)}.0", name] for id_, name in rows)])
-    zero.write(folder, tmp_path)
+    baseline.write(folder, tmp_path)
     submission.validate(
         tmp_path / "submission.csv", zero_keys(folder / "test.csv"), {1000 - 7 * id_ for id_ in range(30)}
     )
@@ -331,7 +332,7 @@ ODD = [
 def test_zero_makes_a_valid_file_of_an_odd_test(folder: Path, tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     keys = queries_of(folder)
     spoil(folder / "test.csv")
-    zero.write(folder, tmp_path)
+    baseline.write(folder, tmp_path)
     submission.validate(tmp_path / "submission.csv", keys, KNOWN)
 
 
@@ -340,7 +341,7 @@ def test_zero_is_not_led_astray_by_a_comma_too_many_in_every_row(folder: Path, t
     keys = queries_of(folder)
     header, *rows = read_rows(folder / "test.csv")
     write_rows(folder / "test.csv", [header, *([*row, ""] for row in rows)])
-    zero.write(folder, tmp_path)
+    baseline.write(folder, tmp_path)
     submission.validate(tmp_path / "submission.csv", keys, KNOWN)
 
 
@@ -356,24 +357,31 @@ HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "vllm", "pef
 
 
 def test_zero_needs_pandas_and_scikit_learn_only() -> None:
-    loaded = modules_after("import cascade.zero")
+    loaded = modules_after("import cascade.stages.baseline")
     assert not loaded & (HEAVY | {"pydantic", "typer", "papermill", "nbformat"})
     assert {name for name in loaded if name.split(".")[0] == "cascade"} == {
         "cascade",
-        "cascade.csv_reader",
-        "cascade.errors",
-        "cascade.printable",
+        "cascade.base.csv_reader",
+        "cascade.base.errors",
+        "cascade.base.printable",
         "cascade.retrievers",
         "cascade.retrievers.tfidf",
-        "cascade.streams",
-        "cascade.submission",
-        "cascade.tables",
-        "cascade.zero",
-        "cascade.whole",
+        "cascade.base.streams",
+        "cascade.competitions.submission",
+        "cascade.rankings.tables",
+        "cascade.stages.baseline",
+        "cascade.base.atomic",
     }
 
 
-LIGHT = ["cascade", "cascade.config", "cascade.data", "cascade.tables", "cascade.conductor", "cascade.__main__"]
+LIGHT = [
+    "cascade",
+    "cascade.config.schema",
+    "cascade.competitions.eedi",
+    "cascade.rankings.tables",
+    "cascade.run.conductor",
+    "cascade.__main__",
+]
 PACKER = ["packer"] if (Path(submission.__file__).parents[1] / "packer" / "__init__.py").is_file() else []
 
 

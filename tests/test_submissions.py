@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from packer import state, submissions, watch
 from packer.__main__ import app
-from packer.runs import Run
-from packer.session import KaggleError, Session
-from packer.state import Pushed
-from packer.submissions import SubmissionError
+from packer.kaggle import state, submissions, watch
+from packer.kaggle.runs import Run
+from packer.kaggle.session import KaggleError, Session
+from packer.kaggle.state import Pushed
+from packer.kaggle.submissions import SubmissionError
 from tests.kaggle_server import CutError, KaggleServer, RefusalError
 from tests.kaggle_server.competitions import SUBMISSION, SUBMIT, Competitions
 from tests.kaggle_server.kernels import Kernels, Version

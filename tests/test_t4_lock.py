@@ -6,13 +6,14 @@ import shutil
 
 import pytest
 
-from cascade import config as configs
-from cascade.paths import ROOT
-from packer import images, locks, resolve
-from packer.bundle import Bundle
-from packer.facts import gather
-from packer.images import Image
-from packer.proofs import PROOFS, closure
+from cascade.base.runtime import ROOT
+from cascade.config import schema as configs
+from packer.proofs import closure
+from packer.proofs.registry import PROOFS
+from packer.proofs.subject import Bundle
+from packer.proofs.wheel_metadata import gather
+from packer.wheels import images, locks, resolve
+from packer.wheels.images import Image
 
 pytestmark = pytest.mark.slow
 KEPT = images.load("kaggle-t4x2", ROOT / "wheels")

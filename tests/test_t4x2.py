@@ -11,18 +11,20 @@ from typing import Any
 
 import pytest
 
-from cascade import config as configs
-from cascade import data, handles, models
-from cascade.conductor import planned
-from cascade.config import Config, DensePart, LanguageModel, ListwisePipeline, TournamentPipeline
-from cascade.errors import ModelError
-from cascade.paths import ROOT
-from cascade.prompters import template
-from cascade.prompts import QUERY_FIELDS, Template, lettered
-from cascade.rerankers.windows import rounds, windows
+from cascade.base import runtime
+from cascade.base.errors import ModelError
+from cascade.base.runtime import ROOT
+from cascade.competitions import eedi
+from cascade.config import schema as configs
+from cascade.config.schema import Config, DensePart, LanguageModel, ListwisePipeline, TournamentPipeline
+from cascade.models import adapters, locate
+from cascade.models.prompters import template
+from cascade.models.prompts import QUERY_FIELDS, Template, lettered
+from cascade.processes.workers import places
+from cascade.rankings.windows import rounds, windows
 from cascade.scorers.vllm_engine import engine_arguments
-from cascade.stages import Bench
-from cascade.workers import places
+from cascade.stages.context import Bench
+from cascade.stages.schedule import planned
 
 PATH = ROOT / "configs" / "t4x2.toml"
 EXTRACT = json.loads((ROOT / "wheels" / "vllm-0.19.1.json").read_text(encoding="utf-8"))
@@ -66,7 +68,7 @@ HANDLES = sorted({model.model for model in MODELS.values()} | {part.model for pa
 
 @pytest.fixture
 def bench(folder: Path, tmp_path: Path) -> Bench:
-    return Bench(CONFIG, data.read(folder), tmp_path / "run")
+    return Bench(CONFIG, eedi.read(folder), tmp_path / "run")
 
 
 def test_it_is_the_seventh_places_cascade(bench: Bench) -> None:
@@ -206,20 +208,20 @@ def test_the_second_retrieval_reads_the_firsts_vectors_from_the_cache() -> None:
 def test_every_handle_is_found_as_kaggle_mounts_it(
     handle: str, layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handles, "INPUT", tmp_path / "input")
+    monkeypatch.setattr(runtime, "INPUT", tmp_path / "input")
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MODELS", raising=False)
     scheme, _, name = handle.partition(":")
     owner, *rest = name.split("/")
     kind = {"kaggle": "models", "dataset": "datasets"}[scheme]
     mounted = (tmp_path / "input").joinpath(*([kind, owner] if layout == "by kind" else []), *rest)
-    models.model_path.cache_clear()
+    locate.model_path.cache_clear()
     with pytest.raises(ModelError, match="not found"):
-        models.model_path(handle, PATH.parent)
+        locate.model_path(handle, PATH.parent)
     mounted.mkdir(parents=True)
     (mounted / "config.json").write_text("{}")
-    assert models.model_path(handle, PATH.parent) == mounted
-    models.model_path.cache_clear()
+    assert locate.model_path(handle, PATH.parent) == mounted
+    locate.model_path.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -234,9 +236,9 @@ def test_every_handle_is_found_as_kaggle_mounts_it(
     ],
 )
 def test_an_adapter_trained_on_hugging_faces_copy_fits(trained_on: str, stage: str) -> None:
-    assert models.base_name(MODELS[stage].model) == models.base_name(trained_on)
+    assert adapters.base_name(MODELS[stage].model) == adapters.base_name(trained_on)
 
 
 def test_the_retrievers_adapters_fit_too() -> None:
     published = ("Salesforce/SFR-Embedding-2_R", "intfloat/e5-mistral-7b-instruct")
-    assert {models.base_name(part.model) for part in dense_parts(CONFIG)} == set(map(models.base_name, published))
+    assert {adapters.base_name(part.model) for part in dense_parts(CONFIG)} == set(map(adapters.base_name, published))

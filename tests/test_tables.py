@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cascade import tables
-from cascade.errors import TableError
+from cascade.base.errors import TableError
+from cascade.rankings import tables
 
 
 def valid() -> pd.DataFrame:

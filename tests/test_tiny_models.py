@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cascade import metrics, models, tables
-from cascade.config import PointwisePipeline
-from cascade.prompts import LETTERS, Prompter, Template, query_fields
-from cascade.rerankers import open_reranker
+from cascade.config.schema import PointwisePipeline
+from cascade.models.adapters import ADAPTER_FILES
+from cascade.models.prompts import LETTERS, Prompter, Template, query_fields
+from cascade.processes.workers import Place
+from cascade.rankings import metrics, tables
+from cascade.rerankers.opening import open_reranker
 from cascade.scorers.transformers_engine import TransformersScorer
-from cascade.workers import Place
 from tests.llm import ADAPTERS, LISTWISE, MODEL, POINTWISE, make_bench, make_config
 
 CPU = Place(("cpu",))
@@ -25,7 +26,7 @@ def test_they_are_small_and_hold_nothing_else() -> None:
         "chat_template.jinja",
     }  # fmt: skip
     for folder in adapters:
-        assert {path.name for path in folder.iterdir()} == set(models.ADAPTER_FILES)
+        assert {path.name for path in folder.iterdir()} == set(ADAPTER_FILES)
     assert sum(path.stat().st_size for folder in (MODEL, *adapters) for path in folder.iterdir()) < 8_000_000
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cascade.paths import ROOT
+from cascade.base.runtime import ROOT
 from tests.kaggle_server import KaggleServer
 from tests.kaggle_server.competitions import Competitions
 from tests.kaggle_server.datasets import CREATE, PUT, START, UPDATE, Datasets

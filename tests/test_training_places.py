@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cascade.errors import StageError
-from cascade.paths import ROOT
+from cascade.base.errors import StageError
+from cascade.base.runtime import ROOT
 from training import lora
 from training.__main__ import place
 

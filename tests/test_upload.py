@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from cascade.manifest import Entry, sha256
-from cascade.paths import ROOT
-from packer import upload as uploads
-from packer.session import KaggleError, Session
-from packer.upload import State, UploadError, upload
+from cascade.base.manifest import Entry, sha256
+from cascade.base.runtime import ROOT
+from packer.kaggle import upload as uploads
+from packer.kaggle.session import KaggleError, Session
+from packer.kaggle.upload import State, UploadError, upload
 from tests.kaggle_server import CutError, RefusalError
 from tests.kaggle_server.datasets import GRANULE, PUT, START
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cascade.paths import ROOT
-from packer import facts, modules
-from packer.images import Image
-from packer.verify import verify
+from cascade.base.runtime import ROOT
+from packer.proofs import wheel_metadata, wheel_modules
+from packer.proofs.verify import verify
+from packer.wheels.images import Image
 from tests.wheelmaker import lock, make_image, make_wheel, unlock
 
 
@@ -44,8 +44,8 @@ def test_a_sound_set_passes(image: Image) -> None:
 
 def test_a_set_large_enough_for_several_processes_reads_the_same(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = verify(image, [])
-    monkeypatch.setattr(facts, "FEW", 0)
-    monkeypatch.setattr(modules, "PARALLEL", 1)
+    monkeypatch.setattr(wheel_metadata, "FEW", 0)
+    monkeypatch.setattr(wheel_modules, "PARALLEL", 1)
     together = verify(image, [], full=True)
     assert together.findings == []
     assert together.bundle.facts == alone.bundle.facts and len(alone.bundle.facts) == 3

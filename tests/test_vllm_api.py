@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from cascade import config as configs
-from cascade.config import LanguageModel
-from cascade.paths import ROOT
-from packer import vllm_names
-from packer.vllm_api import as_json, read_package, read_wheel
-from packer.vllm_source import WheelError
+from cascade.base.runtime import ROOT
+from cascade.config import schema as configs
+from cascade.config.schema import LanguageModel
+from packer.vllm import names as vllm_names
+from packer.vllm.api import as_json, read_package, read_wheel
+from packer.vllm.source import WheelError
 
 KEPT = ROOT / "wheels" / "vllm-0.19.1.json"
 T4 = configs.load(ROOT / "configs" / "t4x2.toml")

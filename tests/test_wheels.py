@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from cascade.manifest import sha256
-from cascade.paths import ROOT
-from packer import images, locks, pip, resolve, wheels
-from packer.images import Image
-from packer.pip import WheelsError
+from cascade.base.manifest import sha256
+from cascade.base.runtime import ROOT
+from packer.wheels import fetch, images, locks, pip, resolve
+from packer.wheels.images import Image
+from packer.wheels.pip import WheelsError
 from tests.toy import project, replace
 
 DOCOPT, SIX = "docopt-0.6.2-py2.py3-none-any.whl", "six-1.15.0-py2.py3-none-any.whl"
@@ -30,7 +30,7 @@ def first(tmp_path_factory):
     """A locked image whose wheels were fetched, and what the fetch said."""
     image = project(tmp_path_factory.mktemp("fetched"))
     resolve.lock(image)
-    return image, wheels.fetch(image)
+    return image, fetch.fetch(image)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def image(first, tmp_path):
     copy = project(tmp_path)
     shutil.copy(first[0].lock, copy.lock)
     shutil.copytree(first[0].wheels, copy.wheels)
-    assert len(wheels.fetch(copy).kept) == 3
+    assert len(fetch.fetch(copy).kept) == 3
     return copy
 
 
@@ -116,14 +116,14 @@ def test_the_same_source_gives_the_same_wheel(image):
     built = (image.wheels / DOCOPT).read_bytes()
     (image.wheels / DOCOPT).unlink()
     lock = image.lock.read_text()
-    assert wheels.fetch(image).built == [DOCOPT]
+    assert fetch.fetch(image).built == [DOCOPT]
     assert (image.wheels / DOCOPT).read_bytes() == built
     assert image.lock.read_text() == lock
 
 
 def test_a_second_fetch_asks_nobody_and_touches_nothing(alone):
     before = {path: path.stat() for path in alone.wheels.iterdir()}
-    done = wheels.fetch(alone)
+    done = fetch.fetch(alone)
     assert (done.kept, done.fetched, done.built, done.removed) == ([DOCOPT, MARKUPSAFE, SIX], [], [], [])
     assert {path: path.stat() for path in alone.wheels.iterdir()} == before
 
@@ -132,13 +132,13 @@ def test_hashes_are_remembered(alone):
     path = alone.project.parent / "build" / "wheels.json"
     text = path.read_text()
     path.write_text(text[:50])  # torn: all is read again
-    assert len(wheels.fetch(alone).kept) == 3
+    assert len(fetch.fetch(alone).kept) == 3
     assert path.read_text() == text
     known = json.loads(text)
     known[str(alone.wheels / SIX)][-1] = "0" * 64
     path.write_text(json.dumps(known))
     with pytest.raises(WheelsError):  # so the file was not read again
-        wheels.fetch(alone)
+        fetch.fetch(alone)
 
 
 def test_a_torn_wheel_is_fetched_again_and_an_unwanted_one_removed(image):
@@ -148,7 +148,7 @@ def test_a_torn_wheel_is_fetched_again_and_an_unwanted_one_removed(image):
     for name in unwanted:
         (image.wheels / name).write_bytes(content)
     (image.wheels / "notes.txt").touch()
-    done = wheels.fetch(image)
+    done = fetch.fetch(image)
     assert (done.fetched, done.removed) == ([SIX], sorted([SIX, *unwanted]))
     assert (image.wheels / SIX).read_bytes() == content
     assert names(image) == [DOCOPT, MARKUPSAFE, "notes.txt", SIX]
@@ -157,7 +157,7 @@ def test_a_torn_wheel_is_fetched_again_and_an_unwanted_one_removed(image):
 def test_a_wheel_for_another_python_does_not_stay(image):
     replace(image.path, "cp312", "cp313")
     replace(image.path, "3.12.13", "3.13.1")
-    done = wheels.fetch(images.load("small", image.path.parent))
+    done = fetch.fetch(images.load("small", image.path.parent))
     assert done.removed == [MARKUPSAFE]
     assert done.fetched == [MARKUPSAFE.replace("cp312", "cp313")]
 
@@ -166,7 +166,7 @@ def test_a_source_that_is_not_pure_python_is_refused(image):
     image.requirements.write_text("six\ncrcmod==1.7  # C\n")
     resolve.lock(image)
     with pytest.raises(WheelsError, match=r"^crcmod==1.7 \(asked for by -r wheels/small.in\): no wheel fits.*choose"):
-        wheels.fetch(image)
+        fetch.fetch(image)
     assert names(image) == [DOCOPT, MARKUPSAFE, SIX]
 
 
@@ -174,7 +174,7 @@ def test_a_cut_download_is_tried_again(alone, registry, monkeypatch):
     monkeypatch.setattr(pip, "PAUSES", (0, 0, 0))
     (alone.wheels / SIX).unlink()
     registry.cuts = [5000, 0]
-    assert wheels.fetch(alone).fetched == [SIX]
+    assert fetch.fetch(alone).fetched == [SIX]
     assert registry.asked == 3
 
 
@@ -182,14 +182,14 @@ def test_a_file_that_is_not_the_locks_never_arrives(alone, registry):
     (alone.wheels / SIX).unlink()
     registry.wheel += b"more"
     with pytest.raises(WheelsError, match=r"six==1.15.0 .*the registry's file is not the lock's.*UPGRADE=1"):
-        wheels.fetch(alone)
+        fetch.fetch(alone)
     assert names(alone) == [DOCOPT, MARKUPSAFE]
 
 
 def test_without_a_network_what_is_missing_is_named_and_the_rest_stays(alone):
     (alone.wheels / SIX).unlink()
     with pytest.raises(WheelsError, match=r"^six==1.15.0 .*the registry cannot be reached; run again"):
-        wheels.fetch(alone)
+        fetch.fetch(alone)
     assert names(alone) == [DOCOPT, MARKUPSAFE]
 
 
@@ -227,7 +227,7 @@ def test_the_command_says_what_it_did(image):
     assert run.stdout.splitlines() == [
         "wheels/small.lock: 3 packages, still what is asked for",
         "  removed toy-1-py3-none-any.whl",
-        f"wheels/small: 3 wheels, {wheels.decimal(wheels.fetch(image).size)}; 1 new, 2 were there",
+        f"wheels/small: 3 wheels, {fetch.decimal(fetch.fetch(image).size)}; 1 new, 2 were there",
     ]
 
 

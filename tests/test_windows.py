@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from cascade.config import (
+from cascade.config.schema import (
     CrossEncoderPipeline,
     ListwisePipeline,
     Pipeline,
     PointwisePipeline,
     TournamentPipeline,
 )
-from cascade.rerankers.windows import prompt_count, rounds, windows
+from cascade.rankings.windows import prompt_count, rounds, windows
 
 COUNTS = [*range(1, 61), 99, 100, 101, 250]
 

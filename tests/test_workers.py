@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from cascade.errors import CascadeError, ModelError, ScoreError, WorkerError
-from cascade.workers import ATTEMPTS, LIVES, Done, Place, Pool, places
+from cascade.base.errors import CascadeError, ModelError, ScoreError, WorkerError
+from cascade.processes.workers import ATTEMPTS, LIVES, Done, Place, Pool, places
 from tests.processes import lives, wait_until_gone
 
 TWO = [Place(("cpu",)), Place(("cpu",))]

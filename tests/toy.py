@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from cascade.paths import ROOT
-from packer import images
-from packer.images import Image
+from cascade.base.runtime import ROOT
+from packer.wheels import images
+from packer.wheels.images import Image
 
 IMAGES = ROOT / "tests" / "images"
 

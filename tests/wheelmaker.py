@@ -8,8 +8,8 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from packer import images
-from packer.images import Image
+from packer.wheels import images
+from packer.wheels.images import Image
 
 FACTS = """
 python = "3.12.13"

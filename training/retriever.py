@@ -14,16 +14,17 @@ from sentence_transformers import (
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 
-from cascade import data, models
+from cascade.competitions import eedi
+from cascade.models import locate
 from training import lora
 
 
 def train(folder: Path, out: Path, epochs: float = 4, batch_size: int = 32, learning_rate: float = 3e-4) -> None:
     """Trains on `folder`/train.csv and writes the adapter to `out`."""
     lora.check_out(out)
-    competition = data.read(folder)
+    competition = eedi.read(folder)
     model = SentenceTransformer(
-        str(models.model_path(lora.BASE, Path())),
+        str(locate.model_path(lora.BASE, Path())),
         device=lora.DEVICE,
         local_files_only=True,
         config_kwargs=lora.NO_DROPOUT,
@@ -32,7 +33,7 @@ def train(folder: Path, out: Path, epochs: float = 4, batch_size: int = 32, lear
     peft_model = lora.add_lora(model.transformers_model, rank=8)
     rows = Dataset.from_dict(
         {
-            "anchor": data.query_texts(competition.train),
+            "anchor": eedi.query_texts(competition.train),
             "positive": [competition.names[id_] for id_ in competition.train["misconception_id"]],
         }
     )

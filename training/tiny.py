@@ -19,10 +19,10 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2ForCausalLM
 
-from cascade import data
-from cascade.data import Competition
-from cascade.folder import check_replaceable
-from cascade.prompts import LETTERS, Prompter, Template, lettered, query_fields
+from cascade.base.folder import check_replaceable
+from cascade.competitions import eedi
+from cascade.competitions.eedi import Competition
+from cascade.models.prompts import LETTERS, Prompter, Template, lettered, query_fields
 from training import lora, tiny_start
 
 BASE = "tiny-qwen2"
@@ -62,7 +62,7 @@ def train(folder: Path, models_folder: Path, adapters_folder: Path) -> None:
     check_replaceable(base, MODEL_FILES, "--models")
     for kind in ("pointwise", "listwise"):
         lora.check_out(adapters_folder / f"tiny-{kind}", "--adapters")
-    competition = data.read(folder)
+    competition = eedi.read(folder)
     began = time.monotonic()
     tokenizer = make_tokenizer(competition)
     examples = Examples(competition, tokenizer)

@@ -15,12 +15,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cascade import config as configs
-from cascade import data, fusion, metrics, models, tables, workers
-from cascade.config import Config, NeighboursPart
-from cascade.data import Competition
-from cascade.folds import write_folds
-from cascade.models import ADAPTER_FILES
+from cascade.competitions import eedi
+from cascade.competitions.eedi import Competition
+from cascade.config import schema as configs
+from cascade.config.schema import Config, NeighboursPart
+from cascade.evaluation.folds import write_folds
+from cascade.models import placement
+from cascade.models.adapters import ADAPTER_FILES
+from cascade.processes import workers
+from cascade.rankings import fusion, metrics, tables
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from cascade.retrievers.blend import Blend
 from training import cross_encoder, retriever
@@ -75,7 +78,7 @@ def fit(config_path: Path, folder: Path, scratch: Path, count: int, used: int) -
     )
     for own, fold in made:
         fold.blend = _blend(fold, tfidf, neighbours, gate, retrieval.top_k)
-        place = workers.places(models.device_list(own))[0]
+        place = workers.places(placement.device_list(own))[0]
         reranker = CrossEncoderReranker(place, pipeline, own, fold.competition.names)
         fold.ranking, _ = reranker.rerank(fold.competition.test, tables.cut(fold.blend, pipeline.top_k))
     weight, boost = best(itertools.product(FUSION, BOOSTS), lambda c: _mean(_ensemble(f, c[0], c[1]) for f in folds))
@@ -92,7 +95,7 @@ def fit(config_path: Path, folder: Path, scratch: Path, count: int, used: int) -
 
 
 def _scored(path: Path, config: Config) -> Fold:
-    competition = data.read(path)
+    competition = eedi.read(path)
     assert competition.labels is not None
     labelled = competition.test["query_id"].isin(competition.labels["query_id"])
     competition = replace(competition, test=competition.test[labelled].reset_index(drop=True))

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from cascade import folder, whole
-from cascade.config import Config
-from cascade.data import Competition
-from cascade.errors import PlanError
+from cascade.base import atomic, folder
+from cascade.base.errors import PlanError
+from cascade.competitions.eedi import Competition
+from cascade.config.schema import Config
 from cascade.plan.fit import LEAST_SPREAD, costs, solve
 from cascade.plan.ledgers import Entry, Runs, StageRun, seconds
 from cascade.plan.profile import Measured, Profile, Rate
@@ -144,7 +144,7 @@ def write(profile: Profile, path: Path) -> None:
     for name in ("rate", "measured"):
         for row in data.get(name, []):
             lines += _table(f"[[{name}]]", row)
-    whole.write_text(path, "\n".join(lines) + "\n")
+    atomic.write_text(path, "\n".join(lines) + "\n")
 
 
 def _table(heading: str, row: dict[str, Any]) -> list[str]:

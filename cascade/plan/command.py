@@ -6,16 +6,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cascade import config as configs
-from cascade import data as csvs
-from cascade import folder, models, resume
-from cascade.config import Config
-from cascade.plan import FULL_MAPPING, calibration, ledgers, report
+from cascade.base import folder
+from cascade.competitions import eedi as csvs
+from cascade.competitions.eedi import FULL_MAPPING
+from cascade.config import schema as configs
+from cascade.plan import calibration, ledgers, report
 from cascade.plan import profile as profiles
 from cascade.plan.forecast import forecast
+from cascade.plan.profile import default_profile
 from cascade.plan.settings import together, turns
 from cascade.plan.workload import Planner
-from cascade.stages import Bench
+from cascade.stages import resume
+from cascade.stages.context import Bench
 
 ENOUGH_NAMES = 0.9  # of the competition's: with fewer the plan says so
 
@@ -72,16 +74,3 @@ def calibrate(config: Path, data: Path, paths: list[Path], profile: Path | None,
         costs = {name: getattr(rate, name) for name in ("load", "prompt", "token", "written")}
         print(f"{rate.stage} {rate.kind}: " + ", ".join(f"{name} {cost:.4g} s" for name, cost in costs.items() if cost))
     print(f"{path}: {len(fresh)} rates; plan with PROFILE={path}")
-
-
-def default_profile(config: Config) -> Path:
-    """The one that the config names, else that of 2×T4 where it runs on GPUs, or of a CPU.
-
-    In the kernel the project's profiles/ lies beside configs/, and the project itself is installed elsewhere.
-    """
-    if config.time.profile is not None:
-        return config.path.parent / config.time.profile
-    devices = config.devices or models.device_list(config)
-    name = "t4x2.toml" if any(device != "cpu" for device in devices) else "cpu.toml"
-    beside = config.path.parent.parent / profiles.PROFILES.name / name
-    return beside if beside.is_file() else profiles.PROFILES / name

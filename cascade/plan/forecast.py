@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot
 
-from cascade.config import Config
+from cascade.config.schema import Config
 from cascade.plan.profile import Profile, Rate
 from cascade.plan.workload import StageWork, Work
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cascade import folder, ledger
-from cascade.errors import PlanError
+from cascade.base import folder, ledger
+from cascade.base.errors import PlanError
 
 TOLERANCE = 1.0  # seconds by which entries may overlap: a clock that is set right now and then
 OUTLIER = 10.0  # times the median seconds a query: no chunk takes so long, but a clock that jumped makes it seem to

@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from cascade.config import Table
-from cascade.config_errors import explain
-from cascade.errors import PlanError
-from cascade.paths import ROOT
+from cascade.base.errors import PlanError
+from cascade.base.runtime import ROOT
+from cascade.config.messages import explain
+from cascade.config.schema import Config, Table
+from cascade.models import placement
 
 # install: the environment, once. zero: submission zero. notebook: what a stage takes beside its work. llm: prompts.
 # embedding: texts. cross-encoder: pairs. blend: a retrieval beside its models, a query. fusion: the ensemble, a query.
@@ -25,7 +26,7 @@ class Rate(Table):
 
     load: before the first prompt. prompt: each prompt, text, pair or query. token: each prompt token that no shared
     beginning saves. written: each token written. `spread`: the time is within 1 ± spread of this. `stage`, `model`
-    (`cascade.models.base_name`) and `engine` narrow what it is for.
+    (`cascade.models.adapters.base_name`) and `engine` narrow what it is for.
     """
 
     kind: Kind
@@ -104,3 +105,16 @@ def load(path: Path) -> Profile:
 
 
 TABLES: dict[str, type[Table]] = {"": Profile, "rate": Rate, "assumed": Assumed, "measured": Measured}
+
+
+def default_profile(config: Config) -> Path:
+    """The one that the config names, else that of 2×T4 where it runs on GPUs, or of a CPU.
+
+    In the kernel the project's profiles/ lies beside configs/, and the project itself is installed elsewhere.
+    """
+    if config.time.profile is not None:
+        return config.path.parent / config.time.profile
+    devices = config.devices or placement.device_list(config)
+    name = "t4x2.toml" if any(device != "cpu" for device in devices) else "cpu.toml"
+    beside = config.path.parent.parent / PROFILES.name / name
+    return beside if beside.is_file() else PROFILES / name

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from cascade import ledger
-from cascade.budget import Need
-from cascade.errors import PlanError
-from cascade.plan import calibration, command, ledgers
+from cascade.base import ledger
+from cascade.base.errors import PlanError
+from cascade.plan import calibration, ledgers, profile
 from cascade.plan import profile as profiles
+from cascade.plan.allotment import Need
 from cascade.plan.forecast import Forecast, Part, Stage, forecast
 from cascade.plan.profile import Profile
 from cascade.plan.workload import Planner
-from cascade.stages import Bench
+from cascade.stages.context import Bench
 
 THIS_RUN = "this run"
 CUT = ("llm", "cross-encoder")  # kinds of work that are done chunk by chunk, and so can be cut
@@ -26,7 +26,7 @@ class Progress:
 
     def __init__(self, bench: Bench, identity: Mapping[str, str]) -> None:
         self.bench, self.identity = bench, identity
-        self.base = profiles.load(command.default_profile(bench.config))
+        self.base = profiles.load(profile.default_profile(bench.config))
         self.planner = Planner(bench.config, bench.competition, self.base)
 
     def needs(self) -> dict[str, Need]:

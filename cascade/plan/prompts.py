@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from cascade import data as csvs
-from cascade import models, prompters
-from cascade.check.language_models import state_of
-from cascade.config import Config, LanguageModel, ListwisePipeline, Pipeline, PointwisePipeline, Reason
-from cascade.config import TournamentPipeline as Tournament
-from cascade.data import Competition
-from cascade.errors import ModelError
+from cascade.base.errors import ModelError
+from cascade.competitions import eedi as csvs
+from cascade.competitions.eedi import Competition
+from cascade.config.schema import Config, LanguageModel, ListwisePipeline, Pipeline, PointwisePipeline, Reason
+from cascade.config.schema import TournamentPipeline as Tournament
+from cascade.models import locate, placement, prompters
+from cascade.models.checks.language_models import state_of
+from cascade.models.prompts import Fields, Prompter, lettered, query_fields
 from cascade.plan.tokenizer import open_tokenizer
-from cascade.prompts import Fields, Prompter, lettered, query_fields
-from cascade.rerankers.windows import rounds, windows
-from cascade.scorers.beginnings import shared_beginnings
+from cascade.rankings.windows import rounds, windows
+from cascade.scorers.prefixes import shared_beginnings
 
 SAMPLE = 48  # queries, evenly over the lengths of all: their mean is then that of all within a few per cent
 BLOCK, CPU_BLOCK = 16, 128  # tokens that vLLM's cache keeps together by default, on CUDA and on a CPU
@@ -116,10 +116,10 @@ class PromptCounter:
     def _keeps_state(self, model: LanguageModel) -> bool:
         """Whether the transformers engine reads each prompt whole, as recurrent layers keep what no other can share."""
         try:
-            folder = models.model_path(model.model, self.config.path.parent)
+            folder = locate.model_path(model.model, self.config.path.parent)
         except ModelError:
             return False
-        settings = models.read_json(folder / "config.json", model.model)
+        settings = locate.read_json(folder / "config.json", model.model)
         return bool(state_of(settings.get("text_config", settings)))
 
     def _block(self, model: LanguageModel) -> int:
@@ -128,7 +128,7 @@ class PromptCounter:
         if not arguments.get("enable_prefix_caching", True):
             return 0
         on_cpu = (
-            models.device_list(self.config)[0] == "cpu"
+            placement.device_list(self.config)[0] == "cpu"
             if self.config.devices is None
             else (self.config.devices[0] == "cpu")
         )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from cascade import folder, whole
-from cascade.config import Config
+from cascade.base import atomic, folder
+from cascade.config.schema import Config
 from cascade.plan.forecast import Forecast, Stage
 from cascade.plan.settings import Turn
 
@@ -21,8 +21,8 @@ BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"  # Okabe and Ito's
 
 def clock(seconds: float) -> str:
     """`1:02:03` from the start."""
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+    rounded = round(seconds)
+    return f"{rounded // 3600}:{rounded // 60 % 60:02}:{rounded % 60:02}"
 
 
 def span(seconds: float) -> str:
@@ -136,7 +136,7 @@ def draw(forecast: Forecast, config: Config, path: Path) -> None:
     axes.set_title(title, loc="left", color="black" if forecast.fits else ORANGE)
     axes.spines[["top", "right"]].set_visible(False)
     key = {".png": "Software", ".pdf": "Creator", ".svg": "Creator"}.get(path.suffix)
-    with whole.replaced(path) as partial:
+    with atomic.replaced(path) as partial:
         figure.savefig(partial, dpi=120, metadata={key: folder.mark("plan")} if key else None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cascade.config import Config, Pipeline
+from cascade.config.schema import Config, Pipeline
 from cascade.plan.profile import Profile
 
 BY_CERTAINTY = ("min_top1", "max_top1", "max_margin")

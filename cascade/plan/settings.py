@@ -8,12 +8,12 @@ from functools import cache
 from math import ceil
 from typing import Any
 
-from cascade.config import Config, ListwisePipeline, Pipeline, TournamentPipeline
+from cascade.config.schema import Config, ListwisePipeline, Pipeline, TournamentPipeline
 from cascade.plan.forecast import Forecast, forecast
 from cascade.plan.profile import Measured, Profile
 from cascade.plan.selected import descends
 from cascade.plan.workload import Planner
-from cascade.rerankers.windows import LEAST_CANDIDATES, least_candidates
+from cascade.rankings.windows import LEAST_CANDIDATES, least_candidates
 
 SELECTED_BY = ("top_k", "select.top_n")  # what changes the candidates that a pipeline leaves
 LEAST_WRITTEN = 16  # tokens: half a sentence

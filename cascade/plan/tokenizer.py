@@ -16,9 +16,9 @@ from jinja2 import TemplateError
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from cascade import models
-from cascade.config import Config
-from cascade.errors import ModelError
+from cascade.base.errors import ModelError
+from cascade.config.schema import Config
+from cascade.models import locate
 
 FILE = "tokenizer.json"
 CHAT = "chat_template.jinja"
@@ -82,7 +82,7 @@ class FileTokenizer(Chat):
     def __init__(self, folder: Path) -> None:
         import tokenizers
 
-        settings = models.read_json(folder / "tokenizer_config.json", folder.name)
+        settings = locate.read_json(folder / "tokenizer_config.json", folder.name)
         chat = folder / CHAT
         template = chat.read_text(encoding="utf-8") if chat.is_file() else str(settings.get("chat_template") or "")
         named = {name: settings.get(name) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
@@ -140,7 +140,7 @@ class PiecesTokenizer(Chat):
 def open_tokenizer(model: str, config: Config, characters_per_token: float) -> tuple[Tokenizer, Path | None]:
     """The model's own tokenizer and its folder; pieces and None where either is not at hand."""
     try:
-        folder = models.model_path(model, config.path.parent)
+        folder = locate.model_path(model, config.path.parent)
         return FileTokenizer(folder), folder
     except ModelError:
         return PiecesTokenizer(characters_per_token), None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cascade import data as csvs
-from cascade import models
-from cascade.config import (
+from cascade.base.errors import PlanError
+from cascade.competitions import eedi as csvs
+from cascade.competitions.eedi import Competition
+from cascade.config.schema import (
     ENSEMBLE,
     REASON,
     Config,
@@ -15,15 +16,14 @@ from cascade.config import (
     LanguageModel,
     Pipeline,
     Retrieval,
-)  # fmt: skip
-from cascade.data import Competition
-from cascade.errors import PlanError
+)
+from cascade.models import adapters, locate
+from cascade.models.prompters import DEFAULT_LENGTH
+from cascade.models.prompts import Template, query_fields
 from cascade.plan.profile import Kind, Measured, Profile
 from cascade.plan.prompts import PromptCounter
 from cascade.plan.selected import Selected, selected
 from cascade.plan.tokenizer import open_tokenizer
-from cascade.prompters import DEFAULT_LENGTH
-from cascade.prompts import Template, query_fields
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Planner:
         fact = measured or Measured(stage=REASON)
         counts = self.counter.of_reason(reason)
         work = Work(
-            "llm", models.base_name(reason.model), counts.prompts * self.queries,
+            "llm", adapters.base_name(reason.model), counts.prompts * self.queries,
             counts.tokens * self.queries * fact.tokens, counts.cached * self.queries * fact.cached,
             self.queries * reason.max_tokens * profile.assumed.written * fact.written,
             loads=True, spread=0.0 if measured else profile.assumed.spread,
@@ -136,7 +136,7 @@ class Planner:
                     continue
                 embedded.add(key)
                 texts, tokens = self._text_counts(config, profile, part, retrieval.query_text, what, with_reason)
-                works.append(Work("embedding", models.base_name(part.model), texts, tokens, loads=loaded != holder))
+                works.append(Work("embedding", adapters.base_name(part.model), texts, tokens, loads=loaded != holder))
                 loaded = holder
         return StageWork(f"retrieve-{retrieval.name}", tuple(works), retrieval.limit, self.queries)
 
@@ -151,7 +151,7 @@ class Planner:
             if folder is None:
                 self.counter.unread.add(part.model)
             settings = folder / "sentence_bert_config.json" if folder is not None else None
-            own = models.read_json(settings, part.model) if settings is not None and settings.is_file() else {}
+            own = locate.read_json(settings, part.model) if settings is not None and settings.is_file() else {}
             longest = part.max_length or own.get("max_seq_length") or DEFAULT_LENGTH
             texts = sorted(set(self._read(config, query_text, what, reason)))
             tokens = sum(min(longest, n) for n in tokenizer.count([prompt + text for text in texts]))
@@ -178,7 +178,11 @@ class Planner:
         spread = taken.spread
         if isinstance(pipeline, CrossEncoderPipeline):
             work = Work(
-                "cross-encoder", models.base_name(pipeline.model), queries * taken.candidates, loads=True, spread=spread
+                "cross-encoder",
+                adapters.base_name(pipeline.model),
+                queries * taken.candidates,
+                loads=True,
+                spread=spread,
             )
         else:
             assert isinstance(pipeline, LanguageModel)
@@ -186,7 +190,7 @@ class Planner:
             counts = self.counter.of_pipeline(pipeline, taken.candidates, with_reason)
             tokens = counts.tokens * queries * fact.tokens
             work = Work(
-                "llm", models.base_name(pipeline.model), counts.prompts * queries, tokens,
+                "llm", adapters.base_name(pipeline.model), counts.prompts * queries, tokens,
                 min(tokens, counts.cached * queries * fact.cached), loads=True, spread=spread,
             )  # fmt: skip
         return StageWork(name, (NOTEBOOK, work), pipeline.limit, queries, taken.candidates, taken.notes)

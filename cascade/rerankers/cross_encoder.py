@@ -10,12 +10,14 @@ import torch
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Module, Transformer
 
-from cascade import data, models, precision, tables
-from cascade.check import encoders
-from cascade.config import Config, CrossEncoderPipeline
-from cascade.errors import ModelError
-from cascade.scorers import check_finite
-from cascade.workers import Place
+from cascade.base.errors import ModelError
+from cascade.competitions import eedi
+from cascade.config.schema import Config, CrossEncoderPipeline
+from cascade.models import adapters, locate, precision
+from cascade.models.checks import encoders
+from cascade.processes.workers import Place
+from cascade.rankings import tables
+from cascade.rankings.tables import check_finite
 
 
 class SegmentSimilarity(Module):  # type: ignore[misc]
@@ -82,15 +84,15 @@ class CrossEncoderReranker:
         self.pipeline = pipeline
         self.names = names
         encoders.check_head(pipeline, config)
-        folder = models.model_path(pipeline.model, config.path.parent)
+        folder = locate.model_path(pipeline.model, config.path.parent)
         dtype: torch.dtype = getattr(torch, precision.of(pipeline, place.device))
         self.model = load(folder, pipeline.head, pipeline.max_length, place.device, dtype)
-        models.merge_adapter(self.model.transformers_model, models.adapter_path(pipeline, config))
+        adapters.merge_adapter(self.model.transformers_model, adapters.adapter_path(pipeline, config))
         self.model.eval()
 
     def rerank(self, queries: pd.DataFrame, candidates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
         """See `Reranker`; a score is a sigmoid in (0, 1)."""
-        text = dict(zip(queries["query_id"], data.query_texts(queries), strict=True))
+        text = dict(zip(queries["query_id"], eedi.query_texts(queries), strict=True))
         pairs = [
             (text[query], self.names[id_])
             for query, id_ in zip(candidates["query_id"], candidates["misconception_id"], strict=True)

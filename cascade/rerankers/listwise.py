@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from cascade import tables
-from cascade.config import Config, ListwisePipeline
-from cascade.rerankers.llm import LLMReranker
-from cascade.rerankers.windows import windows
-from cascade.workers import Place
+from cascade.config.schema import Config, ListwisePipeline
+from cascade.processes.workers import Place
+from cascade.rankings import tables
+from cascade.rankings.windows import windows
+from cascade.rerankers.base import LLMReranker
 
 
 class ListwiseReranker(LLMReranker):

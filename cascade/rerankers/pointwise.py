@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cascade import tables
-from cascade.rerankers.llm import LLMReranker
+from cascade.rankings import tables
+from cascade.rerankers.base import LLMReranker
 
 
 class PointwiseReranker(LLMReranker):

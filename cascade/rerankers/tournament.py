@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cascade import tables
-from cascade.config import Config, TournamentPipeline
-from cascade.rerankers.llm import LLMReranker
-from cascade.rerankers.windows import rounds
-from cascade.workers import Place
+from cascade.config.schema import Config, TournamentPipeline
+from cascade.processes.workers import Place
+from cascade.rankings import tables
+from cascade.rankings.windows import rounds
+from cascade.rerankers.base import LLMReranker
 
 
 class TournamentReranker(LLMReranker):

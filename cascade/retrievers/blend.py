@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cascade import data, tables
-from cascade.config import Config, DensePart, EmbeddingModel, NeighboursPart, Part, Retrieval
-from cascade.data import Competition
-from cascade.errors import ModelError, ScoreError, StageError, WorkerError
-from cascade.prompts import Template, query_fields
+from cascade.base.errors import ModelError, ScoreError, StageError, WorkerError
+from cascade.competitions import eedi
+from cascade.competitions.eedi import Competition
+from cascade.config.schema import Config, DensePart, EmbeddingModel, NeighboursPart, Part, Retrieval
+from cascade.models.prompts import Template, query_fields
+from cascade.rankings import tables
 from cascade.retrievers.tfidf import tfidf_blocks
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Blend:
     def texts(self, queries: pd.DataFrame) -> list[str]:
         """What the retrievers read of each query: the config's `query_text` template, else the data's own order."""
         if self.retrieval.query_text is None:
-            return data.query_texts(queries)
+            return eedi.query_texts(queries)
         template = Template(self.config.path.parent / self.retrieval.query_text)
         return [template.text(query_fields(query)) for query in queries.to_dict("records")]
 

@@ -12,10 +12,12 @@ import faiss
 import numpy as np
 from tqdm import tqdm
 
-from cascade import clock, models, precision, whole, workers
-from cascade.check import encoders
-from cascade.config import Config, DensePart, EmbeddingModel
-from cascade.scorers import check_finite
+from cascade.base import atomic, clock
+from cascade.config.schema import Config, DensePart, EmbeddingModel
+from cascade.models import adapters, locate, placement, precision
+from cascade.models.checks import encoders
+from cascade.processes import workers
+from cascade.rankings.tables import check_finite
 
 BATCHES = 16  # of batch_size texts, to a task: enough to sort by length within, few enough to share out
 Encode = Callable[[tuple[list[str], str]], np.ndarray]
@@ -56,7 +58,7 @@ def open_encoder(place: workers.Place, part: EmbeddingModel, folder: Path, adapt
     if adapter is not None and part.load_in_4bit:
         model.transformers_model.load_adapter(str(adapter))
     else:
-        models.merge_adapter(model.transformers_model, adapter)
+        adapters.merge_adapter(model.transformers_model, adapter)
     if part.max_length:
         model.max_seq_length = part.max_length
     model.eval()
@@ -86,10 +88,10 @@ class Embedder:
         self.part = part
         self.cache = cache
         self.environment = config.environment
-        self.places = workers.places(models.device_list(config))
-        self.folder = models.model_path(part.model, config.path.parent)
+        self.places = workers.places(placement.device_list(config))
+        self.folder = locate.model_path(part.model, config.path.parent)
         encoders.check_pooling(part, self.folder)
-        self.adapter = models.adapter_path(part, config)
+        self.adapter = adapters.adapter_path(part, config)
         self.precision = precision.of(part, self.places[0].device)
         self.spent: list[dict[str, Any]] = []
         self._open = ExitStack()
@@ -142,7 +144,7 @@ class Embedder:
 
         The dense part and the neighbours ask for the same queries, and so may several retrievals.
         """
-        key = hashlib.sha256(models.fingerprint(self.folder, self.adapter).encode())
+        key = hashlib.sha256(locate.fingerprint(self.folder, self.adapter).encode())
         key.update(
             repr(
                 (prompt, self.part.max_length, self.precision, self.part.pooling, self.part.load_in_4bit, list(texts))
@@ -157,7 +159,7 @@ class Embedder:
                 path.unlink(missing_ok=True)
         vectors = self.encode(texts, prompt)
         try:
-            with whole.replaced(path) as partial:
+            with atomic.replaced(path) as partial:
                 np.save(partial, vectors)
         except OSError as error:  # a cache that can't be written costs time on the next run, not this run
             print(f"embeddings are not cached: {error}")

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
-from cascade import tables
+from cascade.rankings import tables
 
 
 def tfidf_blocks(query_texts: Sequence[str], names: Sequence[str]) -> Iterator[np.ndarray]:

@@ -18,12 +18,12 @@ import torch
 from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from cascade import models, precision
-from cascade.config import LanguageModel
-from cascade.prompters import DEFAULT_LENGTH, load_tokenizer
-from cascade.scorers import Usage
-from cascade.scorers.beginnings import shared_beginnings
-from cascade.workers import Place
+from cascade.config.schema import LanguageModel
+from cascade.models import adapters, precision
+from cascade.models.prompters import DEFAULT_LENGTH, load_tokenizer
+from cascade.processes.workers import Place
+from cascade.scorers.base import Usage
+from cascade.scorers.prefixes import shared_beginnings
 
 STRETCHED = ("longrope", "dynamic")  # kinds of RoPE whose angles change with the length of what is read
 TRIED = (24, (8, 3))  # tokens of the beginning and of two rests that a shared cache is tried on
@@ -41,7 +41,7 @@ class TransformersScorer:
             trust_remote_code=model.trust_remote_code,
             use_safetensors=True,
         )
-        models.merge_adapter(loaded, adapter)
+        adapters.merge_adapter(loaded, adapter)
         self.model: Any = loaded.to(place.device).eval()
         self.model.generation_config = self._greedy(self.model.generation_config)
         text_config = self.model.config.get_text_config()

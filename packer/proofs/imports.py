@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from packer.bundle import Bundle, Finding
-from packer.imports import everywhere, standard_library
-from packer.modules import Modules
+from packer.proofs.source_imports import everywhere, standard_library
+from packer.proofs.subject import Bundle, Finding
+from packer.proofs.wheel_modules import Modules
 
 # What the kernel starts by name: stages run under papermill, whose kernels are ipykernel's.
 ENTRIES = ("papermill.__main__", "papermill.engines", "nbclient", "ipykernel_launcher", "jupyter_client.provisioning")

@@ -11,7 +11,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from packer.bundle import Bundle, Finding
+from packer.proofs.subject import Bundle, Finding
 
 
 def prove(bundle: Bundle) -> list[Finding]:

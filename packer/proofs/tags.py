@@ -5,7 +5,7 @@ from __future__ import annotations
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import parse_wheel_filename
 
-from packer.bundle import Bundle, Finding
+from packer.proofs.subject import Bundle, Finding
 
 
 def prove(bundle: Bundle) -> list[Finding]:

@@ -5,9 +5,9 @@ the value that a config gives it, as far as the source tells.
 
 from __future__ import annotations
 
-from packer.bundle import Bundle, Finding
-from packer.vllm_names import misfits, problems
-from packer.vllm_source import MEND, WheelError
+from packer.proofs.subject import Bundle, Finding
+from packer.vllm.names import misfits, problems
+from packer.vllm.source import MEND, WheelError
 
 
 def prove(bundle: Bundle) -> list[Finding]:

@@ -11,8 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from packer.images import Image
-from packer.rehearsal.room import RehearsalError
+from packer.rehearsal.sandbox import RehearsalError
+from packer.wheels.images import Image
 
 PLACE = "/opt/image"  # in the room
 # What papermill runs a notebook with, and what submission.ipynb imports before and beside the environment.

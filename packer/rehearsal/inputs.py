@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from cascade import handles
-from cascade.config import Config
-from packer import adapters, contents, kernel, staging
-from packer.images import Image
-from packer.rehearsal.attempts import INPUT
+from cascade.config import handles
+from cascade.config.schema import Config
+from packer.datasets import adapters, contents, staging
+from packer.kaggle import kernel
+from packer.rehearsal.violations import INPUT
+from packer.wheels.images import Image
 
 VISIBLE = 3  # questions of the test that a commit run sees
 TRAIN = 400  # questions: as many as the committed sample's train part has

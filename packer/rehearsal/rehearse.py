@@ -16,21 +16,22 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cascade import data as csvs
-from cascade import exclusive, resume
-from cascade.config import Config
-from cascade.errors import PlanError
+from cascade.base.errors import PlanError
+from cascade.competitions import eedi as csvs
+from cascade.config.schema import Config
 from cascade.plan import calibration, ledgers
 from cascade.plan import profile as profiles
-from cascade.plan.command import default_profile
 from cascade.plan.forecast import Forecast, forecast
+from cascade.plan.profile import default_profile
 from cascade.plan.workload import INSTALL, Planner
-from cascade.stages import Bench
-from packer.images import Image
-from packer.rehearsal import image_python, inputs, room, runs
-from packer.rehearsal.attempts import SCRATCH, WORKING
-from packer.rehearsal.room import RehearsalError, Room
+from cascade.run import lock
+from cascade.stages import resume
+from cascade.stages.context import Bench
+from packer.rehearsal import image_python, inputs, runs, sandbox
 from packer.rehearsal.runs import Run, Step
+from packer.rehearsal.sandbox import RehearsalError, Room
+from packer.rehearsal.violations import SCRATCH, WORKING
+from packer.wheels.images import Image
 
 OUT = Path("build/rehearsal")
 WORKING_LIMIT = 20 * 10**9  # bytes: what Kaggle keeps
@@ -77,9 +78,9 @@ def rehearse(
     """
     if questions < 1:
         raise RehearsalError(f"{questions} questions: there is nothing to rehearse; give 1 or more")
-    strace = room.check_host()
+    strace = sandbox.check_host()
     _check_image(image)
-    with exclusive.held(folder):
+    with lock.held(folder):
         return _rehearsed(config, image, questions, console, working, folder, strace)
 
 
@@ -182,11 +183,11 @@ def _proved(rehearsal: Rehearsal) -> Iterator[str]:
     )
     largest = max((sample.working for run in rehearsal.runs for sample in run.stay.samples), default=0)
     memory = max(run.stay.memory for run in rehearsal.runs)
-    cores = min(room.CORES, len(os.sched_getaffinity(0)))
-    has = min(room.MEMORY, psutil.virtual_memory().total)
+    cores = min(sandbox.CORES, len(os.sched_getaffinity(0)))
+    has = min(sandbox.MEMORY, psutil.virtual_memory().total)
     yield (
         f"at most {largest / 1e6:,.1f} MB in {WORKING} and {memory / 1e9:.1f} GB of memory at a time, on {cores} of "
-        f"Kaggle's {room.CORES} cores with {has / 1e9:.0f} of its {room.MEMORY / 1e9:.0f} GB"
+        f"Kaggle's {sandbox.CORES} cores with {has / 1e9:.0f} of its {sandbox.MEMORY / 1e9:.0f} GB"
     )
     if rehearsal.plan is not None:
         took = sum(step.end - step.start for step in rerun.steps if _planned(step, rehearsal.plan))

@@ -10,15 +10,17 @@ from typing import Any
 
 import nbformat
 
-from cascade import ledger, submission, zero
-from cascade.config import REASON, Config
-from cascade.errors import TableError
-from cascade.kernel import PRACTICE
-from packer.rehearsal import room
-from packer.rehearsal.attempts import SCRATCH, WORKING, summary
+from cascade.base import ledger
+from cascade.base.errors import TableError
+from cascade.competitions import lenient_csv, submission
+from cascade.config.schema import REASON, Config
+from cascade.kaggle.kernel import PRACTICE
+from cascade.stages import baseline
+from packer.rehearsal import sandbox
 from packer.rehearsal.image_python import PLACE
 from packer.rehearsal.inputs import NOTEBOOK
-from packer.rehearsal.room import Room, Stay
+from packer.rehearsal.sandbox import Room, Stay
+from packer.rehearsal.violations import SCRATCH, WORKING, summary
 
 EXECUTED = "__notebook__.ipynb"  # Kaggle's name of the executed notebook
 COMMAND = [
@@ -66,7 +68,7 @@ class Run:
 def run(where: Room, config: Config, data: Path, rerun: bool, said: Callable[[str], None] = lambda _: None) -> Run:
     """Runs the notebook on `data`, the competition's folder that the room shows; raises nothing that fails in it."""
     variables = VARIABLES | (RERUN if rerun else {})
-    stay = room.stay(where, COMMAND, variables, config.time.limit + SLACK, said)
+    stay = sandbox.stay(where, COMMAND, variables, config.time.limit + SLACK, said)
     tables = stay.working / (PRACTICE if not rerun else "")
     cells = _cells(stay.working / EXECUTED)
     found = [*summary(stay.attempts), *_limits(where, stay), *_failures(stay, cells)]
@@ -93,8 +95,8 @@ def _limits(where: Room, stay: Stay) -> Iterator[str]:
             f"disk: more was written to {WORKING} than its limit of {where.working / 1e6:.1f} MB"
             f"{f'; the largest there: {largest}' if largest else ''}"
         )
-    if stay.memory > room.MEMORY:
-        yield f"memory: {stay.memory / 1e9:.1f} GB were in use, and Kaggle has {room.MEMORY / 1e9:.0f}: it was ended"
+    if stay.memory > sandbox.MEMORY:
+        yield f"memory: {stay.memory / 1e9:.1f} GB were in use, and Kaggle has {sandbox.MEMORY / 1e9:.0f}: it was ended"
     elif stay.code is None and not stay.failed:
         yield f"time: it had not ended {SLACK:.0f} s after the config's limit, and was ended"
 
@@ -128,7 +130,7 @@ def _unfinished(tables: Path, config: Config) -> list[str]:
 
 def _invalid(path: Path, data: Path) -> list[str]:
     try:
-        submission.validate(path, list(zero.rows(data)), zero.known(data))
+        submission.validate(path, list(baseline.rows(data)), lenient_csv.known(data))
     except TableError as error:
         return [f"submission.csv: {error}"]
     return []

@@ -9,8 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from cascade import made as files
-from cascade.errors import DataError
+from cascade.base import made as files
+from cascade.base.errors import DataError
 from sample.generate.topic import Topic, tex
 from sample.generate.topics import all_topics
 

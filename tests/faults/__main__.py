@@ -25,9 +25,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cascade.paths import ROOT
-from packer.rehearsal import room
-from packer.rehearsal.room import RehearsalError
+from cascade.base.runtime import ROOT
+from packer.rehearsal import sandbox
+from packer.rehearsal.sandbox import RehearsalError
 from tests import kernel_inputs
 from tests.faults import cases, inject
 from tests.faults.cases import Case
@@ -219,7 +219,7 @@ def _facts(verdict: Verdict) -> dict[str, object]:
 def enter() -> int:
     """This program once more, in a namespace; its exit code."""
     try:
-        room.check_host()
+        sandbox.check_host()
     except RehearsalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

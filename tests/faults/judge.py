@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cascade import ledger
-from cascade.config import ENSEMBLE, REASON
+from cascade.base import ledger
+from cascade.config.schema import ENSEMBLE, REASON
 from tests.faults.cases import Case
 from tests.faults.inject import Injector, Reference, Strike
 from tests.faults.micro import RESERVE, MicroRun

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from cascade.paths import ROOT
+from cascade.base.runtime import ROOT
 from tests import processes
 from tests.faults.watcher import Watcher
 from tests.runs import copy_plain_notebooks
@@ -144,7 +144,8 @@ class MicroRun:
         given = {"run": str(self.out), "deadline": self.began + deadline, **self.parameters}
         options = [word for name, value in given.items() for word in ("--parameters", name, str(value))]
         command = [
-            sys.executable, "-m", "cascade.mortal", "papermill", str(self.folder / "notebooks" / "submission.ipynb"),
+            sys.executable, "-m", "cascade.processes.die_with_parent", "papermill",
+            str(self.folder / "notebooks" / "submission.ipynb"),
             str(self.folder / "submission.ipynb"), "--cwd", str(self._place), "--kernel", "python3",
             "--no-progress-bar", "--log-output", *options,
         ]  # fmt: skip

@@ -46,7 +46,7 @@ def _key(process: psutil.Process, command: list[str], known: Mapping[int, Key]) 
         return None
     if command[1:4] == ["-m", "cascade", "run"]:
         return (RUN, "conductor")
-    if "cascade.mortal" in command:
+    if "cascade.processes.die_with_parent" in command:
         notebook = next((word for word in reversed(command) if word.endswith(".ipynb")), "")
         return (Path(notebook).stem, "papermill")
     try:

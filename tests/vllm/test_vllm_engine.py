@@ -11,13 +11,16 @@ import pandas as pd
 import psutil
 import pytest
 
-from cascade import ledger, stages, tables, workers
-from cascade.config import LanguageModel, PointwisePipeline
-from cascade.errors import ModelError
-from cascade.prompts import LETTERS, Prompter, Template, lettered, query_fields
-from cascade.rerankers import open_reranker
-from cascade.scorers.beginnings import common_length
-from cascade.stages import Bench
+from cascade.base import ledger
+from cascade.base.errors import ModelError
+from cascade.config.schema import LanguageModel, PointwisePipeline
+from cascade.models.prompts import LETTERS, Prompter, Template, lettered, query_fields
+from cascade.processes import workers
+from cascade.rankings import tables
+from cascade.rerankers.opening import open_reranker
+from cascade.scorers.prefixes import common_length
+from cascade.stages import stages
+from cascade.stages.context import Bench
 from tests.llm import (
     LISTWISE,
     MODEL,
@@ -28,7 +31,7 @@ from tests.llm import (
     open_for_test,
     penalised_model,
     same_order,
-)  # fmt: skip
+)
 
 
 def ask(bench: Bench, options: int, *tasks: tuple[str, tuple[Any, ...]]) -> list[Any]:

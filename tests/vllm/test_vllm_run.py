@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from cascade import config as configs
-from cascade.paths import ROOT
-from packer import vllm_api, vllm_names
+from cascade.base.runtime import ROOT
+from cascade.config import schema as configs
+from packer.vllm import api, names
 from tests.llm import run_sample_llm
 
 
@@ -15,8 +15,8 @@ def test_the_installed_vllm_has_every_name_that_is_used() -> None:
     spec = importlib.util.find_spec("vllm")
     assert spec is not None and spec.origin is not None
     every = [configs.load(path) for path in sorted((ROOT / "configs").glob("*.toml"))]
-    extract = vllm_api.read_package(Path(spec.origin).parent)
-    assert vllm_names.problems(extract, every) == vllm_names.misfits(extract, every) == []
+    extract = api.read_package(Path(spec.origin).parent)
+    assert names.problems(extract, every) == names.misfits(extract, every) == []
 
 
 def test_the_sample_runs_whole_on_vllm(tmp_path: Path) -> None:

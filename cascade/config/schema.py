@@ -1,0 +1,367 @@
+"""One TOML file is one whole run. Every key is declared here, and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cascade.base import durations
+from cascade.base.errors import ConfigError, nearest
+from cascade.config.messages import explain, read
+from cascade.config.values import (
+    Arguments,
+    Device,
+    Dtype,
+    Engine,
+    Limit,
+    Model,
+    Name,
+    PartWeight,
+    Seconds,
+    Variable,
+    Weight,
+)
+
+ENSEMBLE, REASON = "ensemble", "reason"
+
+
+class Table(BaseModel):
+    """Unknown keys are refused and types are not bent: a typo must not cost a night."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Adapted(Table):
+    """A model with its optional LoRA adapter; `adapter_base`: what the adapter calls this model, if otherwise."""
+
+    model: Model
+    dtype: Dtype | None = Field(default=None, description="default: what its device is best at; see precision.py")
+    adapter: str | None = None
+    adapter_base: str | None = None
+
+    @model_validator(mode="after")
+    def base_is_an_adapter_s(self) -> Self:
+        if self.adapter_base is not None and self.adapter is None:
+            raise ValueError("adapter_base says what an adapter was trained on; name the adapter, or leave it out")
+        return self
+
+
+class Encoder(Adapted):
+    """A model from sentence-transformers."""
+
+    batch_size: int = Field(default=64, gt=0)
+    max_length: int | None = Field(default=None, gt=8)
+
+
+class TfidfPart(Table):
+    kind: Literal["tfidf"]
+    weight: PartWeight = 1.0
+
+
+class EmbeddingModel(Encoder):
+    """A sentence-embedding model; one that is an LLM may ask for last-token pooling and for 4-bit weights."""
+
+    query_prompt: str = ""
+    pooling: Literal["mean", "lasttoken"] | None = Field(default=None, description="default: what the model says")
+    load_in_4bit: bool = Field(default=False, description="bitsandbytes' NF4; 7B in float16 does not fit 16 GB")
+    trust_remote_code: bool = False
+
+
+class DensePart(EmbeddingModel):
+    kind: Literal["dense"]
+    weight: PartWeight = 1.0
+    passage_prompt: str = ""
+
+
+class NeighboursPart(EmbeddingModel):
+    """`gate`: the cosine similarity above which a labelled train query may speak for its misconception."""
+
+    kind: Literal["neighbours"]
+    weight: PartWeight = 1.0
+    gate: float = Field(default=0.7, ge=-1, lt=1)
+    top_n: int = Field(default=20, gt=0)
+
+
+Part = Annotated[TfidfPart | DensePart | NeighboursPart, Field(discriminator="kind")]
+
+
+class Retrieval(Table):
+    """A weighted blend of retrievers: one table of candidates. `query_text`: the template of what they read."""
+
+    name: Name
+    top_k: int = Field(default=100, ge=25)
+    query_text: str | None = None
+    limit: Limit | None = None
+    retriever: list[Part] = Field(min_length=1)
+
+
+class LanguageModel(Adapted):
+    """A causal LM and the template of its prompts.
+
+    `max_length` holds prompt and answer, in tokens; default: what the model's config.json says. `vllm`
+    are engine arguments over those of the run's `[vllm]`, `chat_template` arguments of the chat template.
+    """
+
+    prompt: str
+    parallel: Literal["data", "tensor"] = "data"
+    max_length: int | None = Field(default=None, ge=64)
+    batch_size: int = Field(default=16, gt=0, description="of the transformers engine, in prompts")
+    trust_remote_code: bool = False
+    chat_template: dict[str, Any] = Field(default_factory=dict)
+    vllm: Arguments = Field(default_factory=dict)
+
+
+class Reason(LanguageModel):
+    """What an LLM writes about each query before anything is retrieved: one short text."""
+
+    enabled: bool = True
+    max_tokens: int = Field(default=64, gt=0)
+    limit: Limit | None = None
+    chunk: int = Field(default=16, gt=0)
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+# What is compared with a score of `by`, and so asks for scores that are probabilities.
+THRESHOLDS = ("min_score", "min_top1", "max_top1", "max_margin")
+
+
+class Select(Table):
+    """Which candidates and queries a pipeline takes, by the ranking of `by`, an earlier pipeline."""
+
+    by: str | None = None
+    min_score: Probability | None = Field(default=None, description="drops a candidate that scores below it")
+    missing: Literal["keep", "drop"] = Field(default="keep", description="candidates that `by` never scored")
+    min_top1: Probability | None = Field(default=None, description="skips a query whose best score is below it")
+    max_top1: Probability | None = Field(default=None, description="skips a query whose best score is above it")
+    max_margin: Probability | None = Field(default=None, description="skips one whose two best are further apart")
+    top_n: int | None = Field(default=None, gt=0, description="keeps the first so many of `by`")
+    extra_unseen: int = Field(default=0, ge=0, description="adds so many of the best unseen candidates left out")
+
+    @model_validator(mode="after")
+    def has_what_it_reads(self) -> Select:
+        reading = [name for name in (*THRESHOLDS, "top_n") if getattr(self, name) is not None]
+        reading += ["missing"] if self.missing == "drop" else []
+        if reading and self.by is None:
+            raise ValueError(f'{reading[0]} reads the ranking of another pipeline; name it: by = "…"')
+        if not reading and not self.extra_unseen:
+            raise ValueError("selects nothing; give it a threshold, top_n or extra_unseen, or leave it out")
+        return self
+
+
+class Pipeline(Table):
+    """What every reranker has. A pipeline that is not `enabled` stands for what it would have read."""
+
+    name: Name
+    candidates: str
+    top_k: int = Field(default=25, gt=0)
+    select: Select | None = None
+    enabled: bool = True
+    limit: Limit | None = None
+    chunk: int = Field(default=16, gt=0, description="queries whose scores are on disk before the next are begun")
+
+
+class CrossEncoderPipeline(Pipeline, Encoder):
+    """The classic reranker: one transformer reads query and misconception together."""
+
+    kind: Literal["cross-encoder"]
+    head: Literal["classifier", "segments"] = "classifier"
+
+
+class PointwisePipeline(Pipeline, LanguageModel):
+    """An LLM says yes or no to one candidate; `options` are the words, yes first."""
+
+    kind: Literal["pointwise"]
+    options: list[Annotated[str, Field(min_length=1)]] = Field(default=["Yes", "No"], min_length=2, max_length=2)
+
+
+class ListwisePipeline(Pipeline, LanguageModel):
+    """An LLM names the best of up to 52 lettered options; `reverse` averages over both orders of a window."""
+
+    kind: Literal["listwise"]
+    window: int = Field(default=40, ge=2, le=52)
+    stride: int | None = Field(default=None, gt=0, description="from one window's start to the next's; default: half")
+    reverse: bool = False
+
+    @model_validator(mode="after")
+    def windows_meet(self) -> ListwisePipeline:
+        if self.stride is not None and self.stride > self.window:
+            raise ValueError(f"stride {self.stride} leaves gaps between windows of {self.window}; lower it")
+        return self
+
+
+class TournamentPipeline(Pipeline, LanguageModel):
+    """An LLM names the best of `group` options; it meets the next candidates, from the tail to the head."""
+
+    kind: Literal["tournament"]
+    group: int = Field(default=9, ge=2, le=52)
+
+
+LLMPipeline = PointwisePipeline | ListwisePipeline | TournamentPipeline
+AnyPipeline = Annotated[CrossEncoderPipeline | LLMPipeline, Field(discriminator="kind")]
+
+
+class Ensemble(Table):
+    """Rank fusion: `weights` over names of pipelines and retrievals; ties go by the order they stand in."""
+
+    weights: dict[str, Weight] = Field(min_length=1)
+    unseen_boost: Weight | None = None
+    unseen_share: float | None = Field(default=None, ge=0, le=1)
+    limit: Limit | None = None
+
+    @model_validator(mode="after")
+    def one_boost(self) -> Ensemble:
+        if self.unseen_boost is not None and self.unseen_share is not None:
+            raise ValueError("unseen_boost and unseen_share exclude each other; keep one")
+        return self
+
+
+class Time(Table):
+    """`optional`: pipelines, or the reasoning stage, to be dropped in this order where the time does not suffice.
+
+    `profile`: the file of rates that the run's time is shared out by; default: one of profiles/.
+    """
+
+    limit: Limit = durations.RUN
+    reserve: Seconds = durations.RESERVE
+    optional: list[str] = Field(default_factory=list)
+    profile: str | None = None
+
+    @property
+    def available(self) -> float:
+        """Seconds from the start to the deadline."""
+        return self.limit - self.reserve
+
+    @model_validator(mode="after")
+    def something_is_left(self) -> Time:
+        if self.available <= 0:
+            raise ValueError("reserve leaves nothing of limit; lower it")
+        return self
+
+
+class Config(Table):
+    """A whole run. `path` is the file it was read from; relative paths in it start at that file's folder.
+
+    `engine` runs every LLM. `vllm` holds the engine arguments of all of them, `environment` the
+    variables that model processes start with.
+    """
+
+    time: Time = Time()
+    devices: list[Device] | None = Field(
+        default=None, min_length=1, description="default: every visible GPU, else the CPU"
+    )
+    adapters: str = Field(default="adapters", description="the folder of LoRA adapters")
+    engine: Engine = "vllm"
+    vllm: Arguments = Field(default_factory=dict)
+    environment: dict[Variable, str] = Field(default_factory=dict)
+    reason: Reason | None = None
+    retrieval: list[Retrieval] = Field(min_length=1)
+    pipeline: list[AnyPipeline] = Field(default_factory=list)
+    ensemble: Ensemble
+    path: Path = Field(Path(), exclude=True)
+
+    @model_validator(mode="after")
+    def names_fit(self) -> Config:
+        earlier: dict[str, Retrieval | Pipeline] = {}
+        for stage in (*self.retrieval, *self.pipeline):
+            if stage.name in (ENSEMBLE, REASON):
+                raise ValueError(f"the name '{stage.name}' is a stage's own; give this one another")
+            if stage.name in earlier:
+                raise ValueError(f"the name '{stage.name}' is used twice; give each retrieval and pipeline its own")
+            if isinstance(stage, Pipeline):
+                if stage.candidates not in earlier:
+                    raise ValueError(
+                        f"pipeline '{stage.name}': candidates = '{stage.candidates}' is neither a retrieval nor an "
+                        f"earlier pipeline{nearest(stage.candidates, earlier)}; name one that stands before it"
+                    )
+                self._check_select(stage, earlier)
+            earlier[stage.name] = stage
+        droppable = [REASON, *(pipeline.name for pipeline in self.pipeline)]
+        for name in self.time.optional:
+            if name not in droppable:
+                raise ValueError(
+                    f"time.optional: '{name}' is neither a pipeline nor '{REASON}'{nearest(name, droppable)}; "
+                    f"only those can be dropped"
+                )
+        for name in self.ensemble.weights:
+            if name not in earlier:
+                raise ValueError(f"ensemble.weights: no stage is called '{name}'{nearest(name, earlier)}; correct it")
+        return self
+
+    @model_validator(mode="after")
+    def engine_can(self) -> Config:
+        for name, model in self.language_models().items():
+            if model.parallel == "tensor" and self.engine == "transformers":
+                raise ValueError(f"{name}: parallel = 'tensor' is vLLM's; set parallel = 'data' or engine = 'vllm'")
+        return self
+
+    def _check_select(self, stage: Pipeline, earlier: dict[str, Retrieval | Pipeline]) -> None:
+        select = stage.select
+        if select is None or select.by is None:
+            return
+        pipelines = [name for name, each in earlier.items() if isinstance(each, Pipeline)]
+        if select.by not in pipelines:
+            raise ValueError(
+                f"pipeline '{stage.name}': select.by = '{select.by}' is no earlier pipeline"
+                f"{nearest(select.by, pipelines)}; name one that stands before it"
+            )
+        threshold = next((name for name in THRESHOLDS if getattr(select, name) is not None), None)
+        if threshold and isinstance(earlier[select.by], TournamentPipeline):
+            raise ValueError(
+                f"pipeline '{stage.name}': select.{threshold} is a probability, but '{select.by}' is a tournament, "
+                f"whose scores are 1/rank; use top_n, or name a pipeline of another kind"
+            )
+
+    def language_models(self) -> dict[str, LanguageModel]:
+        """The enabled reasoning stage and LLM pipelines, by stage name."""
+        found: dict[str, LanguageModel] = {}
+        if self.reason is not None and self.reason.enabled:
+            found[REASON] = self.reason
+        return found | {p.name: p for p in self.pipeline if p.enabled and isinstance(p, LanguageModel)}
+
+    def retrieval_named(self, name: str) -> Retrieval:
+        return _named(self.retrieval, name, "retrieval", self.path)
+
+    def pipeline_named(self, name: str) -> AnyPipeline:
+        return _named(self.pipeline, name, "pipeline", self.path)
+
+    def table_path(self, name: str, run: Path) -> Path:
+        """Where the table of the retrieval or pipeline of that name lies."""
+        kind = "candidates" if any(name == retrieval.name for retrieval in self.retrieval) else "ranking"
+        return run / f"{kind}-{name}.parquet"
+
+
+S = TypeVar("S", bound=Retrieval | Pipeline)
+
+
+def _named(stages: list[S], name: str, what: str, path: Path) -> S:
+    for stage in stages:
+        if stage.name == name:
+            return stage
+    names = [stage.name for stage in stages]
+    known = ", ".join(names) or "none"
+    raise ConfigError(f"{path}: no {what} is called '{name}'{nearest(name, names)}; it has {known}")
+
+
+def load(path: Path, engine: str = "") -> Config:
+    """Reads and checks a config; ConfigError names the file, the key and the mend. `engine` overrides its own."""
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such config; pass a TOML file such as configs/sample.toml")
+    raw = read(path)
+    if "path" in raw:  # the one field that no file may set
+        raise ConfigError(f"{path}: unknown key 'path'; remove or correct it")
+    try:
+        return Config.model_validate({**raw, **({"engine": engine} if engine else {}), "path": path})
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {explain(error, TABLES, KINDS)}") from error
+
+
+TABLES: dict[str, type[Table]] = {
+    "": Config, "time": Time, "reason": Reason, "retrieval": Retrieval, "pipeline": Pipeline, "select": Select,
+    "ensemble": Ensemble,
+}  # fmt: skip
+KINDS: dict[str, type[Table]] = {
+    "tfidf": TfidfPart, "dense": DensePart, "neighbours": NeighboursPart, "cross-encoder": CrossEncoderPipeline,
+    "pointwise": PointwisePipeline, "listwise": ListwisePipeline, "tournament": TournamentPipeline,
+}  # fmt: skip

@@ -1,0 +1,181 @@
+"""What the changes did: MAP@25 with the interval of its difference, seconds a stage, and the queries that moved."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cascade.base.errors import CascadeError
+from cascade.competitions import submission
+from cascade.competitions.eedi import Competition
+from cascade.rankings import metrics
+from cascade.report import timeline
+from cascade.stages import stages
+from cascade.stages.context import Bench
+
+SUBMISSION, ZERO = "submission", "submission zero"
+PARTS = ("all", "seen", "unseen")
+SAMPLES = 10_000  # of the bootstrap
+SHARE = 0.95  # of them within the interval
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Score:
+    """MAP@25 of a ranking over all, seen or unseen queries; NaN where a run has no such ranking.
+
+    `interval`: of the difference, by a paired bootstrap; None where the two are not of the same queries.
+    """
+
+    name: str
+    part: str
+    queries: int
+    a: float
+    b: float
+    interval: tuple[float, float] | None
+
+    @property
+    def change(self) -> float:
+        return self.b - self.a
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+
+
+@dataclass(frozen=True)
+class Move:
+    """Where a query's label stands in the two submissions; NaN where it is not among their ids."""
+
+    query_id: str
+    a: float
+    b: float
+    seen: bool
+    question: str
+    label: str
+
+
+Rankings = dict[str, pd.DataFrame]
+
+
+def rankings(bench: Bench) -> Rankings:
+    """Every ranking that the run left, as later stages read it, from submission zero to the submission."""
+    zero, config = stages.zero_table(bench), bench.config
+    found = {} if zero is None else {ZERO: zero}
+    for name in (each.name for each in (*config.retrieval, *config.pipeline)):
+        if stages.read_table(bench, name) is not None:
+            found[name] = stages.candidates(bench, name)
+    try:
+        found[SUBMISSION] = stages.submitted(bench)
+    except CascadeError as error:
+        print(f"left out: {error}")
+    return found
+
+
+def common_labels(a: Bench, b: Bench) -> pd.DataFrame:
+    """`query_id, misconception_id` of the labelled queries that both have with the same label and the same texts."""
+    parts = []
+    for bench in (a, b):
+        assert bench.competition.labels is not None
+        parts.append(bench.competition.labels.merge(bench.competition.test, on="query_id"))
+    both = parts[0].merge(parts[1], on=list(parts[0].columns))
+    return both[["query_id", "misconception_id"]].reset_index(drop=True)
+
+
+def scores(a: Bench, b: Bench, ranked: tuple[Rankings, Rankings], labels: pd.DataFrame) -> list[Score]:
+    """A score for each ranking of either run and each part: over `labels`, or each over its own where that is empty."""
+    paired = len(labels) > 0
+    names = [name for name in dict.fromkeys([*ranked[0], *ranked[1]]) if name != SUBMISSION]
+    found = []
+    for name in [*names, SUBMISSION]:
+        gains = []
+        for bench, tables_ in zip((a, b), ranked, strict=True):
+            own = labels if paired else bench.competition.labels
+            assert own is not None
+            # Unseen is what the second run's train lacks: one split for both.
+            seen = own["misconception_id"].isin((b if paired else bench).competition.seen).to_numpy()
+            gains.append((_gains(tables_[name], own) if name in tables_ else None, seen))
+        for part in PARTS:
+            found.append(_score(name, part, gains, paired))
+    return found
+
+
+def _gains(table: pd.DataFrame, labels: pd.DataFrame) -> np.ndarray:
+    """What each query adds to MAP@25: 1/rank, or 0."""
+    ranks = metrics.ranks_of_labels(table, labels)
+    gains: np.ndarray = (1 / ranks).where(ranks <= metrics.MAP_DEPTH, 0.0).to_numpy()
+    return gains
+
+
+def _score(name: str, part: str, gains: list[tuple[np.ndarray | None, np.ndarray]], paired: bool) -> Score:
+    chosen = [
+        (each, np.full(len(seen), True) if part == "all" else seen if part == "seen" else ~seen) for each, seen in gains
+    ]
+    of = [None if each is None else each[mask] for each, mask in chosen]
+    means = [math.nan if each is None or not len(each) else float(each.mean()) for each in of]
+    interval = None
+    if paired and of[0] is not None and of[1] is not None and len(of[0]):
+        interval = bootstrap(of[1] - of[0])
+    return Score(name, part, int(chosen[1][1].sum()), means[0], means[1], interval)
+
+
+def bootstrap(differences: np.ndarray, seed: int = SEED) -> tuple[float, float]:
+    """The interval that holds `SHARE` of the means of as many values, drawn from these with replacement.
+
+    Drawn as counts of each distinct value, of which there are few (differences of 1/rank), however many queries.
+    """
+    values, counts = np.unique(differences.round(12), return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(len(differences), counts / len(differences), size=SAMPLES)
+    means = drawn @ values / len(differences)
+    low, high = np.quantile(means, [(1 - SHARE) / 2, (1 + SHARE) / 2])
+    return float(low), float(high)
+
+
+def moves(competition: Competition, ranked: tuple[Rankings, Rankings], labels: pd.DataFrame) -> list[Move]:
+    """The queries whose label moved from one submission to the other, those that MAP@25 felt most first."""
+    if labels.empty or not all(SUBMISSION in each for each in ranked):
+        return []
+    was, now = (metrics.ranks_of_labels(each[SUBMISSION], labels).to_numpy() for each in ranked)
+    felt = np.abs(_inverse(now) - _inverse(was))
+    questions = dict(zip(competition.test["query_id"], competition.test["question"], strict=True))
+    order = [place for place in np.argsort(-felt, kind="stable").tolist() if felt[place] > 0]
+    ids = labels["misconception_id"].tolist()
+    return [
+        Move(str(query := labels["query_id"].iloc[place]), float(was[place]), float(now[place]),
+             ids[place] in competition.seen, questions[query], competition.names[ids[place]])
+        for place in order
+    ]  # fmt: skip
+
+
+def _inverse(ranks: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(1 / ranks)
+
+
+def agreement(a: Path, b: Path) -> tuple[int, float, float] | None:
+    """Of the queries in both submissions: how many, the share of ids in common, the share with the same first."""
+    try:
+        old, new = (submission.read(run / "submission.csv") for run in (a, b))
+    except CascadeError:
+        return None
+    both = [(set(old[query]), set(new[query]), old[query][0] == new[query][0])
+            for query in old if old[query] and new.get(query)]  # fmt: skip
+    if not both:
+        return None
+    common = float(np.mean([len(was & now) / max(len(was), len(now)) for was, now, _ in both]))
+    return len(both), common, float(np.mean([first for *_, first in both]))
+
+
+def times(a: Path, b: Path) -> list[tuple[str, float | None, float | None]]:
+    """(stage, its seconds in each run, None where it did not run) by the ledgers, and all together."""
+    spent: list[dict[str, float]] = []
+    for run in (a, b):
+        line = timeline.read(run)
+        spent.append({name: end - start for name, (start, end) in zip(line.attempts, line.spans, strict=True)})
+    rows = [(name, spent[0].get(name), spent[1].get(name)) for name in dict.fromkeys([*spent[1], *spent[0]])]
+    totals = [sum(each.values()) if each else None for each in spent]
+    return [*rows, ("all stages", totals[0], totals[1])] if rows else []

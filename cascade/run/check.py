@@ -1,0 +1,125 @@
+"""All that can be found wrong with a run before it begins, a line a fact, without loading weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cascade.base import folder
+from cascade.base.errors import CheckError, ConfigError, StageError
+from cascade.competitions import eedi as csvs
+from cascade.competitions.eedi import Competition
+from cascade.config import schema as configs
+from cascade.config.messages import explained
+from cascade.config.schema import Config, Encoder
+from cascade.models import placement
+from cascade.models.checks import dtypes, encoders, engines, language_models
+from cascade.models.checks.facts import Fact, tried
+from cascade.models.checks.target import Target
+from cascade.run import check_prompts
+
+
+def facts(
+    config: Config, target: Target, competition: Competition | None = None, out: Path | None = None
+) -> Iterator[Fact]:
+    """Everything but the data, for a run of the config on that machine; competition: whose texts the prompts take."""
+    yield from tried("engine", lambda: _engine(config, target), target.is_known)
+    yield from tried("devices", lambda: _devices(config, target), target.is_known)
+    for name, encoder in _encoders(config):
+        yield from encoders.facts(name, encoder, config, target.is_here)
+        yield from dtypes.facts(name, encoder, config, target)
+    for name, model in config.language_models().items():
+        yield from language_models.facts(name, model, config, target)
+        yield from dtypes.facts(name, model, config, target)
+    if config.language_models():
+        yield from tried("prompts", lambda: check_prompts.facts(config, competition), target.is_here)
+    if out is not None:
+        yield from tried("output folder", lambda: _out(out), target.is_here)
+
+
+def of_files(path: Path, data: Path | None, out: Path | None, engine: str, target: Target) -> Iterator[Fact]:
+    """Everything, the config and the data among it."""
+    read: list[Config] = []
+    competitions: list[Competition] = []
+
+    def config() -> Iterator[Fact]:
+        try:
+            read.append(configs.load(path, engine))
+        except ConfigError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            for told in explained(error.__cause__, configs.TABLES, configs.KINDS):
+                yield Fact("config", False, f"{path}: {told}")
+            return
+        stages = [*read[0].retrieval, *(pipeline for pipeline in read[0].pipeline if pipeline.enabled)]
+        yield Fact("config", True, f"{path}: {', '.join(stage.name for stage in stages)}")
+
+    def competition(folder: Path) -> Iterator[Fact]:
+        found = csvs.read(folder)
+        competitions.append(found)
+        counts = f"{len(found.train)} train queries, {len(found.test)} test queries, {len(found.misconceptions)} names"
+        yield Fact("data", True, f"{folder}: {counts}")
+        yield from (Fact("data", True, str(folder), warning) for warning in found.warnings)
+
+    yield from tried("config", config, target.is_here)
+    if data is not None:
+        yield from tried("data", lambda: competition(data), target.is_here)
+    if read:
+        yield from facts(read[0], target, competitions[0] if competitions else None, out)
+    elif out is not None:
+        yield from tried("output folder", lambda: _out(out), target.is_here)
+
+
+def require(found: Iterable[Fact], say: Callable[[str], None] = print) -> None:
+    """Says what is doubtful, and raises CheckError with the first of what is wrong, once all has been looked at."""
+    wrong: list[Fact] = []
+    for fact in found:
+        if fact.ok is False:
+            wrong.append(fact)
+        elif fact.ok is None or fact.mend:
+            say(f"warning: {fact.mend}" if fact.ok else str(fact))
+    for fact in wrong[1:]:
+        say(str(fact))
+    if wrong:
+        more = f" (and {len(wrong) - 1} more, above)" if len(wrong) > 1 else ""
+        raise CheckError(f"{wrong[0].found}{f'; {wrong[0].mend}' if wrong[0].mend else ''}{more}")
+
+
+def _encoders(config: Config) -> Iterator[tuple[str, Encoder]]:
+    """The enabled ones by what is said of them: their stage, and its part."""
+    for retrieval in config.retrieval:
+        for part in retrieval.retriever:
+            if isinstance(part, Encoder):
+                yield f"{retrieval.name}, {part.kind}", part
+    for pipeline in config.pipeline:
+        if isinstance(pipeline, Encoder) and pipeline.enabled:
+            yield pipeline.name, pipeline
+
+
+def _engine(config: Config, target: Target) -> Iterator[Fact]:
+    if not config.language_models():
+        return
+    if config.engine == "vllm" and not target.has_vllm:
+        found = f"engine = 'vllm', but {target.name} has no vLLM"
+        yield Fact("engine", False if target.is_known else None, found, engines.WITHOUT_VLLM)
+    else:
+        yield Fact("engine", True, config.engine)
+
+
+def _devices(config: Config, target: Target) -> Iterator[Fact]:
+    there, missing = placement.devices_of(config, target.gpus)
+    for name, model in config.language_models().items():
+        if model.parallel == "tensor":
+            placement.check_tensor(name, there, missing)
+    yield Fact("devices", True, ", ".join(there), placement.missing_devices(missing, there) if missing else "")
+
+
+def _out(out: Path) -> Iterator[Fact]:
+    folder.check(out)
+    there = next(each for each in (out.absolute(), *out.absolute().parents) if each.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise StageError(f"{there}: cannot be written to; pass --out with a folder that can")
+    yield Fact("output folder", True, f"{out} {'holds a run, which is kept' if folder.read(out) else 'is free'}")

@@ -1,0 +1,33 @@
+"""One run in a folder at a time: two would replace each other's tables and submission.csv."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cascade.base.errors import StageError
+
+FILE = "run.lock"
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Makes the folder and keeps any other run out of it; StageError where one is in it, or nothing can be written.
+
+    The kernel lets go of the lock when this process ends, however it ends; no process it starts has it.
+    """
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        file = (run / FILE).open("a")
+    except OSError as error:
+        raise StageError(f"{run}: cannot be written to: {error}; pass --out with a folder that can") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StageError(f"{run}: another run is in this folder; let it end, or pass another --out") from error
+        except OSError as error:  # a file system without locks: rare, and no reason to lose the run
+            print(f"warning: {run / FILE}: cannot be locked ({error}); nothing keeps a second run out")
+        yield

@@ -1,0 +1,67 @@
+"""What every stage works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from cascade.base import folder as folders
+from cascade.base.errors import TableError
+from cascade.base.runtime import is_rerun, resolve, resolve_output
+from cascade.competitions import eedi as csvs
+from cascade.competitions.eedi import Competition
+from cascade.config import schema as configs
+from cascade.config.schema import Config
+from cascade.rankings import reasons
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every stage works on: its config, the data, the run's folder, and when it must have stopped.
+
+    resume: go on with what an earlier run of a chunked stage finished.
+    """
+
+    config: Config
+    competition: Competition
+    run: Path
+    deadline: float = 0.0
+    resume: bool = False
+
+    @property
+    def cache(self) -> Path:
+        """Where embeddings are kept between the stages of a run."""
+        return self.run / folders.CACHE
+
+    @property
+    def logs(self) -> Path:
+        """Where a stage's model processes leave what they print."""
+        return self.run / folders.LOGS
+
+    def queries(self) -> pd.DataFrame:
+        """The test's queries, each with its `reason`, empty where none was written."""
+        path = self.run / reasons.FILE
+        wanted = self.config.reason is not None and self.config.reason.enabled and path.is_file()
+        try:
+            return reasons.join(self.competition.test, reasons.read(path) if wanted else None)
+        except TableError as error:
+            print(f"left out: {error}")
+            return reasons.join(self.competition.test, None)
+
+
+def open_bench(
+    config: str, data: str, run: str, deadline: float = 0.0, engine: str = "", resume: bool = False
+) -> Bench:
+    """Reads config and data, and makes the run's folder; relative paths are found from notebooks/ as well.
+
+    `engine`: the config's, where empty. StageError for a folder that is not empty and no run's.
+    """
+    loaded = configs.load(resolve(config), engine)
+    competition = csvs.read(resolve(data), lenient=is_rerun())
+    folder = resolve_output(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not is_rerun():
+        folders.claim(folder)
+    return Bench(loaded, competition, folder, deadline, resume)

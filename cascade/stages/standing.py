@@ -1,0 +1,45 @@
+"""The submission.csv that stands: brought up to what the stages have made, and put back where one spoils it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cascade.base.errors import TableError
+from cascade.competitions import submission
+from cascade.stages import stages
+from cascade.stages.context import Bench
+
+Rows = Mapping[str, Sequence[int]]
+
+
+class Standing:
+    """A run's submission.csv. `baseline`: submission zero, for where no valid one is there."""
+
+    def __init__(self, bench: Bench, baseline: Rows) -> None:
+        self.bench, self.path = bench, bench.run / submission.FILE
+        self.rows = self._valid(self.path) or self._valid(bench.run / submission.LAST) or baseline
+
+    def _valid(self, path: Path) -> Rows | None:
+        try:
+            rows = submission.read(path)
+            submission.check(rows, self.bench.competition.asked, set(self.bench.competition.names), str(path))
+        except TableError:
+            return None
+        return rows
+
+    def improve(self) -> None:
+        """Replaces it by the fusion of the tables there are, where that is better; else the last valid one stands."""
+        self._restore()
+        try:
+            if rankings := stages.members(self.bench):
+                fused = stages.fuse(self.bench, rankings)
+                self.rows = stages.write_submission(self.bench, fused, list(rankings)) or self.rows
+        finally:
+            self._restore()
+
+    def _restore(self) -> None:
+        if (found := self._valid(self.path)) is not None:
+            self.rows = found
+        else:  # a stage has spoiled it
+            submission.write(self.rows, self.path)

@@ -1,0 +1,223 @@
+"""What each dataset holds: code (our wheel, notebooks, configs, profiles, own models), wheels, adapters."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cascade.base.errors import CascadeError
+from cascade.base.manifest import Entry
+from cascade.config import handles
+from cascade.config.schema import REASON, Config, Encoder, LanguageModel
+from cascade.models import locate
+from cascade.models.adapters import ADAPTER_FILES, adapter_path
+from packer.datasets import model_files, project_wheel, secrets
+from packer.wheels import locks
+from packer.wheels.images import Image
+
+Model = Encoder | LanguageModel
+PLACEHOLDER = "your-name"
+FACTS = {"python", "abi", "machine", "glibc", "gpus", "cuda", "driver", "capability"}
+
+
+class ContentsError(CascadeError):
+    """What a dataset should hold is missing, or lies where the kernel would not find it."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Source files by their names in the dataset, with `/`. `about`: what its manifest tells beside them.
+
+    `edited`: those that people change in place, so that no hard link may lead to them. `left_out`: sentences
+    on what does not travel.
+    """
+
+    files: dict[str, Path]
+    about: dict[str, Any]
+    edited: frozenset[str] = field(default=frozenset())
+    left_out: tuple[str, ...] = ()
+
+
+def parts(config: Config) -> Iterator[tuple[str, Model, bool]]:
+    """Every model that the config names: its stage's name, the model, whether it is enabled."""
+    if config.reason is not None:
+        yield REASON, config.reason, config.reason.enabled
+    for retrieval in config.retrieval:
+        for part in retrieval.retriever:
+            if isinstance(part, Encoder):
+                yield f"{retrieval.name} ({part.kind})", part, True
+    for pipeline in config.pipeline:
+        yield pipeline.name, pipeline, pipeline.enabled
+
+
+def enabled(config: Config) -> list[tuple[str, Model]]:
+    return [(stage, model) for stage, model, runs in parts(config) if runs]
+
+
+def kinds(config: Config) -> list[str]:
+    """The datasets that a run of this config needs."""
+    named = any(model.adapter for _, model in enabled(config))
+    return ["code", "wheels", *(["adapters"] if named else [])]
+
+
+def code(config: Config, root: Path, scratch: Path) -> Contents:
+    """The project's own files, and the wheel of its source."""
+    found = own_files(config, root)
+    secrets.check(
+        {**project_wheel.sources(root), **project_wheel.descriptions(root)}
+    )  # nobody looks into the wheel later
+    wheel = project_wheel.build(root, scratch)
+    return replace(found, files={**found.files, wheel.name: wheel}, about={**found.about, "wheel": wheel.name})
+
+
+def own_files(config: Config, root: Path) -> Contents:
+    """Everything keeps its place in the project, so that relative paths of a config lead to the same files."""
+    where = _inside(config.path, root, "the config")
+    if where.parts[0] != "configs":
+        raise ContentsError(f"{config.path}: lies outside configs/, where the kernel looks for it; move it there")
+    _check_placeholders(config)
+    edited = {path.relative_to(root).as_posix(): path for path in _texts(root)}
+    edited[where.as_posix()] = config.path
+    for stage, text in _templates(config):
+        path = config.path.parent / text
+        if not path.is_file():
+            raise ContentsError(f"{config.path}: stage '{stage}' names {text}, which is no file; correct it")
+        edited[_inside(path, root, f"stage '{stage}': {text}").as_posix()] = path
+    linked: dict[str, Path] = {}
+    left_out = list(_linked_folders(root))
+    for place, (folder, trusted) in _model_folders(config, root).items():
+        taken = model_files.needed(folder, trusted)
+        if links := model_files.linked(folder):
+            raise ContentsError(f"{links[0]}: is a link to a folder of the model's; put the folder itself there")
+        linked.update({f"{place}/{name}": path for name, path in taken.items()})
+        left_out += filter(None, [model_files.left_out(folder, taken)])
+    for path in (*edited.values(), *linked.values()):
+        _inside(path, root, f"{path}, a link")
+    about = {"config": where.as_posix(), "competition": _competition(root)}
+    return Contents({**edited, **linked}, about, frozenset(edited), tuple(left_out))
+
+
+def _model_folders(config: Config, root: Path) -> dict[str, tuple[Path, bool]]:
+    """The project's own models' folders by their places in it, and whether a stage trusts the code there."""
+    found: dict[str, tuple[Path, bool]] = {}
+    for stage, model in enabled(config):
+        if model.model.partition(":")[0] not in (*handles.SCHEMES, "package"):
+            locate.model_path(model.model, config.path.parent)  # stops at a folder that holds no model
+            folder = config.path.parent / model.model
+            place = _inside(folder, root, f"stage '{stage}': model '{model.model}'").as_posix()
+            trusted = getattr(model, "trust_remote_code", False) or (place in found and found[place][1])
+            found[place] = (folder, trusted)
+    return found
+
+
+def _competition(root: Path) -> str:
+    """By which the kernel knows its data among its inputs; empty where the kernel's metadata names none."""
+    path = root / "kernel-metadata.json"
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))["competition_sources"]
+        return str(names[0]) if names else ""
+    except (OSError, ValueError, KeyError, TypeError):  # the push refuses it, and says why
+        return ""
+
+
+def wheels(image: Image) -> Contents:
+    """All wheels of the image in one folder, its lock beside it."""
+    entries = sorted(_seen(image.wheels.glob("*")))
+    found = [path for path in entries if path.suffix == ".whl"]
+    if not found or not image.lock.is_file():
+        what = f"{image.wheels} has no wheels" if image.lock.is_file() else f"{image.lock} is missing"
+        raise ContentsError(f"{what}; fetch them: make wheels IMAGE={image.name}")
+    strange = [path.name for path in entries if path.suffix != ".whl"]
+    if strange:
+        raise ContentsError(f"{image.wheels / strange[0]}: is no wheel; remove it, or fetch again: make wheels")
+    files = {image.lock.name: image.lock, **{f"wheels/{path.name}": path for path in found}}
+    return Contents(files, image_facts(image), frozenset({image.lock.name}))
+
+
+def image_facts(image: Image) -> dict[str, Any]:
+    """What the kernel holds the machine that it runs on to."""
+    return {"image": image.name, **image.model_dump(mode="json", include=FACTS)}
+
+
+def check_lock(image: Image, files: Mapping[str, Entry]) -> None:
+    """ContentsError where the staged wheels are not those of the lock, one for one."""
+    pins = locks.read(image.lock)
+    known = {digest: name for name, pin in pins.items() for digest in pin.hashes}
+    found = {name: known.get(entry.sha256) for name, entry in files.items() if name.endswith(".whl")}
+    mend = f"fetch again: make wheels IMAGE={image.name}"
+    for name, package in found.items():
+        if package is None:
+            raise ContentsError(f"{image.wheels / Path(name).name}: its SHA-256 is none of {image.lock}'s; {mend}")
+    missing = sorted(set(pins) - {package for package in found.values() if package})
+    if missing:
+        raise ContentsError(f"{image.wheels}: has no wheel of {pins[missing[0]]}, which its lock names; {mend}")
+
+
+def adapters(config: Config) -> Contents:
+    """A folder each, with what is read of it and nothing else: trainers leave pickled files beside the weights."""
+    files = {}
+    for _, model in enabled(config):
+        folder = adapter_path(model, config)
+        if folder is not None:
+            files.update({f"{model.adapter}/{name}": folder / name for name in ADAPTER_FILES})
+    if not files:
+        raise ContentsError(f"{config.path}: names no adapter; there is nothing to stage")
+    return Contents(files, {"adapters": sorted({str(model.adapter) for _, model in enabled(config) if model.adapter})})
+
+
+def _texts(root: Path) -> Iterator[Path]:
+    yield from sorted(_seen((root / "notebooks").glob("*.ipynb")))
+    yield from sorted(_seen((root / "profiles").glob("*.toml")))  # the run's budget is made by one
+
+
+def _seen(paths: Iterable[Path]) -> Iterator[Path]:
+    """Without dot files, which other programs leave: .DS_Store, ._x beside any x."""
+    yield from (path for path in paths if not path.name.startswith("."))
+
+
+def _templates(config: Config) -> Iterator[tuple[str, str]]:
+    for stage, model in config.language_models().items():
+        yield stage, model.prompt
+    for retrieval in config.retrieval:
+        if retrieval.query_text is not None:
+            yield retrieval.name, retrieval.query_text
+
+
+def _linked_folders(root: Path) -> Iterator[str]:
+    """Sentences on links to folders where files travel: those files do not."""
+    for name in ("notebooks", "profiles"):
+        for path in sorted(_seen((root / name).glob("*"))):
+            if path.is_symlink() and path.is_dir():
+                yield f"{path}: left out, as it is a link to a folder"
+
+
+def _inside(path: Path, root: Path, what: str) -> Path:
+    """Where `path` stands in the project, links and all, as the config names it.
+
+    ContentsError where it stands or leads outside, as it would not be in the kernel.
+    """
+    for place, top in ((path.resolve(), root.resolve()), (_normal(path), _normal(root))):
+        if not place.is_relative_to(top):
+            raise ContentsError(
+                f"{what}: {place} lies outside the project, so the kernel would not have it; move it inside, or "
+                f"upload it and name it dataset:owner/slug"
+            )
+    return place.relative_to(top)
+
+
+def _normal(path: Path) -> Path:
+    """Without `..`, and with its links."""
+    return Path(os.path.normpath(path.absolute()))
+
+
+def _check_placeholders(config: Config) -> None:
+    for stage, model in enabled(config):
+        if PLACEHOLDER in model.model:
+            raise ContentsError(
+                f"{config.path}: stage '{stage}': model '{model.model}' has the placeholder {PLACEHOLDER}; put the "
+                f"dataset's owner there, or set enabled = false"
+            )

@@ -1,0 +1,23 @@
+"""The proofs, a module each with a `prove(bundle)` that returns what it finds; none uses a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from packer.proofs import architectures, closure, cuda, gpu_code, hashes, imports, resolution, tags, vllm
+from packer.proofs.subject import Bundle, Finding
+
+Proof = Callable[[Bundle], list[Finding]]
+
+# By what they prove, in the order they are reported in.
+PROOFS: dict[str, Proof] = {
+    "the wheels are the lock's, whole, and no more": hashes.prove,
+    "every requirement is met": closure.prove,
+    "uv resolves the same from the folder alone": resolution.prove,
+    "every wheel fits the image": tags.prove,
+    "every import is there": imports.prove,
+    "one CUDA, which the driver runs": cuda.prove,
+    "GPU code for the image's cards": gpu_code.prove,
+    "vLLM has every name that is used": vllm.prove,
+    "every model's architecture is known": architectures.prove,
+}

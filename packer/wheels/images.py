@@ -1,0 +1,133 @@
+"""Target images: one TOML file of facts each, beside its requirements and its hashed lock, under wheels/."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from pydantic import Field, ValidationError
+
+from cascade.base.errors import CascadeError, nearest
+from cascade.config.messages import explain
+from cascade.config.schema import Table
+
+FOLDER = Path("wheels")
+OLDEST_GLIBC = 5  # of manylinux tags: manylinux1 is glibc 2.5 (PEP 513)
+# PEP 600: what the older names stand for, by glibc's minor version.
+LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+DateOrAny = Annotated[str, Field(pattern=r"^(\d{4}-\d\d-\d\d|any)$")]
+Date = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+
+
+class ImageError(CascadeError):
+    """An image's files that cannot be used; names the file and the mend."""
+
+
+class Image(Table):
+    """What is known of the machine that the wheels are for; versions are text. `name` and `folder` are not in the file.
+
+    `cuda`, `driver` and `capability` are None on an image without a GPU. `docker_image` pins the kernel's image; None
+    pins the one that the kernel was first made with.
+    """
+
+    name: str
+    path: Path = Field(exclude=True)
+    python: Annotated[str, Field(pattern=r"^3\.\d+\.\d+$")]
+    abi: Annotated[str, Field(pattern=r"^cp3\d+$")]
+    machine: str
+    glibc: Annotated[str, Field(pattern=r"^2\.\d+$")]
+    gpus: int = Field(default=0, ge=0)
+    cuda: Annotated[str, Field(pattern=r"^\d+\.\d+$")] | None = None
+    driver: Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")] | None = None
+    capability: Annotated[str, Field(pattern=r"^\d+\.\d$")] | None = None
+    accelerator: str | None = None
+    docker_image: str | None = None
+    extras: list[str] = Field(description="of this project, whose requirements the kernel needs")
+    exclude_newer: Date | None = Field(default=None, description="only releases before this day")
+    newer: dict[str, DateOrAny] = Field(
+        default={}, description="packages whose day is another; any: each release, where an index tells no days"
+    )
+    seen: str = Field(description="when and where these facts were seen")
+
+    @property
+    def project(self) -> Path:
+        """The pyproject.toml above the images' folder, whose requirements the kernel needs."""
+        return self.path.parent.parent / "pyproject.toml"
+
+    @property
+    def compute_capability(self) -> tuple[int, ...]:
+        """In numbers; () without a GPU."""
+        return tuple(map(int, self.capability.split("."))) if self.capability else ()
+
+    @property
+    def requirements(self) -> Path:
+        """What the kernel needs beside the project's own requirements."""
+        return self.path.with_suffix(".in")
+
+    @property
+    def lock(self) -> Path:
+        return self.path.with_suffix(".lock")
+
+    @property
+    def wheels(self) -> Path:
+        """The folder of the downloaded wheels."""
+        return self.path.with_suffix("")
+
+    @property
+    def python_minor(self) -> str:
+        return self.python.rpartition(".")[0]
+
+    @property
+    def uv_platform(self) -> str:
+        """uv's name of the platform."""
+        return f"{self.machine}-manylinux_{self.glibc.replace('.', '_')}"
+
+    @property
+    def platforms(self) -> list[str]:
+        """Platform tags that a wheel may have, the newest glibc first."""
+        found = []
+        for minor in range(int(self.glibc.partition(".")[2]), OLDEST_GLIBC - 1, -1):
+            found.append(f"manylinux_2_{minor}_{self.machine}")
+            if minor in LEGACY_TAGS:
+                found.append(f"{LEGACY_TAGS[minor]}_{self.machine}")
+        return [*found, f"linux_{self.machine}"]
+
+    def tags(self) -> list[Tag]:
+        """All tags that fit, the best first (PEP 425)."""
+        version = tuple(map(int, self.python_minor.split(".")))
+        return [
+            *cpython_tags(version, [self.abi], self.platforms),
+            *compatible_tags(version, self.abi, self.platforms),
+        ]
+
+    def markers(self) -> dict[str, str]:
+        """The environment that requirements' markers are read in (PEP 508)."""
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": self.python,
+            "os_name": "posix",
+            "platform_machine": self.machine,
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": "Linux",
+            "platform_version": "",
+            "python_full_version": self.python,
+            "python_version": self.python_minor,
+            "sys_platform": "linux",
+        }
+
+
+def load(name: str, folder: Path = FOLDER) -> Image:
+    """The image whose facts are `folder`/`name`.toml; ImageError names the file and the mend."""
+    path = folder / f"{name}.toml"
+    if not path.is_file():
+        known = sorted(each.stem for each in folder.glob("*.toml"))
+        raise ImageError(f"{path}: no such image{nearest(name, known)}; there is {', '.join(known) or 'none'}")
+    try:
+        return Image.model_validate({**tomllib.loads(path.read_text(encoding="utf-8")), "name": name, "path": path})
+    except tomllib.TOMLDecodeError as error:
+        raise ImageError(f"{path}: not TOML: {error}; correct it") from error
+    except ValidationError as error:
+        raise ImageError(f"{path}: {explain(error, {'': Image}, {})}") from error
