@@ -1,0 +1,1 @@
+"""The TOML config: its keys, and what is said of a wrong one."""

@@ -1,0 +1,1 @@
+"""Measuring: folds, cross-validation, two runs side by side."""

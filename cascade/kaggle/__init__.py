@@ -1,0 +1,1 @@
+"""What submission.ipynb calls: the checks, the environment, the conductor in it, and what a commit run shows."""

@@ -1,0 +1,1 @@
+"""Ranking tables, and what is made of them: fusion, selection, metrics."""

@@ -1,0 +1,1 @@
+"""What a run shows: the pictures of the notebooks, and its page."""

@@ -1,0 +1,1 @@
+"""Rerankers: from a chunk of whole queries and their candidates to a ranking, in a process of a pool."""

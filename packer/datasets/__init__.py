@@ -1,0 +1,1 @@
+"""What goes into each dataset, staged and looked through for secrets."""

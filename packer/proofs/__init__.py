@@ -1,0 +1,1 @@
+"""The proofs that the kernel will install and start, a module each with `prove`; none uses a network."""

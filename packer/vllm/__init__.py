@@ -1,0 +1,1 @@
+"""The names and values in a vLLM, read from its source."""

@@ -1,0 +1,1 @@
+"""Wheels: what is required, locked, fetched."""

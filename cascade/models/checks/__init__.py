@@ -1,1 +1,1 @@
-"""All that can be found wrong before a run, without loading weights."""
+"""What can be found wrong with a model before a run, without loading its weights."""
