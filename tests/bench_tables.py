@@ -130,12 +130,12 @@ def work(code: Path, folder: Path, run: Path) -> None:
         from cascade import data as eedi
         from cascade import stages, submission, tables
 
-        context = stages
+        context = reading = stages
     else:
         from cascade.competitions import eedi, submission
         from cascade.config import schema
         from cascade.rankings import tables
-        from cascade.stages import context, stages
+        from cascade.stages import context, reading, stages
 
     competition = eedi.read(folder / "data")
     settings = schema.load(folder / "config.toml")
@@ -143,14 +143,14 @@ def work(code: Path, folder: Path, run: Path) -> None:
     run.mkdir(parents=True)
     draw = np.random.default_rng(1)
     for stage in ("r1", "p1", "p2"):
-        wanted = stages.expected(bench, stage)
+        wanted = reading.expected(bench, stage)
         path = settings.table_path(stage, run)
         if stage == "r1":
             stages.retrieve(bench, stage)
         else:
-            rows = stages.taken(bench, settings.pipeline_named(stage))[0][["query_id", "misconception_id"]]
+            rows = reading.taken(bench, settings.pipeline_named(stage))[0][["query_id", "misconception_id"]]
             tables.write(tables.from_scores(rows.assign(score=draw.random(len(rows)))), path)
-        table = stages.check_fits(bench, tables.read(path), path)
+        table = reading.check_fits(bench, tables.read(path), path)
         assert wanted == set(table["query_id"].unique())
     ranking = stages.ensemble(bench)
     assert isinstance(ranking, pd.DataFrame)

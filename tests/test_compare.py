@@ -20,7 +20,7 @@ from cascade.evaluation.compare import build, changes, command, scores
 from cascade.evaluation.compare.sides import read
 from cascade.models import locate
 from cascade.rankings import tables
-from cascade.stages import baseline, resume, stages
+from cascade.stages import baseline, fusing, reading, resume
 from cascade.stages.context import Bench
 from cascade.stages.resume import Keeping
 from tests import pages
@@ -52,8 +52,8 @@ def finish(bench: Bench, ranks: dict[str, dict[str, int]]) -> None:
     for name, each in ranks.items():
         rows = [row for query, rank in each.items() for row in pages._ranking(query, known.get(query, 0), rank)]
         tables.write(pages._table(rows), bench.config.table_path(name, bench.run))
-    members = stages.members(bench)
-    stages.write_submission(bench, stages.fuse(bench, members), list(members))
+    members = reading.members(bench)
+    fusing.write_submission(bench, fusing.fuse(bench, members), list(members))
     pages.write_ledger(bench.run)
 
 

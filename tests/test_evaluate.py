@@ -14,7 +14,7 @@ from cascade.competitions import submission
 from cascade.config import schema as configs
 from cascade.evaluation.evaluate import measure, systems
 from cascade.rankings import metrics
-from cascade.stages import baseline, stages
+from cascade.stages import baseline, reading, stages
 from cascade.stages.context import Bench
 from tests import pages
 from tests.conftest import set_cell
@@ -63,9 +63,9 @@ def test_each_system_is_what_the_stage_leaves(config: configs.Config, folder: Pa
     labels, seen = bench.competition.labels, bench.competition.seen
     assert labels is not None
     left = {
-        "submission zero": stages.zero_table(bench), "r1: blend": stages.read_table(bench, "r1"),
-        "ce: cross-encoder": stages.candidates(bench, "ce"), "ensemble + boost": stages.read_table(bench, "ensemble"),
-        "submission": stages.submitted(bench),
+        "submission zero": reading.zero_table(bench), "r1: blend": reading.read_table(bench, "r1"),
+        "ce: cross-encoder": reading.candidates(bench, "ce"), "ensemble + boost": reading.read_table(bench, "ensemble"),
+        "submission": reading.submitted(bench),
     }  # fmt: skip
     assert [*left][:1] == [*rows][:1] and [*left][-1] == [*rows][-1] and left.keys() <= rows.keys()
     for name, table in left.items():
@@ -104,17 +104,17 @@ def test_a_share_of_all_queries_is_one_of_those_without_a_label_too(
     systems_ = {}
     for name, table, _ in systems(Bench(shared, csvs.read(folder), tmp_path / "whole")):
         systems_[name] = table
-    pd.testing.assert_frame_equal(systems_["ensemble + boost"], stages.read_table(bench, "ensemble"))
+    pd.testing.assert_frame_equal(systems_["ensemble + boost"], reading.read_table(bench, "ensemble"))
     row = evaluated(shared, folder, tmp_path / "out")["submission"]
     assert row["queries"] == 3
-    assert len(stages.read_table(Bench(shared, csvs.read(folder), tmp_path / "out"), "ensemble")) == 9 * 25
+    assert len(reading.read_table(Bench(shared, csvs.read(folder), tmp_path / "out"), "ensemble")) == 9 * 25
 
 
 def test_a_pipeline_that_is_left_no_query_is_no_system_as_it_is_no_stage(
     config: configs.Config, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace(config.path, "{ ce = 1.0 }", "{ r1 = 1.0 }")
-    monkeypatch.setattr(stages, "expected", lambda *_: set())
+    monkeypatch.setattr(reading, "expected", lambda *_: set())
     rows = evaluated(configs.load(config.path), folder, tmp_path / "out")
     assert "ce: cross-encoder" not in rows and "submission" in rows
 

@@ -29,7 +29,7 @@ from cascade.rerankers.tournament import TournamentReranker
 from cascade.scorers import writer
 from cascade.scorers.prefixes import common_length, shared_beginnings
 from cascade.scorers.transformers_engine import TransformersScorer
-from cascade.stages import stages
+from cascade.stages import reading, stages
 from cascade.stages.context import Bench
 from tests.llm import (
     ADAPTERS,
@@ -304,8 +304,8 @@ def test_a_chunk_whose_score_is_no_number_keeps_its_earlier_ranking(tmp_path: Pa
     assert test["query_id"].iloc[2] in lost and len(lost) == 2  # its chunk
     decision = next(entry["decision"] for entry in ledger.read(bench.run) if "decision" in entry)
     assert f"prompt {test['query_id'].iloc[2]}, number 1: its score is no finite number (as 25 of 50 here)" in decision
-    whole = stages.candidates(bench, "p")
-    given = stages.candidates(bench, "r1")
+    whole = reading.candidates(bench, "p")
+    given = reading.candidates(bench, "r1")
     kept = whole[whole["query_id"].isin(lost)].reset_index(drop=True)
     assert kept.equals(given[given["query_id"].isin(lost)].reset_index(drop=True))
 

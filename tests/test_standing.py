@@ -12,7 +12,7 @@ from cascade.competitions import submission
 from cascade.config import schema as configs
 from cascade.kaggle import kernel
 from cascade.rankings import fusion, tables
-from cascade.stages import baseline, stages
+from cascade.stages import baseline, fusing, reading, stages
 from cascade.stages.context import Bench
 from cascade.stages.standing import Standing
 from tests import pages
@@ -144,10 +144,10 @@ def test_a_short_row_is_filled_from_its_candidates_then_zero_then_the_mapping(be
     for name in (*bench.config.ensemble.weights, *(each.name for each in bench.config.retrieval)):
         path = bench.config.table_path(name, bench.run)
         tables.write(tables.cut(tables.read(path), 3), path)  # so short that submission zero is needed
-    rankings = stages.members(bench)
-    table = tables.cut(stages.fuse(bench, rankings), 2)
-    found = stages.write_submission(bench, table, list(rankings))
-    lists = [*rankings.values(), *(stages.read_table(bench, each.name) for each in bench.config.retrieval)]
+    rankings = reading.members(bench)
+    table = tables.cut(fusing.fuse(bench, rankings), 2)
+    found = fusing.write_submission(bench, table, list(rankings))
+    lists = [*rankings.values(), *(reading.read_table(bench, each.name) for each in bench.config.retrieval)]
     zero_rows = submission.read(bench.run / baseline.FILE)
     for query in bench.competition.asked:
         first, *others = (
@@ -162,8 +162,8 @@ def test_a_short_row_is_filled_from_its_candidates_then_zero_then_the_mapping(be
 def test_where_no_row_is_short_no_other_table_is_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, ids = bench.competition.asked, bench.competition.misconceptions["misconception_id"].to_numpy()
     table = tables.from_matrix(asked, ids, np.random.default_rng(0).random((len(asked), len(ids))), 28)
-    monkeypatch.delattr(stages, "read_table")
-    found = stages.write_submission(bench, table, list(bench.config.ensemble.weights))
+    monkeypatch.delattr(reading, "read_table")
+    found = fusing.write_submission(bench, table, list(bench.config.ensemble.weights))
     assert found == {
         query: table["misconception_id"][table["query_id"] == query].tolist()[: submission.ROW_LENGTH]
         for query in asked

@@ -25,7 +25,7 @@ from cascade.models.checks.target import this_machine
 from cascade.rankings import fusion, metrics, reasons, tables
 from cascade.retrievers.blend import Blend
 from cascade.run import check as checking
-from cascade.stages import baseline, stages
+from cascade.stages import baseline, fusing, reading, stages
 from cascade.stages.context import Bench
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ def systems(bench: Bench) -> Iterator[tuple[str, pd.DataFrame, float]]:
     """
     config = bench.config
     _, everything = timed(partial(baseline.write, bench.competition.folder, bench.run))
-    zero_table = stages.zero_table(bench)
+    zero_table = reading.zero_table(bench)
     assert zero_table is not None
     yield "submission zero", zero_table, everything
     if config.reason is not None and config.reason.enabled:
@@ -125,7 +125,7 @@ def systems(bench: Bench) -> Iterator[tuple[str, pd.DataFrame, float]]:
         yield f"{retrieval.name}: blend", stages.retrieve(bench, retrieval.name), total
     for pipeline in config.pipeline:
         # As the conductor does: what its select leaves nothing of is no stage.
-        if not pipeline.enabled or not (wanted := stages.expected(bench, pipeline.name)):
+        if not pipeline.enabled or not (wanted := reading.expected(bench, pipeline.name)):
             continue
         made_, seconds = timed(partial(stages.rerank, bench, pipeline.name))
         everything += seconds
@@ -134,10 +134,10 @@ def systems(bench: Bench) -> Iterator[tuple[str, pd.DataFrame, float]]:
                 f"warning: {pipeline.name} failed for {len(lacking)} of {len(wanted)} queries: scored as it found them"
             )
         # A query that it was told to skip keeps the order it was given.
-        yield f"{pipeline.name}: {pipeline.kind}", stages.candidates(bench, pipeline.name), seconds
-    yield "ensemble", stages.fuse(bench, stages.members(bench), boosted=False), everything
+        yield f"{pipeline.name}: {pipeline.kind}", reading.candidates(bench, pipeline.name), seconds
+    yield "ensemble", fusing.fuse(bench, reading.members(bench), boosted=False), everything
     yield "ensemble + boost", stages.ensemble(bench), everything
-    yield "submission", stages.submitted(bench), everything
+    yield "submission", reading.submitted(bench), everything
 
 
 def parts(bench: Bench, retrieval: Retrieval) -> Iterator[tuple[str, pd.DataFrame, float, bool]]:

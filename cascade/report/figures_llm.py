@@ -17,7 +17,7 @@ from cascade.rankings.selection import PAIR, skipped_queries
 from cascade.rankings.windows import prompt_count
 from cascade.report.figures import COLOURS, GREY
 from cascade.report.markup import as_html
-from cascade.stages import stages
+from cascade.stages import reading
 from cascade.stages.context import Bench
 
 KEYS = ("min_score", "max_top1", "max_margin")
@@ -34,7 +34,7 @@ def prompt(bench: Bench, stage: str) -> str:
     query = bench.queries().iloc[0]
     fields = query_fields(query.to_dict())
     if isinstance(model, LLMPipeline):
-        given = stages.candidates(bench, model.candidates)
+        given = reading.candidates(bench, model.candidates)
         ids = given["misconception_id"][given["query_id"] == query["query_id"]].head(model.top_k)
         names = [bench.competition.names[id_] for id_ in ids]
         sizes = {"listwise": getattr(model, "window", 0), "tournament": getattr(model, "group", 0)}
@@ -79,11 +79,11 @@ def curve(bench: Bench, pipeline: str, key: str) -> pd.DataFrame:
     """
     settings = bench.config.pipeline_named(pipeline)
     name = (settings.select and settings.select.by) or settings.candidates
-    by, own = _probabilities(bench, name), stages.read_table(bench, pipeline)
+    by, own = _probabilities(bench, name), reading.read_table(bench, pipeline)
     if by is None or own is None:
         return pd.DataFrame(columns=["threshold", "kept", "map"])
     joined = own.merge(by[[*PAIR, "score"]], on=PAIR, how="left", suffixes=("", "_by"))
-    before = stages.candidates(bench, settings.candidates)
+    before = reading.candidates(bench, settings.candidates)
     prompts = own.groupby("query_id").size()
     rows = []
     for threshold in np.linspace(0.0, 1.0, STEPS).tolist():  # a table's own float32 decides what is below
@@ -104,7 +104,7 @@ def curve(bench: Bench, pipeline: str, key: str) -> pd.DataFrame:
 def _probabilities(bench: Bench, name: str) -> pd.DataFrame | None:
     """The ranking of that name, where it is an earlier pipeline's and its scores are probabilities."""
     earlier = next((each for each in bench.config.pipeline if each.name == name), None)
-    return None if earlier is None or isinstance(earlier, TournamentPipeline) else stages.read_table(bench, name)
+    return None if earlier is None or isinstance(earlier, TournamentPipeline) else reading.read_table(bench, name)
 
 
 def _map(bench: Bench, first: pd.DataFrame, then: pd.DataFrame) -> float:

@@ -29,7 +29,7 @@ from cascade.run import check as checking
 from cascade.run import console, lock
 from cascade.run.budget import Budget
 from cascade.run.parameters import check_parameters
-from cascade.stages import baseline, checkpoints, stages
+from cascade.stages import baseline, checkpoints, reading
 from cascade.stages import resume as resuming
 from cascade.stages.context import Bench
 from cascade.stages.resume import Keeping
@@ -187,7 +187,7 @@ def _run_stage(course: Course, stage: Stage, later: Sequence[Stage]) -> Result:
             course.standing.improve()
             course.printer.say(f"{stage.name}: kept", 0.0)
             return Result(stage, used=True)
-        if not (wanted := stages.expected(bench, stage.of)):
+        if not (wanted := reading.expected(bench, stage.of)):
             ledger.record(bench.run, stage.name, "select", start, clock.now(), decision="select leaves no query")
             course.printer.say(f"{stage.name}: no query", 0.0)
             return result
@@ -253,8 +253,8 @@ def _why_failed(outcome: tree.Outcome, log: Path, limit: float) -> str | None:
 def _is_whole(bench: Bench, stage: Stage) -> bool:
     """Whether an earlier run left the stage's table with all the queries that are wanted now."""
     try:
-        table = stages.check_fits(bench, checkpoints.contract(stage.table).read(stage.table), stage.table)
-        return stages.expected(bench, stage.of) <= set(table["query_id"].unique())
+        table = reading.check_fits(bench, checkpoints.contract(stage.table).read(stage.table), stage.table)
+        return reading.expected(bench, stage.of) <= set(table["query_id"].unique())
     except CascadeError:
         return False
 
@@ -264,12 +264,12 @@ def _judge(bench: Bench, result: Result, wanted: set[str]) -> None:
     path = result.stage.table
     try:
         try:
-            table = stages.check_fits(bench, checkpoints.contract(path).read(path), path)
+            table = reading.check_fits(bench, checkpoints.contract(path).read(path), path)
         except TableError as error:
             if not checkpoints.parts_folder(path).is_dir():
                 raise
             result.failure = result.failure or f"its table is not valid: {error}"
-            table = stages.check_fits(bench, checkpoints.gather(path), path)
+            table = reading.check_fits(bench, checkpoints.gather(path), path)
         result.used = True
         reached = len(wanted & set(table["query_id"].unique()))
         if reached < len(wanted):
@@ -293,7 +293,7 @@ def _standing(bench: Bench) -> str:
         submission.validate(path, bench.competition.asked, set(bench.competition.names))
     except TableError as error:
         return f"submission.csv is NOT valid: {error}"
-    return f"{path} is valid ({', '.join([*stages.members(bench), 'submission zero'])})"
+    return f"{path} is valid ({', '.join([*reading.members(bench), 'submission zero'])})"
 
 
 def _verdict(course: Course, results: list[Result], seconds: float) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cascade.base.errors import TableError
 from cascade.rankings import metrics, tables
-from cascade.stages import stages
+from cascade.stages import reading
 from cascade.stages.context import Bench
 
 LOG = logging.getLogger("cascade")
@@ -79,7 +79,7 @@ class Printer:
                 of = f" on {len(reached)} of {len(labels)} queries" if len(reached) < len(labels) else ""
                 own = f"own {metrics.report(ranking, reached, set(), depths=())['map']:.4f}{of}; "
         try:
-            submitted = stages.submitted(bench)
+            submitted = reading.submitted(bench)
         except TableError as error:
             return str(error)
         found = metrics.report(submitted, labels, bench.competition.seen, depths=())

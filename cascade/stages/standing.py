@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cascade.base.errors import TableError
 from cascade.competitions import submission
-from cascade.stages import stages
+from cascade.stages import fusing, reading
 from cascade.stages.context import Bench
 
 Rows = Mapping[str, Sequence[int]]
@@ -32,9 +32,9 @@ class Standing:
         """Replaces it by the fusion of the tables there are, where that is better; else the last valid one stands."""
         self._restore()
         try:
-            if rankings := stages.members(self.bench):
-                fused = stages.fuse(self.bench, rankings)
-                self.rows = stages.write_submission(self.bench, fused, list(rankings)) or self.rows
+            if rankings := reading.members(self.bench):
+                fused = fusing.fuse(self.bench, rankings)
+                self.rows = fusing.write_submission(self.bench, fused, list(rankings)) or self.rows
         finally:
             self._restore()
 

@@ -14,7 +14,7 @@ from cascade.competitions import submission
 from cascade.competitions.eedi import Competition
 from cascade.rankings import metrics
 from cascade.report import timeline
-from cascade.stages import stages
+from cascade.stages import reading
 from cascade.stages.context import Bench
 
 SUBMISSION, ZERO = "submission", "submission zero"
@@ -65,13 +65,13 @@ Rankings = dict[str, pd.DataFrame]
 
 def rankings(bench: Bench) -> Rankings:
     """Every ranking that the run left, as later stages read it, from submission zero to the submission."""
-    zero, config = stages.zero_table(bench), bench.config
+    zero, config = reading.zero_table(bench), bench.config
     found = {} if zero is None else {ZERO: zero}
     for name in (each.name for each in (*config.retrieval, *config.pipeline)):
-        if stages.read_table(bench, name) is not None:
-            found[name] = stages.candidates(bench, name)
+        if reading.read_table(bench, name) is not None:
+            found[name] = reading.candidates(bench, name)
     try:
-        found[SUBMISSION] = stages.submitted(bench)
+        found[SUBMISSION] = reading.submitted(bench)
     except CascadeError as error:
         print(f"left out: {error}")
     return found

@@ -19,7 +19,7 @@ from cascade.rankings import metrics
 from cascade.report import timeline
 from cascade.report.page import pictures, queries
 from cascade.report.page.launch import FILE
-from cascade.stages import schedule, stages
+from cascade.stages import fusing, reading, schedule
 from cascade.stages.context import Bench
 
 HERE = Path(__file__).parent
@@ -41,7 +41,7 @@ def html(bench: Bench) -> str:
     """The page; without labels it has no scores and no moves, but how far the rankings agree."""
     competition = bench.competition
     labelled = competition.labels is not None and len(competition.labels) > 0
-    found, zero = rankings(bench), stages.zero_table(bench)
+    found, zero = rankings(bench), reading.zero_table(bench)
     stood = ({} if zero is None else {ZERO: zero}) | standing(bench, found)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
@@ -65,11 +65,11 @@ def html(bench: Bench) -> str:
 def rankings(bench: Bench) -> dict[str, pd.DataFrame]:
     """The tables there are, by name: retrievals, pipelines, and the ensemble or, where it left none, the fusion."""
     config = bench.config
-    read = {each.name: stages.read_table(bench, each.name) for each in (*config.retrieval, *config.pipeline)}
+    read = {each.name: reading.read_table(bench, each.name) for each in (*config.retrieval, *config.pipeline)}
     found = {name: table for name, table in read.items() if table is not None}
-    ensemble = stages.read_table(bench, ENSEMBLE)
-    if ensemble is None and (members := stages.members(bench)):
-        ensemble = stages.fuse(bench, members)
+    ensemble = reading.read_table(bench, ENSEMBLE)
+    if ensemble is None and (members := reading.members(bench)):
+        ensemble = fusing.fuse(bench, members)
     return found | ({} if ensemble is None else {ENSEMBLE: ensemble})
 
 
@@ -120,7 +120,7 @@ def scores(
 def standing(bench: Bench, found: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The rankings as later stages read them: with what a pipeline was spared in the order that it had before."""
     pipelines = {pipeline.name for pipeline in bench.config.pipeline}
-    return {name: stages.candidates(bench, name) if name in pipelines else table for name, table in found.items()}
+    return {name: reading.candidates(bench, name) if name in pipelines else table for name, table in found.items()}
 
 
 def moves(bench: Bench, stood: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
@@ -128,7 +128,7 @@ def moves(bench: Bench, stood: Mapping[str, pd.DataFrame]) -> Iterator[dict[str,
     labels, seen = bench.competition.labels, bench.competition.seen
     assert labels is not None
     of = {pipeline.name: pipeline.candidates for pipeline in bench.config.pipeline}
-    of[ENSEMBLE] = next(iter(stages.members(bench)), ZERO)
+    of[ENSEMBLE] = next(iter(reading.members(bench)), ZERO)
     for name, table in stood.items():
         before = of.get(name, ZERO)
         if before in stood and before != name:

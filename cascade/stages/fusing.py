@@ -1,0 +1,73 @@
+"""The members' fusion, and submission.csv made of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+from pathlib import Path
+
+import pandas as pd
+
+from cascade.base import folder as folders
+from cascade.base import manifest
+from cascade.base.errors import TableError
+from cascade.competitions import submission
+from cascade.rankings import fusion, tables
+from cascade.stages.context import Bench
+from cascade.stages.reading import read_table, zero_rows
+
+
+def fuse(bench: Bench, rankings: dict[str, pd.DataFrame], boosted: bool = True) -> pd.DataFrame:
+    """The members' rank fusion, with the config's unseen boost, as a ranking table."""
+    settings = bench.config.ensemble
+    fused = fusion.fuse(rankings, settings.weights)
+    seen = bench.competition.seen
+    if boosted and settings.unseen_boost is not None:
+        fused = fusion.boost_unseen(fused, seen, settings.unseen_boost)
+    elif boosted and settings.unseen_share is not None:
+        fused = fusion.boost_unseen(fused, seen, fusion.factor_for_share(fused, seen, settings.unseen_share))
+    return fusion.to_table(fused)
+
+
+def write_submission(bench: Bench, table: pd.DataFrame, of: Collection[str]) -> dict[str, list[int]] | None:
+    """submission.csv from a ranking: a row short of 25 is filled from its candidates, then from submission zero.
+
+    `of`: the members it was fused from. What it would write is checked first: TableError leaves the file as it is. So
+    does, with None, a valid one of more of the ensemble's weight: a table that is gone makes no submission better.
+    """
+    path = bench.run / submission.FILE
+    weights, standing = bench.config.ensemble.weights, _standing_members(bench, path)
+    lost = [name for name in standing if name not in of]
+    if sum(weights[name] for name in of) < sum(weights[name] for name in standing):
+        print(f"{path}: stays, as it was made with {', '.join(lost)} too; remove it to have it without")
+        return None
+    query_ids, known = bench.competition.asked, list(bench.competition.names)
+    first = tables.ids(tables.cut(table, submission.ROW_LENGTH))
+    rows = {query_id: first.get(query_id, []) for query_id in query_ids}
+    short = {query_id for query_id, ids in rows.items() if len(ids) < submission.ROW_LENGTH}
+    if short:  # else no other table need be read
+        names = dict.fromkeys([*bench.config.ensemble.weights, *(each.name for each in bench.config.retrieval)])
+        given = (read_table(bench, name) for name in names)
+        of_short = (each[tables.among(each["query_id"], short)] for each in given if each is not None)
+        lists = [*map(tables.ids, of_short), zero_rows(bench)]
+        for query_id in short:
+            others = (ids.get(query_id, []) for ids in lists)
+            rows[query_id] = fusion.fill(rows[query_id], *others, known, length=submission.ROW_LENGTH)
+    submission.check(rows, query_ids, set(known), str(path))
+    submission.write(rows, path)
+    with contextlib.suppress(OSError):  # a disk that is full now costs the copy and the record, not the submission
+        submission.write(rows, bench.run / submission.LAST)
+        folders.update(bench.run, submission={"sha256": manifest.sha256(path), "members": list(of)})
+    return rows
+
+
+def _standing_members(bench: Bench, path: Path) -> list[str]:
+    """The ensemble's members of which the valid submission that is there was made, as the run's record knows it."""
+    told = (folders.read(bench.run) or {}).get("submission", {})
+    try:
+        if told.get("sha256") != manifest.sha256(path):
+            return []
+        submission.validate(path, bench.competition.asked, set(bench.competition.names))
+    except (OSError, TableError):
+        return []
+    return [name for name in told["members"] if name in bench.config.ensemble.weights]
