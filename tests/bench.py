@@ -26,7 +26,7 @@ from cascade.config import schema as configs
 from cascade.config.schema import CrossEncoderPipeline
 from cascade.evaluation.evaluate import measure
 from cascade.models.precision import of
-from cascade.processes.workers import places
+from cascade.processes.workers import device_slots
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from sample.generate.dataset import generate
 from tests import (
@@ -92,7 +92,7 @@ def precision() -> Figures:
     chosen = of(pipeline, "cpu")
     seconds = {}
     for dtype in dict.fromkeys(("float32", chosen)):
-        reranker = CrossEncoderReranker(places(["cpu"])[0], pipeline, config, names)
+        reranker = CrossEncoderReranker(device_slots(["cpu"])[0], pipeline, config, names)
         reranker.model.to(getattr(torch, dtype))
         start = time.perf_counter()
         reranker.rerank(queries, given)

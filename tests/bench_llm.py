@@ -23,7 +23,7 @@ from cascade.competitions import eedi
 from cascade.config import schema as configs
 from cascade.config.schema import LanguageModel
 from cascade.processes import workers
-from cascade.processes.workers import Place, Pool
+from cascade.processes.workers import DeviceSlot, Pool
 from cascade.rankings import tables
 from cascade.rerankers.opening import open_reranker
 from cascade.scorers.base import open_scorer
@@ -69,7 +69,7 @@ def make(folder: Path, engine: str, extra: str = "") -> configs.Config:
 class Bench:
     """Runs in a pool's process: a scorer, and what is timed on it."""
 
-    def __init__(self, place: Place, model: LanguageModel, config: configs.Config) -> None:
+    def __init__(self, place: DeviceSlot, model: LanguageModel, config: configs.Config) -> None:
         self.scorer: Any = open_scorer(place, "p", model, config, 2)
         self.score(random_prompts(1, 4, 64, 8, seed=99))  # what the first call compiles is not timed
 
@@ -105,7 +105,7 @@ class Bench:
 
 def asked(config: configs.Config, folder: Path, *tasks: tuple[str, Any], cores: tuple[int, ...] = CORES) -> list[Any]:
     """What one process answers to the tasks, in their order."""
-    place = Place(("cpu",), cores)
+    place = DeviceSlot(("cpu",), cores)
     with Pool("bench", [place], folder, Bench, (config.pipeline[0], config), config.environment) as pool:
         done = list(pool.run(tasks))
     for each in done:
@@ -140,13 +140,13 @@ def reranking(folder: Path) -> Figures:
     """A whole reranker, templates and tokenizing included, against generate on the very same prompts."""
     config = make(folder, "vllm")
     queries, given, names = work(QUERIES * 2)
-    place = Place(("cpu",), CORES)
+    place = DeviceSlot(("cpu",), CORES)
     with Pool("bench", [place], folder, open_bench_reranker, (config, names), config.environment) as pool:
         done = [each.value for each in pool.run([(queries, given)] * 4)]  # the first compiles
     yield "vllm_reranking_to_generate", float(np.median([ours / theirs for ours, theirs in done[1:]])), "ratio"
 
 
-def open_bench_reranker(place: Place, config: configs.Config, names: dict[int, str]) -> Callable[[Any], Any]:
+def open_bench_reranker(place: DeviceSlot, config: configs.Config, names: dict[int, str]) -> Callable[[Any], Any]:
     """(seconds of reranking, seconds of generate on its prompts), each from an empty cache."""
     pipeline: Any = config.pipeline[0]
     from cascade.rerankers.pointwise import PointwiseReranker
@@ -204,16 +204,16 @@ def data_parallel(folder: Path) -> Figures:
     tasks = [
         (queries[queries["query_id"] == query], given[given["query_id"] == query]) for query in queries["query_id"]
     ]  # the first four warm up
-    one, alone = pooled(config, folder, names, [Place(("cpu",), CORES[:1])], tasks)
-    two, together = pooled(config, folder, names, workers.places(["cpu", "cpu"]), tasks)
-    _, survived = pooled(config, folder, names, workers.places(["cpu", "cpu"]), tasks, kill=True)
+    one, alone = pooled(config, folder, names, [DeviceSlot(("cpu",), CORES[:1])], tasks)
+    two, together = pooled(config, folder, names, workers.device_slots(["cpu", "cpu"]), tasks)
+    _, survived = pooled(config, folder, names, workers.device_slots(["cpu", "cpu"]), tasks, kill=True)
     yield "vllm_two_workers_speedup", one / two, "ratio"
     yield "vllm_two_workers_same_ranking", float(same_order(alone, together, 1e-4)), "yes=1"
     yield "vllm_killed_worker_same_ranking", float(same_order(alone, survived, 1e-4)), "yes=1"
 
 
 def pooled(
-    config: configs.Config, folder: Path, names: dict[int, str], places: list[Place], tasks: list[Any],
+    config: configs.Config, folder: Path, names: dict[int, str], places: list[DeviceSlot], tasks: list[Any],
     kill: bool = False,
 ) -> tuple[float, pd.DataFrame]:  # fmt: skip
     """Seconds and ranking of the tasks, once every process has loaded and warmed up."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from cascade.base.runtime import ROOT
 from cascade.config import schema as configs
 from packer.proofs import closure, hashes
-from packer.proofs.subject import Bundle
+from packer.proofs.subject import Subject
 from packer.proofs.verify import Report, verify
 from packer.proofs.wheel_metadata import gather
 from packer.wheels import images, locks
@@ -82,13 +82,13 @@ def named(image: Image, count: int, whole: bool) -> int:
     text = image.lock.read_text(encoding="utf-8")
     pins = locks.read(image.lock)
     facts = {each.name: each for each in gather(image.wheels, memory)}
-    required = sorted(pins.keys() & facts.keys() & Bundle(image, pins, [*facts.values()], [], [], memory).asked.keys())
+    required = sorted(pins.keys() & facts.keys() & Subject(image, pins, [*facts.values()], [], [], memory).asked.keys())
     found, aside = 0, image.project.parent / "aside.whl"
     for name in random.sample(required, count):
         facts[name].path.rename(aside)
         if whole:
             image.lock.write_text(re.sub(rf"^{name}==.*\n(?:    .*\n)*", "", text, flags=re.MULTILINE))
-        bundle = Bundle(image, locks.read(image.lock), gather(image.wheels, memory), [], [], memory)
+        bundle = Subject(image, locks.read(image.lock), gather(image.wheels, memory), [], [], memory)
         findings = closure.prove(bundle) if whole else hashes.prove(bundle)
         found += any(each.package == name and name in each.wants and bool(each.asked_by) for each in findings)
         aside.rename(facts[name].path)

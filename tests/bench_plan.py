@@ -23,7 +23,7 @@ from cascade.plan import profile as profiles
 from cascade.plan.forecast import forecast
 from cascade.plan.workload import Planner
 from cascade.stages import resume
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 
 Figures = Iterator[tuple[str, float, str]]
 CONFIG = ROOT / "configs" / "sample-llm.toml"
@@ -89,7 +89,7 @@ def stage_seconds(run: Path) -> dict[str, float]:
 def calibrated(test: Path, run: Path, engine: str) -> profiles.Profile:
     config, competition = configs.load(CONFIG, engine), eedi.read(test)
     base = profiles.load(profiles.PROFILES / "cpu.toml")
-    runs = ledgers.read([run / ledger.FILE], resume.identity(Bench(config, competition, run)))
+    runs = ledgers.read([run / ledger.FILE], resume.identity(RunContext(config, competition, run)))
     return calibration.calibrate(config, competition, base, runs, str(run))
 
 

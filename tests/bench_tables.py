@@ -129,30 +129,32 @@ def work(code: Path, folder: Path, run: Path) -> None:
         from cascade import config as schema
         from cascade import data as eedi
         from cascade import stages, submission, tables
+        from cascade.stages import Bench as RunContext
 
-        context = reading = stages
+        reading = stages
     else:
         from cascade.competitions import eedi, submission
         from cascade.config import schema
         from cascade.rankings import tables
-        from cascade.stages import context, reading, stages
+        from cascade.stages import reading, stages
+        from cascade.stages.context import RunContext
 
     competition = eedi.read(folder / "data")
     settings = schema.load(folder / "config.toml")
-    bench = context.Bench(settings, competition, run)
+    context = RunContext(settings, competition, run)
     run.mkdir(parents=True)
     draw = np.random.default_rng(1)
     for stage in ("r1", "p1", "p2"):
-        wanted = reading.expected(bench, stage)
+        wanted = reading.expected(context, stage)
         path = settings.table_path(stage, run)
         if stage == "r1":
-            stages.retrieve(bench, stage)
+            stages.retrieve(context, stage)
         else:
-            rows = reading.taken(bench, settings.pipeline_named(stage))[0][["query_id", "misconception_id"]]
+            rows = reading.taken(context, settings.pipeline_named(stage))[0][["query_id", "misconception_id"]]
             tables.write(tables.from_scores(rows.assign(score=draw.random(len(rows)))), path)
-        table = reading.check_fits(bench, tables.read(path), path)
+        table = reading.check_fits(context, tables.read(path), path)
         assert wanted == set(table["query_id"].unique())
-    ranking = stages.ensemble(bench)
+    ranking = stages.ensemble(context)
     assert isinstance(ranking, pd.DataFrame)
     submission.validate(run / "submission.csv", competition.asked, set(competition.names))
 

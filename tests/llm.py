@@ -22,10 +22,10 @@ from cascade.base.runtime import ROOT
 from cascade.competitions import eedi, submission
 from cascade.config import schema as configs
 from cascade.config.schema import Config, LanguageModel
-from cascade.processes.workers import Place
+from cascade.processes.workers import DeviceSlot
 from cascade.rankings import reasons, tables
 from cascade.scorers.base import OptionScorer, open_scorer
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 
 MODEL = ROOT / "sample" / "models" / "tiny-qwen2"
 ADAPTERS = ROOT / "sample" / "adapters"
@@ -76,8 +76,8 @@ def make_config(
     return configs.load(path)
 
 
-def make_bench(folder: Path, config: Config, queries: int = 8, candidates: int = 25, seed: int = 0) -> Bench:
-    """A bench on the sample's first `queries` labelled test queries; `r1` is random candidates and the right one."""
+def make_bench(folder: Path, config: Config, queries: int = 8, candidates: int = 25, seed: int = 0) -> RunContext:
+    """A context on the sample's first `queries` labelled test queries; `r1` is random candidates and the right one."""
     competition = eedi.read(ROOT / "sample")
     assert competition.labels is not None
     labels = competition.labels.head(queries)
@@ -90,10 +90,10 @@ def make_bench(folder: Path, config: Config, queries: int = 8, candidates: int =
         rows += [(query, id_, 1 - place / 100) for place, id_ in enumerate(drawn)]
     run = folder / "run"
     run.mkdir(exist_ok=True)
-    bench = Bench(config, replace(competition, test=test, labels=labels), run)
+    context = RunContext(config, replace(competition, test=test, labels=labels), run)
     table = tables.from_scores(pd.DataFrame(rows, columns=["query_id", "misconception_id", "score"]))
     tables.write(table, config.table_path("r1", run))
-    return bench
+    return context
 
 
 def broken_model(folder: Path, word: str) -> Path:
@@ -116,7 +116,7 @@ def penalised_model(folder: Path) -> Path:
 
 
 def open_for_test(
-    place: Place, model: LanguageModel, config: Config, options: int
+    place: DeviceSlot, model: LanguageModel, config: Config, options: int
 ) -> Callable[[tuple[str, tuple[Any, ...]]], Any]:
     """What a pool's process works with in a test: (scorer's method, arguments) -> what it returns, and its usage."""
     scorer: OptionScorer = open_scorer(place, "p", model, config, options)

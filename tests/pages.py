@@ -14,7 +14,7 @@ from cascade.competitions import eedi as csvs
 from cascade.config import schema as configs
 from cascade.rankings import tables
 from cascade.stages import baseline
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 from tests.runs import Run
 
 DEPTH = 25
@@ -27,17 +27,17 @@ RANKS = {
 BEGAN = 1_800_000_000.0
 
 
-def small(folder: Path) -> Bench:
+def small(folder: Path) -> RunContext:
     """Three questions; `folder` is the fixture's, which has the labels of 7 of their 9 queries."""
-    bench = Bench(configs.load(Run(folder.parent, "").write_config()), csvs.read(folder), folder.parent / "out")
-    folders.claim(bench.run)
-    baseline.write(folder, bench.run)
-    labels = {} if bench.competition.labels is None else dict(bench.competition.labels.to_numpy().tolist())
+    context = RunContext(configs.load(Run(folder.parent, "").write_config()), csvs.read(folder), folder.parent / "out")
+    folders.claim(context.run)
+    baseline.write(folder, context.run)
+    labels = {} if context.competition.labels is None else dict(context.competition.labels.to_numpy().tolist())
     for name, ranks in RANKS.items():
         rows = [row for query, rank in ranks.items() for row in _ranking(query, labels.get(query, 0), rank)]
-        tables.write(_table(rows), bench.config.table_path(name, bench.run))
-    write_ledger(bench.run)
-    return bench
+        tables.write(_table(rows), context.config.table_path(name, context.run))
+    write_ledger(context.run)
+    return context
 
 
 def write_ledger(run: Path) -> None:
@@ -62,15 +62,18 @@ def _table(rows: list[tuple[str, int]]) -> pd.DataFrame:
     return table.assign(score=scores, rank=rank.astype(np.int32))
 
 
-def sample(out: Path) -> Bench:
+def sample(out: Path) -> RunContext:
     """The whole sample with two pipelines' worth of random rankings, to see a page of its size."""
-    bench = Bench(configs.load(ROOT / "configs" / "sample.toml"), csvs.read(ROOT / "sample"), out)
+    context = RunContext(configs.load(ROOT / "configs" / "sample.toml"), csvs.read(ROOT / "sample"), out)
     folders.claim(out)
     baseline.write(ROOT / "sample", out)
-    ids, queries = bench.competition.misconceptions["misconception_id"].to_numpy(), bench.competition.test["query_id"]
+    ids, queries = (
+        context.competition.misconceptions["misconception_id"].to_numpy(),
+        context.competition.test["query_id"],
+    )
     random = np.random.default_rng(0)
     for name in ("r1", "ce", "ensemble"):
         scores = random.random((len(queries), len(ids)), dtype=np.float32)
-        tables.write(tables.from_matrix(queries.tolist(), ids, scores, 100), bench.config.table_path(name, out))
+        tables.write(tables.from_matrix(queries.tolist(), ids, scores, 100), context.config.table_path(name, out))
     write_ledger(out)
-    return bench
+    return context

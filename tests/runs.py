@@ -88,7 +88,7 @@ class Run:
         """Adds a cell to a notebook: right before the one that does the stage's work, or at the end."""
         path = self.folder / "notebooks" / notebook
         content = nbformat.read(path, as_version=4)
-        work = next(i for i, cell in enumerate(content.cells) if f"stages.{path.stem}(bench" in cell.source)
+        work = next(i for i, cell in enumerate(content.cells) if f"stages.{path.stem}(context" in cell.source)
         content.cells.insert(work if before_work else len(content.cells), nbformat.v4.new_code_cell(source))
         nbformat.write(content, path)
 

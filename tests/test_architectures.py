@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from cascade.config.schema import PointwisePipeline
-from cascade.processes.workers import Place
+from cascade.processes.workers import DeviceSlot
 from cascade.scorers.transformers_engine import TransformersScorer
 from tests.llm import MODEL
 
@@ -118,7 +118,7 @@ def made(folder: Path, kind: str, settings: dict[str, Any]) -> TransformersScore
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(MODEL / file, folder)
     pipeline = PointwisePipeline(name="p", candidates="r1", kind="pointwise", model=str(folder), prompt="p.txt")
-    return TransformersScorer(Place(("cpu",)), pipeline, folder, None)
+    return TransformersScorer(DeviceSlot(("cpu",)), pipeline, folder, None)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -17,33 +17,33 @@ from cascade.competitions import eedi as csvs
 from cascade.config import schema as configs
 from cascade.plan import allotment, profile
 from cascade.plan import profile as profiles
-from cascade.plan.allotment import Need, share
+from cascade.plan.allotment import StageEstimate, allot
 from cascade.plan.forecast import Forecast, Stage, forecast
 from cascade.plan.workload import Planner
 from cascade.run import budget
 from cascade.run.budget import Budget
 from cascade.stages import resume
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 
 CONFIG = ROOT / "configs" / "sample-llm.toml"
-ENSEMBLE = Need("ensemble", 10)
-RETRIEVAL = Need("retrieve-r1", 50)
-A, B, C = (Need(f"rerank-{name}", 20, work) for name, work in (("a", 100), ("b", 200), ("c", 300)))
+ENSEMBLE = StageEstimate("ensemble", 10)
+RETRIEVAL = StageEstimate("retrieve-r1", 50)
+A, B, C = (StageEstimate(f"rerank-{name}", 20, work) for name, work in (("a", 100), ("b", 200), ("c", 300)))
 RUN = [RETRIEVAL, A, B, C, ENSEMBLE]  # 720 seconds
 
 
-def shares(needs: list[Need], left: float, took: dict[str, float]) -> dict[str, float]:
+def shares(needs: list[StageEstimate], left: float, took: dict[str, float]) -> dict[str, float]:
     """What each stage is given where each takes all of it, or what `took` says."""
     given = {}
     for place, need in enumerate(needs):
-        given[need.name] = share(needs[place:], left).seconds
+        given[need.name] = allot(needs[place:], left).seconds
         left -= min(given[need.name], took.get(need.name, need.seconds))
     return given
 
 
 def test_a_stage_has_what_those_after_it_do_not_want() -> None:
-    assert share(RUN[1:], 700) == allotment.Share(700 - 220 - 320 - 10)
-    assert share([ENSEMBLE], 35).seconds == 35
+    assert allot(RUN[1:], 700) == allotment.Allotment(700 - 220 - 320 - 10)
+    assert allot([ENSEMBLE], 35).seconds == 35
 
 
 def test_a_stage_ahead_of_the_plan_hands_its_time_on() -> None:
@@ -58,7 +58,7 @@ def test_where_the_time_is_short_every_stage_does_the_same_part_of_its_work() ->
     assert {name: given[name] for name in (A.name, B.name, C.name)} == {A.name: 70, B.name: 120, C.name: 170}
     assert given["ensemble"] == ENSEMBLE.seconds
     assert (
-        share(RUN[1:], 370).why == "gets 70 of the 120 s it needs, as the stages to come need 670 s and 370 s are left"
+        allot(RUN[1:], 370).why == "gets 70 of the 120 s it needs, as the stages to come need 670 s and 370 s are left"
     )
 
 
@@ -69,79 +69,81 @@ def test_a_stage_that_hangs_takes_its_own_share_and_no_more() -> None:
 
 def test_optional_stages_are_dropped_in_the_configs_order_and_no_more_than_need_be() -> None:
     optional = [B.name, A.name]
-    assert not share(RUN[1:], 670, optional).dropped
-    assert not share(RUN[1:], 450, optional).dropped, "without b it fits"
-    assert share(RUN[1:], 450, optional).seconds == 120, "of what b leaves, c has its own"
-    dropped = share(RUN[2:], 450, optional)
+    assert not allot(RUN[1:], 670, optional).dropped
+    assert not allot(RUN[1:], 450, optional).dropped, "without b it fits"
+    assert allot(RUN[1:], 450, optional).seconds == 120, "of what b leaves, c has its own"
+    dropped = allot(RUN[2:], 450, optional)
     assert dropped.dropped and dropped.seconds == 0
     assert dropped.why == "dropped, as it is optional: the stages to come need 550 s and 450 s are left"
-    assert share(RUN[1:], 400, optional).dropped, "without b it does not fit"
+    assert allot(RUN[1:], 400, optional).dropped, "without b it does not fit"
 
 
 def test_a_retrieval_and_the_ensemble_are_never_dropped() -> None:
     for left in (30.0, 5.0):
-        assert share(RUN, left, [C.name, B.name, A.name]).seconds == left - 10
-        assert share([ENSEMBLE], left).seconds == left
+        assert allot(RUN, left, [C.name, B.name, A.name]).seconds == left - 10
+        assert allot([ENSEMBLE], left).seconds == left
 
 
 def test_the_last_are_left_out_where_loading_every_model_would_leave_no_time_to_score() -> None:
     """100 s for three stages that load for 60: the first alone has all that the ensemble does not need."""
-    found = share(RUN[1:], 100)
+    found = allot(RUN[1:], 100)
     assert found.seconds == pytest.approx(90)
-    assert share(RUN[2:], 100 - 90).seconds == 0
+    assert allot(RUN[2:], 100 - 90).seconds == 0
 
 
 def test_a_stage_that_would_not_get_to_score_is_not_begun() -> None:
-    found = share([C, ENSEMBLE], 29)
-    assert found == allotment.Share(0.0, "not begun: it needs 20 s before its first score, and 19 s are left")
-    assert share([C, ENSEMBLE], 31).seconds == pytest.approx(21)
+    found = allot([C, ENSEMBLE], 29)
+    assert found == allotment.Allotment(0.0, "not begun: it needs 20 s before its first score, and 19 s are left")
+    assert allot([C, ENSEMBLE], 31).seconds == pytest.approx(21)
 
 
 def test_a_slow_retrieval_is_paid_for_by_others_and_one_that_hangs_does_not_have_all() -> None:
     """Others keep a quarter of their work, unless the retrieval would not have several times what it is to take."""
-    assert share(RUN, 720).seconds == 720 - 10 - 3 * 20 - 600 * allotment.WORTH
-    assert share(RUN, 300).seconds == allotment.LATE * RETRIEVAL.seconds
-    assert share(RUN, 80).seconds == 80 - 10
-    assert share(RUN, 350, [C.name]).seconds == 350 - (10 + 2 * 20 + 300 * allotment.WORTH), (
+    assert allot(RUN, 720).seconds == 720 - 10 - 3 * 20 - 600 * allotment.WORTH
+    assert allot(RUN, 300).seconds == allotment.LATE * RETRIEVAL.seconds
+    assert allot(RUN, 80).seconds == 80 - 10
+    assert allot(RUN, 350, [C.name]).seconds == 350 - (10 + 2 * 20 + 300 * allotment.WORTH), (
         "c is dropped, and keeps none"
     )
 
 
 def test_a_stage_without_a_rate_has_what_the_known_ones_leave() -> None:
-    unknown = Need("rerank-x", 20, known=False)
-    found = share([unknown, A, ENSEMBLE], 1000)
+    unknown = StageEstimate("rerank-x", 20, known=False)
+    found = allot([unknown, A, ENSEMBLE], 1000)
     assert found.seconds == 1000 - 120 - 10
     assert found.why == "no rate is known for it, and the stages after it need 130 of 1000 s"
-    before = share([A, unknown, ENSEMBLE], 1000)
+    before = allot([A, unknown, ENSEMBLE], 1000)
     assert before.seconds == 120 + (1000 - 120 - 20 - 10) / 2, "what is to spare is shared with it"
-    short = share([unknown, A, ENSEMBLE], 120)
+    short = allot([unknown, A, ENSEMBLE], 120)
     assert short.seconds == 20 + 100 * (120 - 20 - 20 - 10) / 200, "where it is short it counts as a typical one"
     assert short.why == "gets 55 of the 120 s it needs, as the stages to come need 150 s and 120 s are left"
-    typical = share([unknown, A, B, ENSEMBLE], 300).seconds  # 150, the mean of the others' work
+    typical = allot([unknown, A, B, ENSEMBLE], 300).seconds  # 150, the mean of the others' work
     assert typical == pytest.approx(20 + 150 * (300 - 70) / 450)
-    assert share([unknown, ENSEMBLE], 50).seconds == 40
+    assert allot([unknown, ENSEMBLE], 50).seconds == 40
 
 
 def test_what_is_left_to_the_second_is_a_whole_share_with_nothing_to_say_of_it() -> None:
-    assert share(RUN[1:], 670) == allotment.Share(120)
-    assert share(RUN[1:], 200, [B.name, C.name]) == allotment.Share(200 - 10), "both are dropped, not the last alone"
+    assert allot(RUN[1:], 670) == allotment.Allotment(120)
+    assert allot(RUN[1:], 200, [B.name, C.name]) == allotment.Allotment(200 - 10), (
+        "both are dropped, not the last alone"
+    )
 
 
 def test_a_quarter_of_the_work_is_worth_loading_for() -> None:
     """20 + 20 + 20 + 10 s before any score, and a quarter of 600; a second less, and c is left out: 169 of 300."""
-    assert share(RUN[1:], 220).seconds == 20 + 25
-    assert share(RUN[1:], 219).seconds == pytest.approx(20 + 100 * 169 / 300)
+    assert allot(RUN[1:], 220).seconds == 20 + 25
+    assert allot(RUN[1:], 219).seconds == pytest.approx(20 + 100 * 169 / 300)
 
 
 def test_what_a_stage_that_is_left_out_leaves_gives_no_one_more_than_it_needs() -> None:
     """Without z, 170 s are left for the 100 of a's work."""
-    assert share([A, Need("rerank-z", 300, 300), ENSEMBLE], 200).seconds == 120
+    assert allot([A, StageEstimate("rerank-z", 300, 300), ENSEMBLE], 200).seconds == 120
 
 
 def test_stages_without_a_rate_share_what_is_to_spare_and_one_that_would_not_score_is_not_begun() -> None:
-    one, two = (Need(f"rerank-{name}", 20, known=False) for name in "xy")
-    assert share([one, two, ENSEMBLE], 1000).seconds == 20 + (1000 - 50) / 2
-    assert share([one, ENSEMBLE], 25).why == "not begun: it needs 20 s before its first score, and 15 s are left"
+    one, two = (StageEstimate(f"rerank-{name}", 20, known=False) for name in "xy")
+    assert allot([one, two, ENSEMBLE], 1000).seconds == 20 + (1000 - 50) / 2
+    assert allot([one, ENSEMBLE], 25).why == "not begun: it needs 20 s before its first score, and 15 s are left"
 
 
 @pytest.mark.parametrize(("whole", "reserve"), [(3600, 20), (360, 20), (100, 7), (0, 2), (-50, 2)])
@@ -168,10 +170,10 @@ def make_budget(run: Path, left: float, extra: str = "") -> Budget:
     text = re.sub(r"^optional = .*$", extra, text, flags=re.MULTILINE)
     path = run / "config.toml"
     path.write_text(text)
-    bench = Bench(configs.load(path), csvs.read(ROOT / "sample"), run)
-    identity = resume.identity(bench)
+    context = RunContext(configs.load(path), csvs.read(ROOT / "sample"), run)
+    identity = resume.identity(context)
     resume.write(run, identity)
-    return Budget(bench, identity, time.time(), time.time() + left)
+    return Budget(context, identity, time.time(), time.time() + left)
 
 
 def names(planned: Forecast, first: str) -> list[str]:

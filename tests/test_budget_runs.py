@@ -20,7 +20,7 @@ from cascade.report import figures, timeline
 from cascade.report.page import pictures
 from tests.runs import Run
 
-HANG = "import time\n\n(bench.run / 'hanging').touch()\ntime.sleep(1000)"
+HANG = "import time\n\n(context.run / 'hanging').touch()\ntime.sleep(1000)"
 
 
 def profile_of(folder: Path, load: float) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from cascade.base.errors import ScoreError, TableError
-from cascade.processes.workers import Place, Pool
+from cascade.processes.workers import DeviceSlot, Pool
 from cascade.rankings import reasons, tables
 from cascade.stages import checkpoints
 
@@ -148,7 +148,7 @@ def test_parts_of_reasons_are_reasons(tmp_path: Path) -> None:
 # Working through, with real processes.
 
 
-def make_ranker(place: Place) -> Callable[[Any], Any]:
+def make_ranker(place: DeviceSlot) -> Callable[[Any], Any]:
     """Ranks each query; one called `bad` fails its chunk, `slow` takes a while."""
 
     def work(task: Any) -> Any:
@@ -168,7 +168,7 @@ def work_through(
 ) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     given = [(pd.DataFrame({"query_id": queries}),) for queries in tasks]
-    with Pool("rerank-p", [Place(("cpu",))] * places, table.parent / "logs", make_ranker) as pool:
+    with Pool("rerank-p", [DeviceSlot(("cpu",))] * places, table.parent / "logs", make_ranker) as pool:
         checkpoints.work_through(pool, given, table, deadline, facts, done)
     return facts
 
@@ -202,7 +202,7 @@ def test_no_chunk_is_begun_that_would_end_past_the_deadline(table: Path) -> None
     checkpoints.prepare(table, resume=False)
     facts: dict[str, Any] = {}
     first, *others = [(pd.DataFrame({"query_id": [query]}),) for query in ("loaded", "slow", "b", "c")]
-    with Pool("rerank-p", [Place(("cpu",))], table.parent / "logs", make_ranker) as pool:
+    with Pool("rerank-p", [DeviceSlot(("cpu",))], table.parent / "logs", make_ranker) as pool:
         list(pool.run([first]))  # loading does not count
         checkpoints.work_through(pool, others, table, time.time() + 1.9, facts)
     assert facts["decision"] == "deadline: stopped after 1 of 3 queries"

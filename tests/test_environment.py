@@ -14,7 +14,7 @@ from cascade.config import schema as configs
 from cascade.kaggle import checks, environment
 from cascade.kaggle.environment import InstallError
 from cascade.stages import stages
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 from tests import kernel_inputs
 from tests.processes import wait_until_gone
 
@@ -117,4 +117,4 @@ def test_what_needs_two_cards_is_skipped_where_one_is_left(
     run = tmp_path / "run"
     run.mkdir()
     with pytest.raises(ModelError, match="over cuda:0, cuda:1, of which only cuda:0 is here; run it on as many"):
-        stages.reason(Bench(configs.load(path), csvs.read(folder), run))
+        stages.reason(RunContext(configs.load(path), csvs.read(folder), run))

@@ -15,7 +15,7 @@ from cascade.config import schema as configs
 from cascade.evaluation.evaluate import measure, systems
 from cascade.rankings import metrics
 from cascade.stages import baseline, reading, stages
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 from tests import pages
 from tests.conftest import set_cell
 from tests.runs import Run
@@ -33,25 +33,27 @@ def config(folder: Path, monkeypatch: pytest.MonkeyPatch) -> configs.Config:
     return configs.load(path)
 
 
-def rerank(bench: Bench, pipeline: str) -> pd.DataFrame:
-    labels = dict(zip(bench.competition.labels["query_id"], bench.competition.labels["misconception_id"], strict=True))
+def rerank(context: RunContext, pipeline: str) -> pd.DataFrame:
+    labels = dict(
+        zip(context.competition.labels["query_id"], context.competition.labels["misconception_id"], strict=True)
+    )
     rows = [row for query, rank in FEW.items() for row in pages._ranking(query, labels[query], rank)[:3]]
     table = pages._table(rows)
-    pages.tables.write(table, bench.config.table_path(pipeline, bench.run))
+    pages.tables.write(table, context.config.table_path(pipeline, context.run))
     return table
 
 
-def run_of(config: configs.Config, folder: Path, out: Path) -> Bench:
+def run_of(config: configs.Config, folder: Path, out: Path) -> RunContext:
     """The stages one after the other, as the notebooks call them, over the whole test."""
-    bench = Bench(config, csvs.read(folder), out)
+    context = RunContext(config, csvs.read(folder), out)
     folders.claim(out)
     baseline.write(folder, out)
     for retrieval in config.retrieval:
-        stages.retrieve(bench, retrieval.name)
+        stages.retrieve(context, retrieval.name)
     for pipeline in config.pipeline:
-        stages.rerank(bench, pipeline.name)
-    stages.ensemble(bench)
-    return bench
+        stages.rerank(context, pipeline.name)
+    stages.ensemble(context)
+    return context
 
 
 def evaluated(config: configs.Config, folder: Path, out: Path) -> dict[str, dict[str, Any]]:
@@ -59,13 +61,14 @@ def evaluated(config: configs.Config, folder: Path, out: Path) -> dict[str, dict
 
 
 def test_each_system_is_what_the_stage_leaves(config: configs.Config, folder: Path, tmp_path: Path) -> None:
-    bench, rows = run_of(config, folder, tmp_path / "run"), evaluated(config, folder, tmp_path / "evaluated")
-    labels, seen = bench.competition.labels, bench.competition.seen
+    context, rows = run_of(config, folder, tmp_path / "run"), evaluated(config, folder, tmp_path / "evaluated")
+    labels, seen = context.competition.labels, context.competition.seen
     assert labels is not None
     left = {
-        "submission zero": reading.zero_table(bench), "r1: blend": reading.read_table(bench, "r1"),
-        "ce: cross-encoder": reading.candidates(bench, "ce"), "ensemble + boost": reading.read_table(bench, "ensemble"),
-        "submission": reading.submitted(bench),
+        "submission zero": reading.zero_table(context), "r1: blend": reading.read_table(context, "r1"),
+        "ce: cross-encoder": reading.candidates(context, "ce"),
+        "ensemble + boost": reading.read_table(context, "ensemble"),
+        "submission": reading.submitted(context),
     }  # fmt: skip
     assert [*left][:1] == [*rows][:1] and [*left][-1] == [*rows][-1] and left.keys() <= rows.keys()
     for name, table in left.items():
@@ -85,8 +88,8 @@ def test_the_submission_is_scored_with_what_its_short_rows_are_filled_from(
 
 
 def test_a_retrieval_is_scored_as_deep_as_it_is_kept(config: configs.Config, folder: Path, tmp_path: Path) -> None:
-    bench = Bench(config, csvs.read(folder), tmp_path / "out")
-    depths = {name: table["rank"].max() for name, table, _ in systems(bench)}
+    context = RunContext(config, csvs.read(folder), tmp_path / "out")
+    depths = {name: table["rank"].max() for name, table, _ in systems(context)}
     assert (depths["r1: blend"], depths["r1: tfidf"]) == (25, 30)  # its top_k; all of the misconceptions
 
 
@@ -100,14 +103,14 @@ def test_a_share_of_all_queries_is_one_of_those_without_a_label_too(
     replace(config.path, "{ ce = 1.0 }", "{ r1 = 1.0 }")
     shared = configs.load(config.path)
     shared = shared.model_copy(update={"pipeline": []})
-    bench = run_of(shared, folder, tmp_path / "run")
+    context = run_of(shared, folder, tmp_path / "run")
     systems_ = {}
-    for name, table, _ in systems(Bench(shared, csvs.read(folder), tmp_path / "whole")):
+    for name, table, _ in systems(RunContext(shared, csvs.read(folder), tmp_path / "whole")):
         systems_[name] = table
-    pd.testing.assert_frame_equal(systems_["ensemble + boost"], reading.read_table(bench, "ensemble"))
+    pd.testing.assert_frame_equal(systems_["ensemble + boost"], reading.read_table(context, "ensemble"))
     row = evaluated(shared, folder, tmp_path / "out")["submission"]
     assert row["queries"] == 3
-    assert len(reading.read_table(Bench(shared, csvs.read(folder), tmp_path / "out"), "ensemble")) == 9 * 25
+    assert len(reading.read_table(RunContext(shared, csvs.read(folder), tmp_path / "out"), "ensemble")) == 9 * 25
 
 
 def test_a_pipeline_that_is_left_no_query_is_no_system_as_it_is_no_stage(

@@ -19,7 +19,7 @@ from cascade.config import schema as configs
 from cascade.rankings import tables
 from cascade.report import figures_llm
 from cascade.report.figures_llm import curve, trade_off
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 from tests.test_prompts import make_tokenizer
 
 CONFIG = """
@@ -82,13 +82,13 @@ FIRST = {"20_A": [(1, 0.9), (0, 0.4), (2, 0.3), (3, 0.1)], "20_B": [(20, 0.6), (
 SECOND = {"20_A": [(0, 0.5), (1, 0.3), (2, 0.15), (3, 0.05)], "20_B": [(1, 0.4), (20, 0.3), (2, 0.2), (3, 0.1)]}
 
 
-def write_table(bench: Bench, name: str, scored: dict[str, list[tuple[int, float]]]) -> None:
+def write_table(context: RunContext, name: str, scored: dict[str, list[tuple[int, float]]]) -> None:
     rows = [(query, id_, score) for query, ids in scored.items() for id_, score in ids]
     ranked = tables.from_scores(pd.DataFrame(rows, columns=["query_id", "misconception_id", "score"]))
-    tables.write(ranked, bench.config.table_path(name, bench.run))
+    tables.write(ranked, context.config.table_path(name, context.run))
 
 
-def make_bench(folder: Path, second: str = "pointwise") -> Bench:
+def make_bench(folder: Path, second: str = "pointwise") -> RunContext:
     run = folder.parent / "run"
     run.mkdir()
     path = folder.parent / "config.toml"
@@ -97,19 +97,21 @@ def make_bench(folder: Path, second: str = "pointwise") -> Bench:
     path.write_text(source.replace('prompt = "list.txt"', f'prompt = "{prompt}"', 1))
     for name, text in PROMPTS.items():
         (folder.parent / name).write_text(text)
-    bench = Bench(configs.load(path), eedi.read(folder), run)
-    assert bench.competition.labels is not None
-    ranked = bench.competition.labels["query_id"].isin(R1)
-    labelled = dataclasses.replace(bench.competition, labels=bench.competition.labels[ranked])
-    bench = dataclasses.replace(bench, competition=labelled)
-    write_table(bench, "r1", {query: [(id_, 1 / rank) for rank, id_ in enumerate(ids, 1)] for query, ids in R1.items()})
-    write_table(bench, "first", FIRST)
-    write_table(bench, "second", SECOND)
-    return bench
+    context = RunContext(configs.load(path), eedi.read(folder), run)
+    assert context.competition.labels is not None
+    ranked = context.competition.labels["query_id"].isin(R1)
+    labelled = dataclasses.replace(context.competition, labels=context.competition.labels[ranked])
+    context = dataclasses.replace(context, competition=labelled)
+    write_table(
+        context, "r1", {query: [(id_, 1 / rank) for rank, id_ in enumerate(ids, 1)] for query, ids in R1.items()}
+    )
+    write_table(context, "first", FIRST)
+    write_table(context, "second", SECOND)
+    return context
 
 
 @pytest.fixture
-def bench(folder: Path) -> Bench:
+def context(folder: Path) -> RunContext:
     return make_bench(folder)
 
 
@@ -149,9 +151,9 @@ def texts(figure: Figure) -> str:
     ],
 )
 def test_each_threshold_has_its_prompts_and_its_map(
-    bench: Bench, key: str, threshold: float, kept: float, map_: float
+    context: RunContext, key: str, threshold: float, kept: float, map_: float
 ) -> None:
-    points = curve(bench, "second", key)
+    points = curve(context, "second", key)
     assert len(points) == figures_llm.STEPS
     assert at(points, threshold) == pytest.approx((kept, map_))
 
@@ -162,32 +164,32 @@ def test_prompts_are_counted_as_the_pipeline_asks_them(folder: Path) -> None:
     assert [at(points, threshold)[0] for threshold in (0.0, 0.45, 0.55, 0.65, 1.0)] == [1, 1, 1, 0.5, 0]
 
 
-def test_a_score_at_the_threshold_is_kept_as_the_pipeline_keeps_it(bench: Bench) -> None:
+def test_a_score_at_the_threshold_is_kept_as_the_pipeline_keeps_it(context: RunContext) -> None:
     """In the precision of the table 0.7 and 0.9 are less than in the curve's own."""
-    write_table(bench, "first", {"20_A": [(1, 0.9), (0, 0.7)], "20_B": [(20, 0.9), (1, 0.7)]})
-    write_table(bench, "second", {"20_A": [(0, 0.5), (1, 0.3)], "20_B": [(1, 0.4), (20, 0.3)]})
-    points = curve(bench, "second", "min_score")
+    write_table(context, "first", {"20_A": [(1, 0.9), (0, 0.7)], "20_B": [(20, 0.9), (1, 0.7)]})
+    write_table(context, "second", {"20_A": [(0, 0.5), (1, 0.3)], "20_B": [(1, 0.4), (20, 0.3)]})
+    points = curve(context, "second", "min_score")
     assert at(points, 0.7)[0] == 1.0
     assert at(points, 0.9)[0] == 0.5
 
 
-def test_a_candidate_that_was_never_scored_is_kept(bench: Bench) -> None:
-    write_table(bench, "first", {"20_A": FIRST["20_A"][:1], "20_B": FIRST["20_B"]})
-    kept, _ = at(curve(bench, "second", "min_score"), 1.0)
+def test_a_candidate_that_was_never_scored_is_kept(context: RunContext) -> None:
+    write_table(context, "first", {"20_A": FIRST["20_A"][:1], "20_B": FIRST["20_B"]})
+    kept, _ = at(curve(context, "second", "min_score"), 1.0)
     assert kept == pytest.approx(3 / 8)
 
 
-def test_it_selects_by_the_candidates_of_a_pipeline_that_has_no_select(bench: Bench) -> None:
-    write_table(bench, "knockout", {query: ids[:3] for query, ids in SECOND.items()})
-    points = curve(bench, "knockout", "max_top1")  # by `second`, whose best have 0.5 and 0.4
+def test_it_selects_by_the_candidates_of_a_pipeline_that_has_no_select(context: RunContext) -> None:
+    write_table(context, "knockout", {query: ids[:3] for query, ids in SECOND.items()})
+    points = curve(context, "knockout", "max_top1")  # by `second`, whose best have 0.5 and 0.4
     assert at(points, 0.55)[0] == 1.0
     assert at(points, 0.45)[0] == 0.5
     assert at(points, 0.35)[0] == 0.0
 
 
-def test_without_labels_the_prompts_are_still_told(bench: Bench) -> None:
+def test_without_labels_the_prompts_are_still_told(context: RunContext) -> None:
     for labels in (None, pd.DataFrame({"query_id": [], "misconception_id": []})):
-        unlabelled = dataclasses.replace(bench, competition=dataclasses.replace(bench.competition, labels=labels))
+        unlabelled = dataclasses.replace(context, competition=dataclasses.replace(context.competition, labels=labels))
         points = curve(unlabelled, "second", "min_score")
         assert points["map"].isna().all()
         assert points["kept"].iloc[[0, -1]].tolist() == [1.0, 0.0]
@@ -197,28 +199,28 @@ def test_without_labels_the_prompts_are_still_told(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("stage", ["first", "ce"])
-def test_where_there_is_nothing_to_select_by_that_is_said(bench: Bench, stage: str) -> None:
+def test_where_there_is_nothing_to_select_by_that_is_said(context: RunContext, stage: str) -> None:
     """`first` reads a retrieval, whose scores are no probabilities, and `ce` a tournament."""
-    write_table(bench, "knockout", SECOND)
-    write_table(bench, "ce", SECOND)
-    points = curve(bench, stage, "min_score")
+    write_table(context, "knockout", SECOND)
+    write_table(context, "ce", SECOND)
+    points = curve(context, stage, "min_score")
     assert points.empty and list(points.columns) == ["threshold", "kept", "map"]
-    assert "No earlier pipeline's probabilities are there to select by" in texts(trade_off(bench, stage))
+    assert "No earlier pipeline's probabilities are there to select by" in texts(trade_off(context, stage))
 
 
 @pytest.mark.parametrize("missing", ["first", "second"])
-def test_without_a_table_there_is_no_curve(bench: Bench, missing: str) -> None:
-    bench.config.table_path(missing, bench.run).unlink()
-    assert curve(bench, "second", "max_top1").empty
-    assert "No earlier pipeline's probabilities" in texts(trade_off(bench, "second"))
+def test_without_a_table_there_is_no_curve(context: RunContext, missing: str) -> None:
+    context.config.table_path(missing, context.run).unlink()
+    assert curve(context, "second", "max_top1").empty
+    assert "No earlier pipeline's probabilities" in texts(trade_off(context, "second"))
 
 
-def test_the_trade_off_draws_a_line_for_each_key(bench: Bench) -> None:
-    figure = trade_off(bench, "second")
+def test_the_trade_off_draws_a_line_for_each_key(context: RunContext) -> None:
+    figure = trade_off(context, "second")
     (axes,) = figure.axes
     assert [line.get_label() for line in axes.get_lines()] == ["min_score", "max_top1", "max_margin"]
     for line, key in zip(axes.get_lines(), figures_llm.KEYS, strict=True):
-        points = curve(bench, "second", key)
+        points = curve(context, "second", key)
         np.testing.assert_allclose(line.get_xdata(), 100 * points["kept"])
         np.testing.assert_allclose(line.get_ydata(), points["map"])
     shown = texts(figure)
@@ -230,8 +232,8 @@ def test_the_trade_off_draws_a_line_for_each_key(bench: Bench) -> None:
 
 
 @pytest.fixture
-def model(bench: Bench) -> Path:
-    folder = bench.config.path.parent / "model"
+def model(context: RunContext) -> Path:
+    folder = context.config.path.parent / "model"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
     make_tokenizer().save_pretrained(folder)
@@ -255,46 +257,48 @@ def model(bench: Bench) -> Path:
     ],
 )
 @pytest.mark.usefixtures("model")
-def test_the_prompt_is_the_first_query_s_as_the_model_reads_it(bench: Bench, stage: str, expected: str) -> None:
-    query: dict[str, Any] = bench.competition.test.iloc[0].to_dict()
-    shown = figures_llm.prompt(bench, stage)
+def test_the_prompt_is_the_first_query_s_as_the_model_reads_it(context: RunContext, stage: str, expected: str) -> None:
+    query: dict[str, Any] = context.competition.test.iloc[0].to_dict()
+    shown = figures_llm.prompt(context, stage)
     text, _, tail = shown.rpartition("\n\n(")
-    assert text == expected.format(**query, names=bench.competition.names)
+    assert text == expected.format(**query, names=context.competition.names)
     assert tail == f"{len(make_tokenizer()(text, add_special_tokens=False)['input_ids'])} tokens)"
 
 
-def test_a_stage_that_reads_no_prompt_says_so(bench: Bench) -> None:
-    assert figures_llm.prompt(bench, "ce") == "ce reads no prompt"
+def test_a_stage_that_reads_no_prompt_says_so(context: RunContext) -> None:
+    assert figures_llm.prompt(context, "ce") == "ce reads no prompt"
 
 
 # Reasons.
 
 
-def written(bench: Bench, text: str) -> pd.DataFrame:
-    queries = bench.competition.test["query_id"]
+def written(context: RunContext, text: str) -> pd.DataFrame:
+    queries = context.competition.test["query_id"]
     return pd.DataFrame({"query_id": queries, "reason": [text] * len(queries)})
 
 
-def test_reasons_escape_what_a_model_has_written(bench: Bench) -> None:
-    shown = figures_llm.reasons(written(bench, "<script>alert(1)</script> costs $5 & $6\nso"), bench.competition).data
+def test_reasons_escape_what_a_model_has_written(context: RunContext) -> None:
+    shown = figures_llm.reasons(
+        written(context, "<script>alert(1)</script> costs $5 & $6\nso"), context.competition
+    ).data
     assert "<script" not in shown
     assert "&lt;script&gt;alert(1)&lt;/script&gt; costs <span>$</span>5 &amp; <span>$</span>6<br>so" in shown
-    assert f"<p>{len(bench.competition.test)} of {len(bench.competition.test)} queries, evenly" in shown
+    assert f"<p>{len(context.competition.test)} of {len(context.competition.test)} queries, evenly" in shown
 
 
-def test_reasons_escape_what_a_query_says(bench: Bench) -> None:
-    test = bench.competition.test.assign(question="Is <img src=x> it?", wrong="<b>no</b>")
-    shown = figures_llm.reasons(written(bench, "x"), dataclasses.replace(bench.competition, test=test)).data
+def test_reasons_escape_what_a_query_says(context: RunContext) -> None:
+    test = context.competition.test.assign(question="Is <img src=x> it?", wrong="<b>no</b>")
+    shown = figures_llm.reasons(written(context, "x"), dataclasses.replace(context.competition, test=test)).data
     assert "<img" not in shown and "<b>no" not in shown
     assert "<b>&lt;b&gt;no&lt;/b&gt;</b>" in shown
 
 
-def test_reasons_are_shown_evenly_from_the_first_to_the_last(bench: Bench) -> None:
-    queries = bench.competition.test["query_id"].tolist()
+def test_reasons_are_shown_evenly_from_the_first_to_the_last(context: RunContext) -> None:
+    queries = context.competition.test["query_id"].tolist()
     table = pd.DataFrame({"query_id": queries, "reason": [f"said of {query}." for query in queries]})
-    shown = figures_llm.reasons(table, bench.competition, count=3).data
+    shown = figures_llm.reasons(table, context.competition, count=3).data
     assert [query for query in queries if f"said of {query}." in shown] == [queries[0], queries[4], queries[8]]
-    few = figures_llm.reasons(table.head(2), bench.competition).data
+    few = figures_llm.reasons(table.head(2), context.competition).data
     assert few.count("said of") == 2 and "<p>2 of 2 queries" in few
 
 

@@ -15,8 +15,8 @@ from cascade.competitions import eedi as csvs
 from cascade.config import schema as configs
 from cascade.kaggle import holdout
 from cascade.run import conductor
-from cascade.stages import checkpoints, context, resume, schedule
-from cascade.stages.context import Bench
+from cascade.stages import checkpoints, resume, schedule
+from cascade.stages.context import RunContext, open_context
 from cascade.stages.resume import Keeping
 
 CONFIG = """
@@ -81,7 +81,7 @@ def test_a_folder_that_no_run_made_is_refused_and_stays_as_it_is(
             conductor.conduct(config, folder, out, NOTEBOOKS)
     assert str(out) in str(raised.value)
     with pytest.raises(StageError, match="no run made it"):
-        context.open_bench(str(config), str(folder), str(out))
+        open_context(str(config), str(folder), str(out))
     assert files(out) == before
 
 
@@ -158,7 +158,7 @@ class Resumed:
         write(root / "p1.txt", "{{ question }}")
         write(root / "p2.txt", "{{ question }}")
         keeping = self.keeping(resume_=False)
-        tables = {stage: self.table(keeping.bench, of) for stage, of in self.names.items()}
+        tables = {stage: self.table(keeping.context, of) for stage, of in self.names.items()}
         keeping.begin({"config": "x"}, tables)
         for stage, table in tables.items():
             assert keeping.settle(stage, self.names[stage], table) == ""
@@ -166,19 +166,19 @@ class Resumed:
             write(checkpoints.parts_folder(table) / "00000.parquet", stage)
 
     def keeping(self, resume_: bool = True, again: tuple[str, ...] = ()) -> Keeping:
-        bench = Bench(configs.load(self.config), csvs.read(self.data), self.root / "out", resume=resume_)
-        return Keeping(bench, self.notebooks, again)
+        context = RunContext(configs.load(self.config), csvs.read(self.data), self.root / "out", resume=resume_)
+        return Keeping(context, self.notebooks, again)
 
     @staticmethod
-    def table(bench: Bench, of: str) -> Path:
-        return bench.config.table_path(of, bench.run)
+    def table(context: RunContext, of: str) -> Path:
+        return context.config.table_path(of, context.run)
 
     def again(self, *asked: str) -> dict[str, str]:
         """Why each stage is run again; it then leaves what it left before."""
         keeping, said = self.keeping(again=asked), {}
         for begins in (False, True):
             for stage, of in self.names.items():
-                table = self.table(keeping.bench, of)
+                table = self.table(keeping.context, of)
                 if why := keeping.settle(stage, of, table, begins):
                     said[stage] = why
                     assert not table.exists() and not list(folder.table_files(table))
@@ -255,8 +255,8 @@ def test_an_input_that_holds_something_else_costs_what_read_it(resumed: Resumed)
 def test_a_run_knows_its_config_and_data(resumed: Resumed) -> None:
     """So that its page is made of them, whatever the sample's are."""
     out = resumed.root / "out"
-    bench = resume.open_run(out)
-    assert bench.config.path == resumed.config.resolve() and bench.competition.folder == resumed.data.resolve()
+    context = resume.open_run(out)
+    assert context.config.path == resumed.config.resolve() and context.competition.folder == resumed.data.resolve()
     folder.update(out, engine="vllm")
     assert resume.open_run(out).config.engine == "vllm"
     with pytest.raises(StageError, match="does not tell the run's config; pass --config"):
@@ -268,8 +268,8 @@ def test_stages_that_are_asked_for_are_run_again(resumed: Resumed) -> None:
 
 
 def test_a_stage_to_begin_from_goes_by_either_name(resumed: Resumed) -> None:
-    bench = resumed.keeping().bench
-    plan = schedule.planned(bench)
+    context = resumed.keeping().context
+    plan = schedule.planned(context)
     last = ["rerank-p2", "rerank-other", "ensemble"]
     assert conductor._from(plan, "p2") == conductor._from(plan, "rerank-p2") == last
     assert conductor._from(plan, "") == []

@@ -20,7 +20,7 @@ from cascade.config import schema as configs
 from cascade.config.schema import Config, CrossEncoderPipeline, DensePart
 from cascade.models import adapters, locate
 from cascade.models.checks import code, encoders
-from cascade.processes.workers import Place
+from cascade.processes.workers import DeviceSlot
 from cascade.rerankers import cross_encoder
 from cascade.retrievers import dense
 
@@ -211,7 +211,7 @@ def test_prompts_of_the_model_that_the_config_leaves_out_are_said(minilm: Path) 
 
 
 def test_a_prompt_of_the_models_own_stands_before_no_text(minilm: Path) -> None:
-    place = Place(("cpu",))
+    place = DeviceSlot(("cpu",))
     texts = (["a half and a third", "two fifths"], "")
     expected = dense.open_encoder(place, embedder(minilm), minilm, None, "float32")(texts)
     own = {"prompts": {"query": "Represent this sentence for retrieval: "}, "default_prompt_name": "query"}

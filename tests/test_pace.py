@@ -16,11 +16,11 @@ from cascade.base.runtime import ROOT
 from cascade.competitions import eedi as csvs
 from cascade.config import schema
 from cascade.config.schema import Pipeline
-from cascade.processes.workers import Place, Pool
+from cascade.processes.workers import DeviceSlot, Pool
 from cascade.rankings import tables
 from cascade.rankings.windows import effort
 from cascade.stages import checkpoints, pace, stages
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 from cascade.stages.pace import Pace
 from tests.runs import Run
 
@@ -255,7 +255,7 @@ def test_a_chunk_of_nothing_says_next_to_nothing_of_the_pace(monkeypatch: pytest
     assert worked.pace.slowest == 0.5
 
 
-def make_scorer(place: Place) -> Callable[[Any], Any]:
+def make_scorer(place: DeviceSlot) -> Callable[[Any], Any]:
     def work(given: Any) -> Any:
         _, candidates = given
         time.sleep(0.02 * len(candidates))
@@ -271,9 +271,9 @@ def test_a_real_process_is_given_fewer_candidates_and_the_ledger_says_so(tmp_pat
     table = tmp_path / "ranking-p.parquet"
     checkpoints.prepare(table, resume=False)
     tasks = [task(number) for number in range(CHUNKS)]
-    bench = Bench(loaded, csvs.read(ROOT / "sample"), tmp_path, deadline=time.time() + 14)
-    facts = stages._in_chunks(bench, "rerank-p", pipeline(), table, tasks, 0, make_scorer, ())
-    assert time.time() <= bench.deadline + 1
+    context = RunContext(loaded, csvs.read(ROOT / "sample"), tmp_path, deadline=time.time() + 14)
+    facts = stages._in_chunks(context, "rerank-p", pipeline(), table, tasks, 0, make_scorer, ())
+    assert time.time() <= context.deadline + 1
     cut = [chunk["candidates_cut_to"] for chunk in facts["chunks"] if "candidates_cut_to" in chunk]
     assert cut and max(cut) < CANDIDATES
     scored = checkpoints.gather(table)

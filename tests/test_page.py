@@ -37,8 +37,8 @@ def data_of(source):
 
 
 def test_the_head_says_what_ran_and_how_it_ended(folder):
-    bench = pages.small(folder)
-    shown = text(re.search("<header>.*</header>", build.html(bench), re.DOTALL)[0])
+    context = pages.small(folder)
+    shown = text(re.search("<header>.*</header>", build.html(context), re.DOTALL)[0])
     assert "config.toml on data" in shown
     assert "9 queries, 7 with a known label" in shown
     assert "2027-01-15 08:00 UTC took 1 min 40 s" in shown
@@ -48,10 +48,12 @@ def test_the_head_says_what_ran_and_how_it_ended(folder):
 
 
 def test_a_run_that_was_cut_off_does_not_look_like_a_good_one(folder):
-    bench = pages.small(folder)
-    (bench.run / ledger.FILE).write_text('{"stage": "zero", "phase": "stage", "start": 5, "end": 6, "status": "ok"}\n')
-    (bench.run / "submission.csv").write_text("nonsense\n")
-    shown = text(build.html(bench))
+    context = pages.small(folder)
+    (context.run / ledger.FILE).write_text(
+        '{"stage": "zero", "phase": "stage", "start": 5, "end": 6, "status": "ok"}\n'
+    )
+    (context.run / "submission.csv").write_text("nonsense\n")
+    shown = text(build.html(context))
     assert "✗ did not run: retrieve-r1, rerank-ce, ensemble; submission.csv is not valid:" in shown
 
 
@@ -91,9 +93,9 @@ def test_durations_read_well(seconds, said):
 
 
 def test_moves_are_counted_from_what_the_stage_was_given(folder):
-    bench = pages.small(folder)
-    stood = build.standing(bench, build.rankings(bench))
-    drawn = {(move["before"], move["after"]): move for move in build.moves(bench, stood)}
+    context = pages.small(folder)
+    stood = build.standing(context, build.rankings(context))
+    drawn = {(move["before"], move["after"]): move for move in build.moves(context, stood)}
     assert list(drawn) == [("r1", "ce"), ("ce", "ensemble")]
     # 20_B and 22_C rise, 20_D and 21_B fall; what ce did not rank stays where it was.
     assert drawn["r1", "ce"]["counts"] == (2, 3, 2)
@@ -120,11 +122,11 @@ def test_each_query_has_the_ranks_and_first_candidates_of_every_ranking(folder):
 def test_without_labels_it_shows_times_agreement_and_candidates_but_no_scores(folder, labels):
     if labels == "missing":
         (folder / "test_labels.csv").unlink()
-    bench = pages.small(folder)
+    context = pages.small(folder)
     if labels == "empty":
         empty = pd.DataFrame({"query_id": [], "misconception_id": []})
-        bench = replace(bench, competition=replace(bench.competition, labels=empty))
-    source = build.html(bench)
+        context = replace(context, competition=replace(context.competition, labels=empty))
+    source = build.html(context)
     assert re.findall(r'<section id="(\w+)">', source) == ["times", "agreement", "queries"]
     assert "MAP" not in text(re.sub("<script.*", "", source, flags=re.DOTALL))
     assert "recall" not in source
@@ -133,12 +135,12 @@ def test_without_labels_it_shows_times_agreement_and_candidates_but_no_scores(fo
 
 
 def test_a_run_whose_ensemble_left_nothing_shows_what_was_submitted(folder):
-    bench = pages.small(folder)
-    (bench.run / "ranking-ensemble.parquet").unlink()
-    (bench.run / "ranking-ce.parquet").write_bytes(b"broken")
-    assert list(build.rankings(bench)) == ["r1", "ensemble"]
-    (bench.run / "candidates-r1.parquet").unlink()
-    source = build.html(bench)
+    context = pages.small(folder)
+    (context.run / "ranking-ensemble.parquet").unlink()
+    (context.run / "ranking-ce.parquet").write_bytes(b"broken")
+    assert list(build.rankings(context)) == ["r1", "ensemble"]
+    (context.run / "candidates-r1.parquet").unlink()
+    source = build.html(context)
     assert data_of(source)["rankings"] == []
     assert "submission zero" in text(section(source, "scores"))
 
@@ -147,9 +149,9 @@ def test_hostile_text_stays_text(folder):
     for column in ("QuestionText", "AnswerAText", "SubjectName", "ConstructName"):
         set_cell(folder / "test.csv", 1, column, f"{column} {ATTACK} ![{ATTACK}](javascript:window.hacked=3)")
     set_cell(folder / "misconception_mapping.csv", 1, "MisconceptionName", ATTACK)
-    bench = pages.small(folder)
-    ledger.record(bench.run, "ensemble", "fuse", BEGAN + 91, BEGAN + 92, decision=ATTACK)
-    source = build.html(bench)
+    context = pages.small(folder)
+    ledger.record(context.run, "ensemble", "fuse", BEGAN + 91, BEGAN + 92, decision=ATTACK)
+    source = build.html(context)
     assert source.count("<script") == source.count("</script>") == 2
     assert "<img" not in source
     data = data_of(source)
@@ -211,10 +213,10 @@ def test_the_samples_page_is_one_small_file_that_needs_no_other(tmp_path):
 
 
 def test_a_folder_without_a_run_is_an_error_and_stays_as_it_is(folder, tmp_path):
-    bench = replace(pages.small(folder), run=tmp_path / "none")
+    context = replace(pages.small(folder), run=tmp_path / "none")
     with pytest.raises(StageError, match=r"none/ledger\.jsonl: no such ledger.*--run"):
-        build.write(bench)
-    assert not bench.run.exists()
+        build.write(context)
+    assert not context.run.exists()
 
 
 def leave(config, data, run, deadline):
@@ -228,19 +230,19 @@ def leave(config, data, run, deadline):
 
 
 def test_it_is_left_or_the_reason_and_the_command_are_said(folder):
-    bench = pages.small(folder)
-    (bench.run / "logs").mkdir()
-    given = (bench.config.path, folder, bench.run)
-    assert leave(*given, time.time() + 600) == f"{bench.run / launch.FILE} shows it all\n"
-    by_hand = f"python -m cascade page --config {bench.config.path} --data {folder} --run {bench.run}"
+    context = pages.small(folder)
+    (context.run / "logs").mkdir()
+    given = (context.config.path, folder, context.run)
+    assert leave(*given, time.time() + 600) == f"{context.run / launch.FILE} shows it all\n"
+    by_hand = f"python -m cascade page --config {context.config.path} --data {folder} --run {context.run}"
     assert leave(*given, time.time() + 1) == f"no report.html: no time was left; make it by: {by_hand}\n"
-    assert (bench.run / launch.FILE).exists()
-    (bench.run / "candidates-r1.parquet").unlink()
+    assert (context.run / launch.FILE).exists()
+    (context.run / "candidates-r1.parquet").unlink()
     (folder / "test.csv").write_text("QuestionId\n")
-    assert leave(*given, time.time() + 600).startswith(f"no report.html: see {bench.run / 'logs' / 'page.log'}")
-    assert not (bench.run / launch.FILE).exists()  # the earlier one would pass for this run's
-    (bench.run / "logs" / "page.log").unlink()
-    (bench.run / "logs").rmdir()
+    assert leave(*given, time.time() + 600).startswith(f"no report.html: see {context.run / 'logs' / 'page.log'}")
+    assert not (context.run / launch.FILE).exists()  # the earlier one would pass for this run's
+    (context.run / "logs" / "page.log").unlink()
+    (context.run / "logs").rmdir()
     assert leave(*given, time.time() + 600).startswith("no report.html: FileNotFoundError")
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cascade.processes.workers import Place, places
+from cascade.processes.workers import DeviceSlot, places
 
 
 @pytest.fixture
@@ -64,12 +64,12 @@ def test_a_process_sees_its_own_cards_alone(
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    place = Place(tuple(devices))
+    place = DeviceSlot(tuple(devices))
     assert place.environment() == {"CUDA_VISIBLE_DEVICES": seen}
     assert place.device == "cuda:0"
 
 
 def test_a_process_on_cpus_counts_its_threads_by_its_cores() -> None:
-    place = Place(("cpu",), (1, 3))
+    place = DeviceSlot(("cpu",), (1, 3))
     assert place.environment() == {"OMP_NUM_THREADS": "2", "VLLM_CPU_OMP_THREADS_BIND": "1,3"}
     assert (place.device, place.name) == ("cpu", "cpu")

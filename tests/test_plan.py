@@ -18,7 +18,7 @@ from cascade.plan import command, report
 from cascade.plan import profile as profiles
 from cascade.plan.forecast import Forecast, forecast
 from cascade.plan.profile import Profile
-from cascade.plan.settings import knobs, together, turns
+from cascade.plan.settings import knobs, single_changes, together
 from cascade.plan.workload import Planner
 
 T4X2 = (ROOT / "configs" / "t4x2.toml").read_text().replace('"prompts/', f'"{ROOT}/configs/prompts/')
@@ -64,7 +64,7 @@ def test_each_setting_alone_makes_it_fit_and_one_step_less_does_not(planner: Pla
     config = config_of(tmp_path, ('limit = "9h"', 'limit = "6h"'))
     now = found_of(planner, config)
     assert not now.fits and report.verdict(now, config)[0].startswith("does not fit: ")
-    found = turns(planner, config, PROFILE, now)
+    found = single_changes(planner, config, PROFILE, now)
     enough = {turn.setting: turn for turn in found if turn.fits}
     assert {"top_k of p2", "enabled of p2"} <= enough.keys()
     assert not any(turn.setting.startswith("limit") for turn in found)  # Kaggle grants no more than nine hours
@@ -86,7 +86,7 @@ def test_a_stage_past_its_own_limit_is_named_with_what_mends_it(planner: Planner
     now = found_of(planner, config)
     [line] = report.verdict(now, config)
     assert line.startswith("does not fit: rerank-p3 takes ") and line.endswith("past its own limit")
-    found = {turn.setting: turn for turn in turns(planner, config, PROFILE, now)}
+    found = {turn.setting: turn for turn in single_changes(planner, config, PROFILE, now)}
     assert found["limit of p3"].fits and found["select by certainty (max_top1, max_margin) of p3"].fits
     assert not found["top_k of p2"].fits
 
@@ -94,7 +94,7 @@ def test_a_stage_past_its_own_limit_is_named_with_what_mends_it(planner: Planner
 def test_where_no_setting_alone_is_enough_those_are_listed_that_are_together(planner: Planner, tmp_path: Path) -> None:
     config = config_of(tmp_path, ('limit = "9h"', 'limit = "4h"'))
     now = found_of(planner, config)
-    alone = turns(planner, config, PROFILE, now)
+    alone = single_changes(planner, config, PROFILE, now)
     assert not any(turn.fits for turn in alone)
     made = together(planner, now, alone)
     assert len(made) > 1 and [turn.fits for turn in made] == [False] * (len(made) - 1) + [True]
@@ -108,7 +108,7 @@ def test_where_no_setting_alone_is_enough_those_are_listed_that_are_together(pla
 def test_limits_that_are_passed_are_raised_together(planner: Planner, tmp_path: Path) -> None:
     config = config_of(tmp_path, ('limit = "150m"', 'limit = "60m"'))
     now = found_of(planner, config)
-    made = together(planner, now, turns(planner, config, PROFILE, now))
+    made = together(planner, now, single_changes(planner, config, PROFILE, now))
     assert {turn.setting for turn in made} == {"limit of p1", "limit of p2"} and made[-1].fits
     raised = dict(zip(("p1", "p2"), (p.limit for p in made[-1].plan[0].pipeline), strict=False))
     text = config.path.read_text()
@@ -124,7 +124,7 @@ def test_limits_that_are_passed_are_raised_together(planner: Planner, tmp_path: 
 def test_what_no_settings_mend_is_said_with_what_they_leave(planner: Planner, tmp_path: Path) -> None:
     config = config_of(tmp_path, ('limit = "9h"', 'limit = "40m"'))
     now = found_of(planner, config)
-    alone = turns(planner, config, PROFILE, now)
+    alone = single_changes(planner, config, PROFILE, now)
     made = together(planner, now, alone)
     left = report.span(found_of(planner, *made[-1].plan).missing)
     assert report.advice(alone, made)[0] == f"no setting alone makes it fit; together these leave it {left} too long:"
@@ -140,7 +140,7 @@ def test_a_pipeline_that_another_goes_by_is_turned_step_by_step(planner: Planner
     assert seconds["41"] > seconds["50"] > seconds["59"] > seconds["30"] > seconds["40"] > seconds["5"]
     have = seconds["40"] + config.time.reserve + 1
     tight = config.model_copy(update={"time": config.time.model_copy(update={"limit": have})})
-    found = {turn.setting: turn for turn in turns(planner, tight, PROFILE, found_of(planner, tight))}
+    found = {turn.setting: turn for turn in single_changes(planner, tight, PROFILE, found_of(planner, tight))}
     assert found["top_k of p1"].fits and found["top_k of p1"].to == "40"
 
 

@@ -24,7 +24,7 @@ from cascade.plan.forecast import Forecast, forecast
 from cascade.plan.profile import Profile
 from cascade.plan.workload import Planner
 from cascade.stages import resume
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 
 CONFIG = """
 engine = "vllm"
@@ -89,7 +89,7 @@ class Maker:
 
     @property
     def identity(self) -> dict[str, str]:
-        return resume.identity(Bench(self.config, self.competition, self.run))
+        return resume.identity(RunContext(self.config, self.competition, self.run))
 
     @property
     def path(self) -> Path:
@@ -343,7 +343,7 @@ def test_a_chunk_in_which_the_clock_jumped_is_no_rate() -> None:
 def test_a_ledger_of_something_else_is_refused(tmp_path: Path) -> None:
     maker = Maker(tmp_path / "run")
     maker.write()
-    other = resume.identity(Bench(config_of(tmp_path, top_k="7"), maker.competition, tmp_path))
+    other = resume.identity(RunContext(config_of(tmp_path, top_k="7"), maker.competition, tmp_path))
     with pytest.raises(PlanError, match=r"ledger.jsonl: is of a run with another config; pass that one"):
         ledgers.read([maker.path], other)
     with pytest.raises(PlanError, match=r"is of a run on another test.csv; pass that run's data folder"):

@@ -69,11 +69,11 @@ def test_a_chat_that_goes_on_ends_where_transformers_ends_it(tmp_path: Path) -> 
 @pytest.mark.parametrize("kind", [POINTWISE, LISTWISE + "window = 4\nstride = 4\n", TOURNAMENT + "group = 9\n"])
 def test_counts_are_those_of_the_stage_itself(tmp_path: Path, kind: str) -> None:
     config = make_config(tmp_path, kind)
-    bench = make_bench(tmp_path, config, queries=8)
-    stages.rerank(bench, "p")
-    did = next(entry for entry in ledger.read(bench.run) if entry["phase"] == "score")
-    work = planned(config, bench.competition)["rerank-p"].works[1]
-    per_query = did["queries"] / len(bench.competition.test)
+    context = make_bench(tmp_path, config, queries=8)
+    stages.rerank(context, "p")
+    did = next(entry for entry in ledger.read(context.run) if entry["phase"] == "score")
+    work = planned(config, context.competition)["rerank-p"].works[1]
+    per_query = did["queries"] / len(context.competition.test)
     assert work.prompts * per_query == pytest.approx(did["prompts"])
     assert work.tokens * per_query == pytest.approx(did["tokens"], rel=0.05)
     assert work.cached * per_query == pytest.approx(did["cached_tokens"], rel=0.1, abs=0.02 * did["tokens"])

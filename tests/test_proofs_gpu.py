@@ -8,7 +8,7 @@ import pytest
 
 from packer.proofs import cuda, gpu_code
 from packer.proofs.elf import architectures, read_library, runs_on
-from packer.proofs.subject import Bundle, Finding
+from packer.proofs.subject import Finding, Subject
 from packer.proofs.wheel_metadata import gather
 from packer.wheels import images
 from packer.wheels.images import Image
@@ -29,10 +29,10 @@ def image(tmp_path: Path) -> Image:
     return image
 
 
-def bundle(image: Image) -> Bundle:
+def bundle(image: Image) -> Subject:
     lock(image)
     memory = image.project.parent / "memory"
-    return Bundle(image, read(image.lock), gather(image.wheels, memory), [], [], memory)
+    return Subject(image, read(image.lock), gather(image.wheels, memory), [], [], memory)
 
 
 def with_facts(image: Image, old: str, new: str) -> Image:

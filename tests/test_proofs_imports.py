@@ -9,7 +9,7 @@ import pytest
 
 from packer.proofs import imports, wheel_modules
 from packer.proofs.source_imports import at_import, standard_library
-from packer.proofs.subject import Bundle
+from packer.proofs.subject import Subject
 from packer.proofs.wheel_metadata import gather
 from packer.wheels.images import Image
 from packer.wheels.locks import read
@@ -25,7 +25,7 @@ def missing(image: Image) -> dict[str, tuple[str, ...]]:
     """Who asks for each module that is not there."""
     lock(image)
     memory = image.project.parent / "memory"
-    found = imports.prove(Bundle(image, read(image.lock), gather(image.wheels, memory), [], [], memory))
+    found = imports.prove(Subject(image, read(image.lock), gather(image.wheels, memory), [], [], memory))
     return {each.package: each.asked_by for each in found}
 
 
@@ -94,7 +94,7 @@ def test_what_this_python_cannot_parse_is_not_proved_and_looked_at_anew_by_anoth
     make_wheel(image.wheels, "app", files={"app/__init__.py": "from . import new", "app/new.py": "import six; match?"})
     lock(image)
     memory = image.project.parent / "memory"
-    bundle = Bundle(image, read(image.lock), gather(image.wheels, memory), [], [], memory)
+    bundle = Subject(image, read(image.lock), gather(image.wheels, memory), [], [], memory)
     for _ in range(2):  # the second time from memory
         [found] = imports.prove(bundle)
         assert found.status == "not proved" and found.wants.endswith(", which runs this, cannot parse app.new")

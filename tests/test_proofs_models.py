@@ -12,7 +12,7 @@ from cascade.base.runtime import ROOT
 from cascade.config import schema as configs
 from cascade.config.schema import Config
 from packer.proofs import architectures, vllm
-from packer.proofs.subject import Bundle
+from packer.proofs.subject import Subject
 from packer.proofs.wheel_metadata import gather
 from packer.wheels.images import Image
 from packer.wheels.locks import read
@@ -33,10 +33,10 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Image:
     return image
 
 
-def bundle(image: Image, config: Config) -> Bundle:
+def bundle(image: Image, config: Config) -> Subject:
     lock(image)
     memory = image.project.parent / "memory"
-    return Bundle(image, read(image.lock), gather(image.wheels, memory), [], [config], memory)
+    return Subject(image, read(image.lock), gather(image.wheels, memory), [], [config], memory)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from packer.proofs import closure, hashes, resolution, tags
-from packer.proofs.subject import Bundle, BundleError, Finding
+from packer.proofs.subject import BundleError, Finding, Subject
 from packer.proofs.wheel_metadata import gather
 from packer.wheels.images import Image
 from packer.wheels.locks import read
@@ -28,13 +28,13 @@ def image(tmp_path: Path) -> Image:
     return image
 
 
-def bundle(image: Image) -> Bundle:
+def bundle(image: Image) -> Subject:
     memory = image.project.parent / "memory"
     others = [path for path in image.wheels.iterdir() if path.suffix != ".whl"]
-    return Bundle(image, read(image.lock), gather(image.wheels, memory), others, [], memory)
+    return Subject(image, read(image.lock), gather(image.wheels, memory), others, [], memory)
 
 
-Proof = Callable[[Bundle], list[Finding]]
+Proof = Callable[[Subject], list[Finding]]
 
 
 def findings(image: Image, prove: Proof) -> list[Finding]:

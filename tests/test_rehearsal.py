@@ -22,7 +22,7 @@ from cascade.config import schema as configs
 from packer.datasets.contents import ContentsError
 from packer.datasets.rules import DatasetError, check_files
 from packer.rehearsal import image_python, rehearse, sandbox
-from packer.rehearsal.sandbox import RehearsalError, Room, Stay
+from packer.rehearsal.sandbox import RehearsalError, Sandbox, Stay
 from packer.rehearsal.violations import summary
 from packer.wheels import images
 from tests import kernel_inputs, packing
@@ -143,7 +143,7 @@ def test_a_wheel_left_out_is_told_before_anything_runs(
 
 def stay(tmp_path: Path, source: str, library: Path | None, working: int = 10**7) -> Stay:
     shown = {str(Path(sys.base_prefix)): Path(sys.base_prefix)}
-    where = Room(tmp_path / "room", shown, working, library)
+    where = Sandbox(tmp_path / "room", shown, working, library)
     python = str(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
     return sandbox.stay(where, [python, "-c", source], PLAIN, 60.0)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from packer.proofs.subject import Bundle
+from packer.proofs.subject import Subject
 from packer.wheels import fetch, images, indexes, requirements, resolve
 from packer.wheels.images import Image
 from packer.wheels.locks import LockError
@@ -26,7 +26,7 @@ SIX = "six==1.15.0\n"
 
 
 def roots(image: Image) -> list[str]:
-    bundle = Bundle(image, {}, [], [], [], image.path.parent)
+    bundle = Subject(image, {}, [], [], [], image.path.parent)
     return [f"{each.chain[-1]}: {each.requirement}" for each in bundle.roots()]
 
 

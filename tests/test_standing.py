@@ -13,7 +13,7 @@ from cascade.config import schema as configs
 from cascade.kaggle import kernel
 from cascade.rankings import fusion, tables
 from cascade.stages import baseline, fusing, reading, stages
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 from cascade.stages.standing import Standing
 from tests import pages
 from tests.conftest import set_cell
@@ -21,149 +21,149 @@ from tests.toy import replace
 
 
 @pytest.fixture
-def bench(folder: Path) -> Bench:
+def context(folder: Path) -> RunContext:
     """A run whose retrieval and pipeline have left their tables, and its submission zero."""
     return pages.small(folder)
 
 
-def rows(bench: Bench) -> dict[str, list[int]]:
-    return submission.read(bench.run / "submission.csv")
+def rows(context: RunContext) -> dict[str, list[int]]:
+    return submission.read(context.run / "submission.csv")
 
 
-def standing(bench: Bench) -> Standing:
-    return Standing(bench, submission.read(bench.run / baseline.FILE))
+def standing(context: RunContext) -> Standing:
+    return Standing(context, submission.read(context.run / baseline.FILE))
 
 
-def improved(bench: Bench) -> tuple[Standing, dict[str, list[int]]]:
+def improved(context: RunContext) -> tuple[Standing, dict[str, list[int]]]:
     """After all stages."""
-    found = standing(bench)
-    before = rows(bench)
+    found = standing(context)
+    before = rows(context)
     found.improve()
-    assert rows(bench) != before
-    return found, rows(bench)
+    assert rows(context) != before
+    return found, rows(context)
 
 
 @pytest.mark.parametrize("spoilt", ["submission.csv", "submission*.csv", "*"])
-def test_what_a_stage_spoils_is_put_back_and_not_submission_zero(bench: Bench, spoilt: str) -> None:
-    found, best = improved(bench)
-    for path in bench.run.glob(spoilt):
+def test_what_a_stage_spoils_is_put_back_and_not_submission_zero(context: RunContext, spoilt: str) -> None:
+    found, best = improved(context)
+    for path in context.run.glob(spoilt):
         path.write_text("not,a submission")
     found.improve()
-    assert rows(bench) == best
+    assert rows(context) == best
 
 
-def test_a_conductor_that_begins_after_it_was_spoilt_finds_the_copy(bench: Bench) -> None:
-    _, best = improved(bench)
-    (bench.run / "submission.csv").write_text("not,a submission")
-    for table in bench.run.glob("*.parquet"):
+def test_a_conductor_that_begins_after_it_was_spoilt_finds_the_copy(context: RunContext) -> None:
+    _, best = improved(context)
+    (context.run / "submission.csv").write_text("not,a submission")
+    for table in context.run.glob("*.parquet"):
         table.unlink()
-    standing(bench).improve()
-    assert rows(bench) == best
+    standing(context).improve()
+    assert rows(context) == best
 
 
 @pytest.mark.parametrize(("lost", "stays"), [("ce", True), ("r1", True), ("", False)])
 def test_a_fusion_of_less_replaces_nothing(
-    bench: Bench, lost: str, stays: bool, capsys: pytest.CaptureFixture[str]
+    context: RunContext, lost: str, stays: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found, best = improved(bench)
+    found, best = improved(context)
     if lost:
-        bench.config.table_path(lost, bench.run).unlink()
+        context.config.table_path(lost, context.run).unlink()
     else:  # the same tables, one of them made anew
-        pages.tables.write(pages._table(pages._ranking("20_A", 29, 1)), bench.config.table_path("ce", bench.run))
+        pages.tables.write(pages._table(pages._ranking("20_A", 29, 1)), context.config.table_path("ce", context.run))
     found.improve()
-    assert (rows(bench) == best) == stays
+    assert (rows(context) == best) == stays
     assert (f"stays, as it was made with {lost} too" in capsys.readouterr().out) == stays
-    stages.ensemble(bench)  # as the notebook does
-    assert (rows(bench) == best) == stays
+    stages.ensemble(context)  # as the notebook does
+    assert (rows(context) == best) == stays
 
 
-def test_of_two_parts_the_one_of_more_weight_stands(bench: Bench) -> None:
+def test_of_two_parts_the_one_of_more_weight_stands(context: RunContext) -> None:
     """ce weighs twice what r1 does: a retrieval that is lost after its stage costs the pipeline nothing."""
-    ce = bench.config.table_path("ce", bench.run)
+    ce = context.config.table_path("ce", context.run)
     table = pages.tables.read(ce)
     ce.unlink()
-    _, of_r1 = improved(bench)
-    bench.config.table_path("r1", bench.run).unlink()
+    _, of_r1 = improved(context)
+    context.config.table_path("r1", context.run).unlink()
     pages.tables.write(table, ce)
-    standing(bench).improve()
-    assert rows(bench) != of_r1
+    standing(context).improve()
+    assert rows(context) != of_r1
 
 
-def test_a_member_that_the_config_has_no_longer_is_not_waited_for(bench: Bench) -> None:
-    _, best = improved(bench)
-    replace(bench.config.path, "{ ce = 1.0, r1 = 0.5 }", "{ r1 = 0.5 }")
-    other = Bench(configs.load(bench.config.path), bench.competition, bench.run)
+def test_a_member_that_the_config_has_no_longer_is_not_waited_for(context: RunContext) -> None:
+    _, best = improved(context)
+    replace(context.config.path, "{ ce = 1.0, r1 = 0.5 }", "{ r1 = 0.5 }")
+    other = RunContext(configs.load(context.config.path), context.competition, context.run)
     standing(other).improve()
     assert rows(other) != best
 
 
-def test_a_file_that_is_not_the_record_s_is_replaced(bench: Bench) -> None:
+def test_a_file_that_is_not_the_record_s_is_replaced(context: RunContext) -> None:
     """It is valid, and nothing tells that it is more than submission zero."""
-    found, best = improved(bench)
-    submission.write({query: list(range(25)) for query in best}, bench.run / "submission.csv")
-    bench.config.table_path("ce", bench.run).unlink()
+    found, best = improved(context)
+    submission.write({query: list(range(25)) for query in best}, context.run / "submission.csv")
+    context.config.table_path("ce", context.run).unlink()
     found.improve()
-    assert rows(bench)["20_A"] != list(range(25))
+    assert rows(context)["20_A"] != list(range(25))
 
 
-def test_submission_zero_leaves_a_valid_file_and_replaces_any_other(bench: Bench, folder: Path) -> None:
-    _, best = improved(bench)
-    baseline.write(folder, bench.run)
-    assert rows(bench) == best
-    baseline.write(folder, bench.run, anew=True)
-    assert rows(bench) == submission.read(bench.run / baseline.FILE) != best
-    (bench.run / "submission.csv").write_text("not,a submission")
-    baseline.write(folder, bench.run)
-    assert rows(bench) == submission.read(bench.run / baseline.FILE)
+def test_submission_zero_leaves_a_valid_file_and_replaces_any_other(context: RunContext, folder: Path) -> None:
+    _, best = improved(context)
+    baseline.write(folder, context.run)
+    assert rows(context) == best
+    baseline.write(folder, context.run, anew=True)
+    assert rows(context) == submission.read(context.run / baseline.FILE) != best
+    (context.run / "submission.csv").write_text("not,a submission")
+    baseline.write(folder, context.run)
+    assert rows(context) == submission.read(context.run / baseline.FILE)
     set_cell(folder / "test.csv", 1, "QuestionId", "99")  # another test: valid for the old one is not for it
-    baseline.write(folder, bench.run)
-    assert next(iter(rows(bench))) == "99_A"
+    baseline.write(folder, context.run)
+    assert next(iter(rows(context))) == "99_A"
 
 
-def test_a_second_run_sets_the_copy_aside_with_the_rest(bench: Bench) -> None:
-    improved(bench)
-    folders.set_aside(bench.run, {"retrieve-r1": "candidates-r1.parquet"})
-    assert not (bench.run / submission.LAST).exists()
-    assert (bench.run / "previous" / submission.LAST).is_file()
+def test_a_second_run_sets_the_copy_aside_with_the_rest(context: RunContext) -> None:
+    improved(context)
+    folders.set_aside(context.run, {"retrieve-r1": "candidates-r1.parquet"})
+    assert not (context.run / submission.LAST).exists()
+    assert (context.run / "previous" / submission.LAST).is_file()
 
 
 def test_in_the_rerun_the_last_cell_puts_the_last_valid_one_back(
-    bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch
+    context: RunContext, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, best = improved(bench)
+    _, best = improved(context)
     monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", "1")
-    found = kernel.Kernel(bench.config.path, folder, bench.run, Path())
+    found = kernel.Kernel(context.config.path, folder, context.run, Path())
     for spoilt in (["submission.csv"], ["submission.csv", submission.LAST]):
         for name in spoilt:
-            (bench.run / name).write_text("not,a submission")
+            (context.run / name).write_text("not,a submission")
         kernel.settle(found, 0)
-        assert rows(bench) == (best if len(spoilt) == 1 else baseline.rows(folder))
+        assert rows(context) == (best if len(spoilt) == 1 else baseline.rows(folder))
 
 
-def test_a_short_row_is_filled_from_its_candidates_then_zero_then_the_mapping(bench: Bench) -> None:
-    for name in (*bench.config.ensemble.weights, *(each.name for each in bench.config.retrieval)):
-        path = bench.config.table_path(name, bench.run)
+def test_a_short_row_is_filled_from_its_candidates_then_zero_then_the_mapping(context: RunContext) -> None:
+    for name in (*context.config.ensemble.weights, *(each.name for each in context.config.retrieval)):
+        path = context.config.table_path(name, context.run)
         tables.write(tables.cut(tables.read(path), 3), path)  # so short that submission zero is needed
-    rankings = reading.members(bench)
-    table = tables.cut(fusing.fuse(bench, rankings), 2)
-    found = fusing.write_submission(bench, table, list(rankings))
-    lists = [*rankings.values(), *(reading.read_table(bench, each.name) for each in bench.config.retrieval)]
-    zero_rows = submission.read(bench.run / baseline.FILE)
-    for query in bench.competition.asked:
+    rankings = reading.members(context)
+    table = tables.cut(fusing.fuse(context, rankings), 2)
+    found = fusing.write_submission(context, table, list(rankings))
+    lists = [*rankings.values(), *(reading.read_table(context, each.name) for each in context.config.retrieval)]
+    zero_rows = submission.read(context.run / baseline.FILE)
+    for query in context.competition.asked:
         first, *others = (
             each["misconception_id"][each["query_id"] == query].tolist() for each in (table, *lists) if each is not None
         )
         assert found is not None
         assert found[query] == fusion.fill(
-            first, *others, zero_rows[query], list(bench.competition.names), length=submission.ROW_LENGTH
+            first, *others, zero_rows[query], list(context.competition.names), length=submission.ROW_LENGTH
         )
 
 
-def test_where_no_row_is_short_no_other_table_is_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, ids = bench.competition.asked, bench.competition.misconceptions["misconception_id"].to_numpy()
+def test_where_no_row_is_short_no_other_table_is_read(context: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, ids = context.competition.asked, context.competition.misconceptions["misconception_id"].to_numpy()
     table = tables.from_matrix(asked, ids, np.random.default_rng(0).random((len(asked), len(ids))), 28)
     monkeypatch.delattr(reading, "read_table")
-    found = fusing.write_submission(bench, table, list(bench.config.ensemble.weights))
+    found = fusing.write_submission(context, table, list(context.config.ensemble.weights))
     assert found == {
         query: table["misconception_id"][table["query_id"] == query].tolist()[: submission.ROW_LENGTH]
         for query in asked

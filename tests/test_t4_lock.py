@@ -10,7 +10,7 @@ from cascade.base.runtime import ROOT
 from cascade.config import schema as configs
 from packer.proofs import closure
 from packer.proofs.registry import PROOFS
-from packer.proofs.subject import Bundle
+from packer.proofs.subject import Subject
 from packer.proofs.wheel_metadata import gather
 from packer.wheels import images, locks, resolve
 from packer.wheels.images import Image
@@ -33,13 +33,13 @@ def resolved(tmp_path_factory: pytest.TempPathFactory) -> Image:
     return image
 
 
-def bundle(image: Image, without: str = "") -> Bundle:
+def bundle(image: Image, without: str = "") -> Subject:
     if not any(KEPT.wheels.glob("*.whl")):
         pytest.skip("make wheels")
     memory = ROOT / "build" / "verify" / KEPT.name
     facts = [each for each in gather(image.wheels, memory) if each.name != without]
     pins = {name: pin for name, pin in locks.read(image.lock).items() if name != without}
-    return Bundle(image, pins, facts, [], [configs.load(ROOT / "configs" / "t4x2.toml")], memory)
+    return Subject(image, pins, facts, [], [configs.load(ROOT / "configs" / "t4x2.toml")], memory)
 
 
 def test_the_kept_lock_is_what_is_asked_and_what_the_registry_answers(resolved: Image) -> None:

@@ -20,10 +20,10 @@ from cascade.config.schema import Config, DensePart, LanguageModel, ListwisePipe
 from cascade.models import adapters, locate
 from cascade.models.prompters import template
 from cascade.models.prompts import QUERY_FIELDS, Template, lettered
-from cascade.processes.workers import places
+from cascade.processes.workers import device_slots
 from cascade.rankings.windows import rounds, windows
 from cascade.scorers.vllm_engine import engine_arguments
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 from cascade.stages.schedule import planned
 
 PATH = ROOT / "configs" / "t4x2.toml"
@@ -67,14 +67,14 @@ HANDLES = sorted({model.model for model in MODELS.values()} | {part.model for pa
 
 
 @pytest.fixture
-def bench(folder: Path, tmp_path: Path) -> Bench:
-    return Bench(CONFIG, eedi.read(folder), tmp_path / "run")
+def context(folder: Path, tmp_path: Path) -> RunContext:
+    return RunContext(CONFIG, eedi.read(folder), tmp_path / "run")
 
 
-def test_it_is_the_seventh_places_cascade(bench: Bench) -> None:
+def test_it_is_the_seventh_places_cascade(context: RunContext) -> None:
     assert CONFIG.engine == "vllm"
     assert CONFIG.devices == ["cuda:0", "cuda:1"]
-    assert [stage.name for stage in planned(bench)] == [
+    assert [stage.name for stage in planned(context)] == [
         "reason", "retrieve-r1", "retrieve-r2", "rerank-p1", "rerank-p2", "rerank-p3", "ensemble",
     ]  # fmt: skip
     p1, p2, p3 = (CONFIG.pipeline_named(name) for name in ("p1", "p2", "p3"))
@@ -91,18 +91,18 @@ def test_it_is_the_seventh_places_cascade(bench: Bench) -> None:
     assert set(weights.values()) == {1.0}
 
 
-def test_what_is_not_enabled_is_not_planned(bench: Bench) -> None:
+def test_what_is_not_enabled_is_not_planned(context: RunContext) -> None:
     off = [pipeline.name for pipeline in CONFIG.pipeline if not pipeline.enabled]
     assert off == ["p4", "gemma"]
-    assert not {f"rerank-{name}" for name in off} & {stage.name for stage in planned(bench)}
+    assert not {f"rerank-{name}" for name in off} & {stage.name for stage in planned(context)}
     on = CONFIG.model_copy(update={"pipeline": [p.model_copy(update={"enabled": True}) for p in CONFIG.pipeline]})
-    names = [stage.name for stage in planned(Bench(on, bench.competition, bench.run))]
+    names = [stage.name for stage in planned(RunContext(on, context.competition, context.run))]
     assert names[-3:] == ["rerank-p4", "rerank-gemma", "ensemble"]
 
 
-def test_the_limits_fit_the_nine_hours_and_the_table_in_the_file(bench: Bench) -> None:
+def test_the_limits_fit_the_nine_hours_and_the_table_in_the_file(context: RunContext) -> None:
     assert CONFIG.time.limit == 9 * 3600
-    limits = {stage.name: (stage.limit or 0) / 60 for stage in planned(bench)}
+    limits = {stage.name: (stage.limit or 0) / 60 for stage in planned(context)}
     assert all(limits.values()), "a stage without a limit can take what the later ones need"
     assert sum(limits.values()) + 10 <= CONFIG.time.available / 60, "the installation takes minutes of its own"
     text = PATH.read_text(encoding="utf-8")
@@ -126,7 +126,7 @@ def test_the_engine_is_made_for_a_t4(name: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"max_position_embeddings": 32768}')
     model = MODELS[name]
     assert model.max_length is not None, "the model's own length leaves no room for its KV cache"
-    place = places(CONFIG.devices or [], together=model.parallel == "tensor")[0]
+    place = device_slots(CONFIG.devices or [], together=model.parallel == "tensor")[0]
     arguments = engine_arguments(place, model, CONFIG, tmp_path, None, options=2)
     assert set(arguments) <= ARGUMENTS
     assert arguments["dtype"] == "float16"

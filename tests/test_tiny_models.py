@@ -9,13 +9,13 @@ import pytest
 from cascade.config.schema import PointwisePipeline
 from cascade.models.adapters import ADAPTER_FILES
 from cascade.models.prompts import LETTERS, Prompter, Template, query_fields
-from cascade.processes.workers import Place
+from cascade.processes.workers import DeviceSlot
 from cascade.rankings import metrics, tables
 from cascade.rerankers.opening import open_reranker
 from cascade.scorers.transformers_engine import TransformersScorer
 from tests.llm import ADAPTERS, LISTWISE, MODEL, POINTWISE, make_bench, make_config
 
-CPU = Place(("cpu",))
+CPU = DeviceSlot(("cpu",))
 PROMPTS = Path("configs/prompts")
 
 
@@ -36,11 +36,11 @@ def test_each_adapter_reranks_shuffled_candidates(tmp_path: Path, pipeline: str)
     config = make_config(tmp_path, pipeline)
     reached = []
     for seed in range(3):
-        bench = make_bench(tmp_path, config, queries=205, seed=seed)
-        assert bench.competition.labels is not None and len(bench.competition.labels) == 205
-        rerank = open_reranker(CPU, config.pipeline[0], config, bench.competition.names)
-        ranking, _ = rerank((bench.queries(), tables.read(config.table_path("r1", bench.run))))
-        reached.append(metrics.report(ranking, bench.competition.labels, bench.competition.seen, depths=()))
+        context = make_bench(tmp_path, config, queries=205, seed=seed)
+        assert context.competition.labels is not None and len(context.competition.labels) == 205
+        rerank = open_reranker(CPU, config.pipeline[0], config, context.competition.names)
+        ranking, _ = rerank((context.queries(), tables.read(config.table_path("r1", context.run))))
+        reached.append(metrics.report(ranking, context.competition.labels, context.competition.seen, depths=()))
     print([{name: round(value, 3) for name, value in row.items()} for row in reached])
     assert min(row["map"] for row in reached) >= 0.25
 

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 
 from cascade.base.errors import CascadeError, ModelError, ScoreError, WorkerError
-from cascade.processes.workers import ATTEMPTS, LIVES, Done, Place, Pool, places
+from cascade.processes.workers import ATTEMPTS, LIVES, DeviceSlot, Done, Pool, device_slots
 from tests.processes import lives, wait_until_gone
 
-TWO = [Place(("cpu",)), Place(("cpu",))]
+TWO = [DeviceSlot(("cpu",)), DeviceSlot(("cpu",))]
 
 
 # What the pool's processes run. Each must be importable where it is spawned.
 
 
-def make_worker(place: Place, folder: str) -> Callable[[Any], Any]:
+def make_worker(place: DeviceSlot, folder: str) -> Callable[[Any], Any]:
     """Does what a task says; leaves its process id in `folder`, one file a process."""
     (Path(folder) / f"pid-{os.getpid()}").touch()
 
@@ -71,11 +71,11 @@ def make_worker(place: Place, folder: str) -> Callable[[Any], Any]:
     return work
 
 
-def refuse_to_load(place: Place) -> Callable[[Any], Any]:
+def refuse_to_load(place: DeviceSlot) -> Callable[[Any], Any]:
     raise ModelError("there is no model")
 
 
-def crash_on_load(place: Place, folder: str, how: str) -> Callable[[Any], Any]:
+def crash_on_load(place: DeviceSlot, folder: str, how: str) -> Callable[[Any], Any]:
     (Path(folder) / f"start-{os.getpid()}").touch()
     if how == "raise":
         raise RuntimeError("out of memory")
@@ -85,7 +85,7 @@ def crash_on_load(place: Place, folder: str, how: str) -> Callable[[Any], Any]:
     raise AssertionError
 
 
-def crash_on_first_load(place: Place, folder: str) -> Callable[[Any], Any]:
+def crash_on_first_load(place: DeviceSlot, folder: str) -> Callable[[Any], Any]:
     try:
         (Path(folder) / "marker").touch(exist_ok=False)
     except FileExistsError:
@@ -93,7 +93,7 @@ def crash_on_first_load(place: Place, folder: str) -> Callable[[Any], Any]:
     raise RuntimeError("a hiccup")
 
 
-def pool(tmp_path: Path, where: list[Place] = TWO, said: list[str] | None = None, **more: Any) -> Pool:
+def pool(tmp_path: Path, where: list[DeviceSlot] = TWO, said: list[str] | None = None, **more: Any) -> Pool:
     processes = tmp_path / "processes"
     processes.mkdir(exist_ok=True)
     say = (lambda line: None) if said is None else said.append
@@ -149,7 +149,7 @@ def test_a_pool_works_through_a_second_list_without_loading_again(tmp_path: Path
 
 @pytest.mark.skipif(len(cores_here()) < 2, reason="one core cannot be shared out")
 def test_a_process_has_its_cores_and_its_environment(tmp_path: Path) -> None:
-    mine = places(["cpu", "cpu"])
+    mine = device_slots(["cpu", "cpu"])
     names = ("OMP_NUM_THREADS", "MINE")
     tasks = [("environment", names), ("sleep", 0.5), ("environment", names)]
     with pool(tmp_path, mine, environment={"MINE": "1"}) as made:
@@ -161,7 +161,7 @@ def test_a_process_has_its_cores_and_its_environment(tmp_path: Path) -> None:
 
 
 def test_the_environment_of_the_config_goes_before_that_of_the_place(tmp_path: Path) -> None:
-    with pool(tmp_path, [Place(("cpu",), tuple(cores_here()))], environment={"OMP_NUM_THREADS": "7"}) as made:
+    with pool(tmp_path, [DeviceSlot(("cpu",), tuple(cores_here()))], environment={"OMP_NUM_THREADS": "7"}) as made:
         (done,) = made.run([("environment", ("OMP_NUM_THREADS",))])
     assert done.value[1] == {"OMP_NUM_THREADS": "7"}
 
@@ -195,7 +195,7 @@ def test_an_error_of_the_cascade_is_the_result_of_its_task_alone(tmp_path: Path)
     ("what", "why"), [("die once", "exit code -9"), ("raise once", "ValueError: not now"), ("exit once", "SystemExit")]
 )
 def test_the_task_of_a_process_that_died_is_done_by_another(
-    tmp_path: Path, where: list[Place], what: str, why: str
+    tmp_path: Path, where: list[DeviceSlot], what: str, why: str
 ) -> None:
     said: list[str] = []
     tasks = [(what, 0), *(("double", n) for n in range(1, 6))]
@@ -242,7 +242,7 @@ def test_a_pool_that_has_lost_all_its_processes_says_so(tmp_path: Path) -> None:
     assert len(processes_of(tmp_path)) == LIVES * len(TWO)
 
 
-def die_at_every_task(place: Place, folder: str) -> Callable[[Any], Any]:
+def die_at_every_task(place: DeviceSlot, folder: str) -> Callable[[Any], Any]:
     make_worker(place, folder)
     return lambda task: os.kill(os.getpid(), signal.SIGKILL)
 

@@ -78,7 +78,7 @@ def fit(config_path: Path, folder: Path, scratch: Path, count: int, used: int) -
     )
     for own, fold in made:
         fold.blend = _blend(fold, tfidf, neighbours, gate, retrieval.top_k)
-        place = workers.places(placement.device_list(own))[0]
+        place = workers.device_slots(placement.device_list(own))[0]
         reranker = CrossEncoderReranker(place, pipeline, own, fold.competition.names)
         fold.ranking, _ = reranker.rerank(fold.competition.test, tables.cut(fold.blend, pipeline.top_k))
     weight, boost = best(itertools.product(FUSION, BOOSTS), lambda c: _mean(_ensemble(f, c[0], c[1]) for f in folds))

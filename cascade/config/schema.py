@@ -27,13 +27,13 @@ from cascade.config.values import (
 ENSEMBLE, REASON = "ensemble", "reason"
 
 
-class Table(BaseModel):
+class ConfigModel(BaseModel):
     """Unknown keys are refused and types are not bent: a typo must not cost a night."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Adapted(Table):
+class Adapted(ConfigModel):
     """A model with its optional LoRA adapter; `adapter_base`: what the adapter calls this model, if otherwise."""
 
     model: Model
@@ -55,7 +55,7 @@ class Encoder(Adapted):
     max_length: int | None = Field(default=None, gt=8)
 
 
-class TfidfPart(Table):
+class TfidfPart(ConfigModel):
     kind: Literal["tfidf"]
     weight: PartWeight = 1.0
 
@@ -87,7 +87,7 @@ class NeighboursPart(EmbeddingModel):
 Part = Annotated[TfidfPart | DensePart | NeighboursPart, Field(discriminator="kind")]
 
 
-class Retrieval(Table):
+class Retrieval(ConfigModel):
     """A weighted blend of retrievers: one table of candidates. `query_text`: the template of what they read."""
 
     name: Name
@@ -127,7 +127,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 THRESHOLDS = ("min_score", "min_top1", "max_top1", "max_margin")
 
 
-class Select(Table):
+class Select(ConfigModel):
     """Which candidates and queries a pipeline takes, by the ranking of `by`, an earlier pipeline."""
 
     by: str | None = None
@@ -150,7 +150,7 @@ class Select(Table):
         return self
 
 
-class Pipeline(Table):
+class Pipeline(ConfigModel):
     """What every reranker has. A pipeline that is not `enabled` stands for what it would have read."""
 
     name: Name
@@ -202,7 +202,7 @@ LLMPipeline = PointwisePipeline | ListwisePipeline | TournamentPipeline
 AnyPipeline = Annotated[CrossEncoderPipeline | LLMPipeline, Field(discriminator="kind")]
 
 
-class Ensemble(Table):
+class Ensemble(ConfigModel):
     """Rank fusion: `weights` over names of pipelines and retrievals; ties go by the order they stand in."""
 
     weights: dict[str, Weight] = Field(min_length=1)
@@ -217,7 +217,7 @@ class Ensemble(Table):
         return self
 
 
-class Time(Table):
+class Time(ConfigModel):
     """`optional`: pipelines, or the reasoning stage, to be dropped in this order where the time does not suffice.
 
     `profile`: the file of rates that the run's time is shared out by; default: one of profiles/.
@@ -240,7 +240,7 @@ class Time(Table):
         return self
 
 
-class Config(Table):
+class Config(ConfigModel):
     """A whole run. `path` is the file it was read from; relative paths in it start at that file's folder.
 
     `engine` runs every LLM. `vllm` holds the engine arguments of all of them, `environment` the
@@ -357,11 +357,11 @@ def load(path: Path, engine: str = "") -> Config:
         raise ConfigError(f"{path}: {explain(error, TABLES, KINDS)}") from error
 
 
-TABLES: dict[str, type[Table]] = {
+TABLES: dict[str, type[ConfigModel]] = {
     "": Config, "time": Time, "reason": Reason, "retrieval": Retrieval, "pipeline": Pipeline, "select": Select,
     "ensemble": Ensemble,
 }  # fmt: skip
-KINDS: dict[str, type[Table]] = {
+KINDS: dict[str, type[ConfigModel]] = {
     "tfidf": TfidfPart, "dense": DensePart, "neighbours": NeighboursPart, "cross-encoder": CrossEncoderPipeline,
     "pointwise": PointwisePipeline, "listwise": ListwisePipeline, "tournament": TournamentPipeline,
 }  # fmt: skip

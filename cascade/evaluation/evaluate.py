@@ -26,7 +26,7 @@ from cascade.rankings import fusion, metrics, reasons, tables
 from cascade.retrievers.blend import Blend
 from cascade.run import check as checking
 from cascade.stages import baseline, fusing, reading, stages
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 
 T = TypeVar("T")
 FILES = ("evaluate.csv", "evaluate.png")
@@ -97,59 +97,59 @@ def measure(config: Config, folder: Path, run: Path) -> Iterator[dict[str, Any]]
         competition = replace(competition, test=competition.test[labelled].reset_index(drop=True))
     seen = labels["misconception_id"].isin(competition.seen)
     counts = {"queries": len(seen), "seen": int(seen.sum()), "unseen": int((~seen).sum())}
-    for system, table, seconds in systems(Bench(config, competition, run)):
+    for system, table, seconds in systems(RunContext(config, competition, run)):
         yield {"system": system, **metrics.report(table, labels, competition.seen), "seconds": seconds, **counts}
 
 
-def systems(bench: Bench) -> Iterator[tuple[str, pd.DataFrame, float]]:
-    """Name, ranking and seconds of each system on the bench's test, simplest first.
+def systems(context: RunContext) -> Iterator[tuple[str, pd.DataFrame, float]]:
+    """Name, ranking and seconds of each system on the context's test, simplest first.
 
     Each stage is run by what its notebook calls, with time for all of it, and the last system is what submission.csv
     has. Parts of a retrieval and what they are without their adapters are ranked for this table alone. The seconds of
     a part are its own (the neighbours find the queries embedded by the dense part), those of a blend its parts'; those
     of the ensemble hold what it builds on.
     """
-    config = bench.config
-    _, everything = timed(partial(baseline.write, bench.competition.folder, bench.run))
-    zero_table = reading.zero_table(bench)
+    config = context.config
+    _, everything = timed(partial(baseline.write, context.competition.folder, context.run))
+    zero_table = reading.zero_table(context)
     assert zero_table is not None
     yield "submission zero", zero_table, everything
     if config.reason is not None and config.reason.enabled:
-        everything += timed(partial(stages.reason, bench))[1]
+        everything += timed(partial(stages.reason, context))[1]
     for retrieval in config.retrieval:
         total = 0.0
-        for system, table, seconds, counts in parts(bench, retrieval):
+        for system, table, seconds, counts in parts(context, retrieval):
             total += seconds if counts else 0.0
             yield system, table, seconds
         everything += total
-        yield f"{retrieval.name}: blend", stages.retrieve(bench, retrieval.name), total
+        yield f"{retrieval.name}: blend", stages.retrieve(context, retrieval.name), total
     for pipeline in config.pipeline:
         # As the conductor does: what its select leaves nothing of is no stage.
-        if not pipeline.enabled or not (wanted := reading.expected(bench, pipeline.name)):
+        if not pipeline.enabled or not (wanted := reading.expected(context, pipeline.name)):
             continue
-        made_, seconds = timed(partial(stages.rerank, bench, pipeline.name))
+        made_, seconds = timed(partial(stages.rerank, context, pipeline.name))
         everything += seconds
         if len(lacking := wanted - set(made_["query_id"])):
             print(
                 f"warning: {pipeline.name} failed for {len(lacking)} of {len(wanted)} queries: scored as it found them"
             )
         # A query that it was told to skip keeps the order it was given.
-        yield f"{pipeline.name}: {pipeline.kind}", reading.candidates(bench, pipeline.name), seconds
-    yield "ensemble", fusing.fuse(bench, reading.members(bench), boosted=False), everything
-    yield "ensemble + boost", stages.ensemble(bench), everything
-    yield "submission", reading.submitted(bench), everything
+        yield f"{pipeline.name}: {pipeline.kind}", reading.candidates(context, pipeline.name), seconds
+    yield "ensemble", fusing.fuse(context, reading.members(context), boosted=False), everything
+    yield "ensemble + boost", stages.ensemble(context), everything
+    yield "submission", reading.submitted(context), everything
 
 
-def parts(bench: Bench, retrieval: Retrieval) -> Iterator[tuple[str, pd.DataFrame, float, bool]]:
+def parts(context: RunContext, retrieval: Retrieval) -> Iterator[tuple[str, pd.DataFrame, float, bool]]:
     """A retrieval's parts by the code that blends them: name, ranking, seconds, and whether the blend has it.
 
     What the adapters must beat is not in it: a dense part without its adapter, and its rank fusion with TF-IDF.
     """
-    queries, competition = bench.queries(), bench.competition
+    queries, competition = context.queries(), context.competition
     ids = competition.misconceptions["misconception_id"].to_numpy()
     kinds: list[str] = []
     words: pd.DataFrame | None = None
-    with Blend(retrieval, bench.config, bench.cache) as blend:
+    with Blend(retrieval, context.config, context.cache) as blend:
 
         def ranked(part: Part) -> tuple[pd.DataFrame, float]:
             scores, seconds = timed(partial(blend.part_scores, part, queries, competition))

@@ -14,10 +14,10 @@ from cascade.plan import calibration, ledgers, report
 from cascade.plan import profile as profiles
 from cascade.plan.forecast import forecast
 from cascade.plan.profile import default_profile
-from cascade.plan.settings import together, turns
+from cascade.plan.settings import single_changes, together
 from cascade.plan.workload import Planner
 from cascade.stages import resume
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 
 ENOUGH_NAMES = 0.9  # of the competition's: with fewer the plan says so
 
@@ -38,7 +38,7 @@ def plan(config: Path, data: Path, queries: int | None, profile: Path | None, en
         console.print(line, markup=False, style="bold")
     if not found.fits:
         with console.status("planning again with other settings"):
-            alone = turns(planner, settings, known, found)
+            alone = single_changes(planner, settings, known, found)
             needed = [] if any(turn.fits for turn in alone) else together(planner, found, alone)
         console.print("\n".join(report.advice(alone, needed)), markup=False)
     console.print(str(picture), markup=False)
@@ -63,7 +63,7 @@ def calibrate(config: Path, data: Path, paths: list[Path], profile: Path | None,
     settings = configs.load(config, engine)
     base = profiles.load(profile or default_profile(settings))
     competition = csvs.read(data)
-    runs = ledgers.read(paths, resume.identity(Bench(settings, competition, paths[0].parent)))
+    runs = ledgers.read(paths, resume.identity(RunContext(settings, competition, paths[0].parent)))
     source = f"calibrated: {', '.join(map(str, paths))}"
     made = calibration.calibrate(settings, competition, base, runs, source)
     calibration.write(made, path)

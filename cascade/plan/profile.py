@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from cascade.base.errors import PlanError
 from cascade.base.runtime import ROOT
 from cascade.config.messages import explain
-from cascade.config.schema import Config, Table
+from cascade.config.schema import Config, ConfigModel
 from cascade.models import placement
 
 # install: the environment, once. zero: submission zero. notebook: what a stage takes beside its work. llm: prompts.
@@ -21,7 +21,7 @@ Seconds = Annotated[float, Field(ge=0)]
 PROFILES = ROOT / "profiles"
 
 
-class Rate(Table):
+class Rate(ConfigModel):
     """Seconds, of the whole machine with all devices of the run, for one kind of work.
 
     load: before the first prompt. prompt: each prompt, text, pair or query. token: each prompt token that no shared
@@ -41,7 +41,7 @@ class Rate(Table):
     source: str
 
 
-class Assumed(Table):
+class Assumed(ConfigModel):
     """What only a run can tell, until one has.
 
     kept_queries: the share that a `select` by a query's certainty leaves; kept_candidates: by `min_score`; overlap:
@@ -57,7 +57,7 @@ class Assumed(Table):
     source: str
 
 
-class Measured(Table):
+class Measured(ConfigModel):
     """What a stage's own run had, as factors on what the plan would have said: 1.0 is a plan that was right."""
 
     stage: str
@@ -68,7 +68,7 @@ class Measured(Table):
     written: Seconds = 1.0
 
 
-class Profile(Table):
+class Profile(ConfigModel):
     """`characters_per_token` counts the tokens of a model that is not at hand."""
 
     characters_per_token: float = Field(gt=0)
@@ -104,7 +104,7 @@ def load(path: Path) -> Profile:
         raise PlanError(f"{path}: {explain(error, TABLES, {})}") from error
 
 
-TABLES: dict[str, type[Table]] = {"": Profile, "rate": Rate, "assumed": Assumed, "measured": Measured}
+TABLES: dict[str, type[ConfigModel]] = {"": Profile, "rate": Rate, "assumed": Assumed, "measured": Measured}
 
 
 def default_profile(config: Config) -> Path:

@@ -9,11 +9,11 @@ from cascade.base import ledger
 from cascade.base.errors import PlanError
 from cascade.plan import calibration, ledgers, profile
 from cascade.plan import profile as profiles
-from cascade.plan.allotment import Need
+from cascade.plan.allotment import StageEstimate
 from cascade.plan.forecast import Forecast, Part, Stage, forecast
 from cascade.plan.profile import Profile
 from cascade.plan.workload import Planner
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 
 THIS_RUN = "this run"
 CUT = ("llm", "cross-encoder")  # kinds of work that are done chunk by chunk, and so can be cut
@@ -24,14 +24,14 @@ Key = tuple[str, str, bool]  # a kind of work, its model or "" for any, whether 
 class Progress:
     """Of one run, which `identity` stands for. What it has counted of the config's prompts is kept."""
 
-    def __init__(self, bench: Bench, identity: Mapping[str, str]) -> None:
-        self.bench, self.identity = bench, identity
-        self.base = profiles.load(profile.default_profile(bench.config))
-        self.planner = Planner(bench.config, bench.competition, self.base)
+    def __init__(self, context: RunContext, identity: Mapping[str, str]) -> None:
+        self.context, self.identity = context, identity
+        self.base = profiles.load(profile.default_profile(context.config))
+        self.planner = Planner(context.config, context.competition, self.base)
 
-    def needs(self) -> dict[str, Need]:
+    def needs(self) -> dict[str, StageEstimate]:
         """Of every stage by its name, by the ledger as it is now."""
-        config = self.bench.config
+        config = self.context.config
         before, now = (
             forecast(config, known, self.planner.stages(config, known)) for known in (self.base, self._calibrated())
         )
@@ -40,9 +40,9 @@ class Progress:
 
     def _calibrated(self) -> Profile:
         try:
-            runs = ledgers.read([self.bench.run / ledger.FILE], self.identity)
+            runs = ledgers.read([self.context.run / ledger.FILE], self.identity)
             return calibration.calibrate(
-                self.bench.config, self.bench.competition, self.base, runs, THIS_RUN, self.planner
+                self.context.config, self.context.competition, self.base, runs, THIS_RUN, self.planner
             )
         except PlanError:  # nothing has run that a rate could be read from
             return self.base
@@ -63,7 +63,7 @@ def _times(before: Forecast, now: Forecast) -> dict[Key, float]:
     return {key: took[key] / seconds for key, seconds in said.items() if seconds}
 
 
-def _need(old: Stage, new: Stage, times: Mapping[Key, float]) -> Need:
+def _need(old: Stage, new: Stage, times: Mapping[Key, float]) -> StageEstimate:
     """Of a stage by the profile, `old`, and by what this run has shown; its own limit observed."""
     fixed = work = tail = 0.0
     known = True
@@ -79,7 +79,7 @@ def _need(old: Stage, new: Stage, times: Mapping[Key, float]) -> Need:
     limit = old.work.limit
     if limit is not None:
         fixed, work = min(fixed, limit), max(0.0, min(work, limit - fixed))
-    return Need(old.name, fixed, work, known, min(tail, fixed))
+    return StageEstimate(old.name, fixed, work, known, min(tail, fixed))
 
 
 def _took(part: Part, new: Stage, times: Mapping[Key, float]) -> tuple[float, float] | None:

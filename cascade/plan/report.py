@@ -11,7 +11,7 @@ from rich.table import Table
 from cascade.base import atomic, folder
 from cascade.config.schema import Config
 from cascade.plan.forecast import Forecast, Stage
-from cascade.plan.settings import Turn
+from cascade.plan.settings import Change
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,7 +100,7 @@ def notes(forecast: Forecast, unread: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def advice(alone: Sequence[Turn], together: Sequence[Turn] = ()) -> list[str]:
+def advice(alone: Sequence[Change], together: Sequence[Change] = ()) -> list[str]:
     """Each setting that alone makes the run fit, or else those that do together, or come closest to it."""
     enough = [turn for turn in alone if turn.fits]
     if enough:
@@ -112,7 +112,7 @@ def advice(alone: Sequence[Turn], together: Sequence[Turn] = ()) -> list[str]:
     return [f"no setting alone makes it fit; together {found}:", *(f"  {_turned(turn)}" for turn in together)]
 
 
-def _turned(turn: Turn) -> str:
+def _turned(turn: Change) -> str:
     return turn.sentence + (f", saves {span(turn.saved)}" if turn.saved > 0 else "")
 
 

@@ -22,7 +22,7 @@ Plan = tuple[Config, Profile]
 
 
 @dataclass(frozen=True)
-class Turn:
+class Change:
     """A setting from what it is to `to`, the least change that makes the run fit, or what comes closest to that.
 
     saved: seconds of the whole run, none where a stage's limit is raised. plan: with the setting turned.
@@ -45,7 +45,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Knob:
+class Setting:
     """One setting; `steps`: what it may be turned to, the least change first, as (words, the plan with it).
 
     steady: whether each step saves at least as much as the one before.
@@ -57,18 +57,18 @@ class Knob:
     steady: bool = True
 
 
-def turns(planner: Planner, config: Config, profile: Profile, now: Forecast) -> list[Turn]:
+def single_changes(planner: Planner, config: Config, profile: Profile, now: Forecast) -> list[Change]:
     """For every setting, its least change that makes the run fit, greatest saving first; the rest behind."""
     turned = [_turn(planner, knob, now) for knob in (*_limits(config, profile, now), *knobs(config, profile))]
     return sorted(turned, key=lambda turn: (not turn.fits, -turn.saved))
 
 
-def together(planner: Planner, now: Forecast, alone: Sequence[Turn]) -> list[Turn]:
+def together(planner: Planner, now: Forecast, alone: Sequence[Change]) -> list[Change]:
     """Turns one upon the other, each time the one that gains most, until the run fits or none gains anything more.
 
     `alone`: what `turns` found. The last one is the smallest of those that are then enough.
     """
-    made: list[Turn] = []
+    made: list[Change] = []
     while alone and not now.fits:
         enough = [turn for turn in alone if turn.fits]
         best = min(enough, key=lambda turn: turn.saved) if enough else min(alone, key=lambda turn: turn.then.missing)
@@ -76,18 +76,18 @@ def together(planner: Planner, now: Forecast, alone: Sequence[Turn]) -> list[Tur
             break
         made.append(best)
         now = best.then
-        alone = turns(planner, *best.plan, now)
+        alone = single_changes(planner, *best.plan, now)
     return made
 
 
-def _limits(config: Config, profile: Profile, now: Forecast) -> Iterator[Knob]:
+def _limits(config: Config, profile: Profile, now: Forecast) -> Iterator[Setting]:
     """The stages' limits that are passed, raised to the next minute; not the run's own: Kaggle grants no more."""
     for stage in now.stages:
         if stage.over:
             assert stage.work.limit is not None
             raised = ceil(stage.seconds / 60) * 60.0
             step = (minutes(raised), _with_limit(config, profile, stage.name, raised))
-            yield Knob(f"limit of {stage.name.partition('-')[2] or stage.name}", minutes(stage.work.limit), [step])
+            yield Setting(f"limit of {stage.name.partition('-')[2] or stage.name}", minutes(stage.work.limit), [step])
 
 
 def minutes(seconds: float) -> str:
@@ -95,7 +95,7 @@ def minutes(seconds: float) -> str:
     return f"{ceil(seconds / 60)}m"
 
 
-def _turn(planner: Planner, knob: Knob, now: Forecast) -> Turn:
+def _turn(planner: Planner, knob: Setting, now: Forecast) -> Change:
     @cache
     def at(place: int) -> Forecast:
         config, profile = knob.steps[place][1]()
@@ -103,7 +103,7 @@ def _turn(planner: Planner, knob: Knob, now: Forecast) -> Turn:
 
     place = _first(at, len(knob.steps)) if knob.steady else _first_of_any(at, len(knob.steps))
     words, plan = knob.steps[place]
-    return Turn(knob.setting, knob.now, words, now.seconds - at(place).seconds, plan(), at(place))
+    return Change(knob.setting, knob.now, words, now.seconds - at(place).seconds, plan(), at(place))
 
 
 def _first(at: Callable[[int], Forecast], count: int) -> int:
@@ -121,7 +121,7 @@ def _first_of_any(at: Callable[[int], Forecast], count: int) -> int:
     return min(range(count), key=lambda place: at(place).missing) if fitting is None else fitting
 
 
-def knobs(config: Config, profile: Profile) -> Iterator[Knob]:
+def knobs(config: Config, profile: Profile) -> Iterator[Setting]:
     """Every setting of the config that takes time and has room to be turned."""
     for place, pipeline in enumerate(config.pipeline):
         if pipeline.enabled:
@@ -131,18 +131,18 @@ def knobs(config: Config, profile: Profile) -> Iterator[Knob]:
         lengths = range(reason.max_tokens - 1, LEAST_WRITTEN - 1, -1)
         if lengths:
             changed = [(str(n), _with_reason(config, profile, max_tokens=n)) for n in lengths]
-            yield Knob("reason.max_tokens", str(reason.max_tokens), changed)
-        yield Knob("reason.enabled", "true", [("false", _with_reason(config, profile, enabled=False))])
+            yield Setting("reason.max_tokens", str(reason.max_tokens), changed)
+        yield Setting("reason.enabled", "true", [("false", _with_reason(config, profile, enabled=False))])
 
 
-def _of_pipeline(config: Config, profile: Profile, place: int, pipeline: Pipeline) -> Iterator[Knob]:
+def _of_pipeline(config: Config, profile: Profile, place: int, pipeline: Pipeline) -> Iterator[Setting]:
     def changed(**update: Any) -> Callable[[], Plan]:
         return lambda: (_with_pipeline(config, place, update), profile)
 
-    def counts(key: str, now: int, values: Sequence[int], of: Callable[[int], Callable[[], Plan]]) -> Iterator[Knob]:
+    def counts(key: str, now: int, values: Sequence[int], of: Callable[[int], Callable[[], Plan]]) -> Iterator[Setting]:
         if values:
             steps = [(str(value), of(value)) for value in values]
-            yield Knob(f"{key} of {pipeline.name}", str(now), steps, not (key in SELECTED_BY and judges))
+            yield Setting(f"{key} of {pipeline.name}", str(now), steps, not (key in SELECTED_BY and judges))
 
     judges = _judges(config, pipeline)
     fewer = range(pipeline.top_k - 1, least_candidates(pipeline) - 1, -1)
@@ -154,14 +154,14 @@ def _of_pipeline(config: Config, profile: Profile, place: int, pipeline: Pipelin
         yield from counts("select.top_n", select.top_n, fewer, top_n)
     if select is not None and select.missing == "keep" and select.top_n is not None:
         drop = changed(select=select.model_copy(update={"missing": "drop"}))
-        yield Knob(f"select.missing of {pipeline.name}", "keep", [("drop", drop)])
+        yield Setting(f"select.missing of {pipeline.name}", "keep", [("drop", drop)])
     if isinstance(pipeline, ListwisePipeline):
         now = pipeline.stride or max(1, pipeline.window // 2)
         yield from counts("stride", now, range(now + 1, pipeline.window + 1), lambda value: changed(stride=value))
     if _has_probabilities(config, pipeline):
         steps = [(f"{share} % of the queries", _with_share(config, profile, pipeline, share)) for share in PERCENT]
-        yield Knob(f"select by certainty (max_top1, max_margin) of {pipeline.name}", "what it keeps", steps)
-    yield Knob(f"enabled of {pipeline.name}", "true", [("false", changed(enabled=False))])
+        yield Setting(f"select by certainty (max_top1, max_margin) of {pipeline.name}", "what it keeps", steps)
+    yield Setting(f"enabled of {pipeline.name}", "true", [("false", changed(enabled=False))])
 
 
 def _judges(config: Config, pipeline: Pipeline) -> bool:

@@ -33,7 +33,7 @@ Work = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
-class Place:
+class DeviceSlot:
     """Where one process runs: its devices as the config names them, and on CPUs its cores."""
 
     devices: tuple[str, ...]
@@ -61,17 +61,17 @@ class Place:
         return {"OMP_NUM_THREADS": str(share), "VLLM_CPU_OMP_THREADS_BIND": bound}
 
 
-def places(devices: Sequence[str], together: bool = False) -> list[Place]:
+def device_slots(devices: Sequence[str], together: bool = False) -> list[DeviceSlot]:
     """A place per device, or one over all. CPUs share this process's cores out among themselves."""
     cores = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else list(range(os.cpu_count() or 1))
     cpus = [number for number, device in enumerate(devices) if device == "cpu"]
     if together:
-        return [Place(tuple(devices), tuple(cores) if cpus else ())]
+        return [DeviceSlot(tuple(devices), tuple(cores) if cpus else ())]
     share = max(1, len(cores) // max(1, len(cpus)))
     made = []
     for number, device in enumerate(devices):
         start = cpus.index(number) * share % len(cores) if number in cpus else 0
-        made.append(Place((device,), tuple(cores[start : start + share]) if number in cpus else ()))
+        made.append(DeviceSlot((device,), tuple(cores[start : start + share]) if number in cpus else ()))
     return made
 
 
@@ -79,7 +79,7 @@ def places(devices: Sequence[str], together: bool = False) -> list[Place]:
 class Worker:
     """One process of the pool and what it is at."""
 
-    place: Place
+    place: DeviceSlot
     lives: int = LIVES
     process: Any = None
     connection: Connection | None = None
@@ -108,7 +108,7 @@ class Pool:
     """
 
     name: str
-    places: Sequence[Place]
+    slots: Sequence[DeviceSlot]
     logs: Path
     make: Callable[..., Work]
     arguments: tuple[Any, ...] = ()
@@ -120,7 +120,7 @@ class Pool:
     load_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self.workers = [Worker(place) for place in self.places]
+        self.workers = [Worker(place) for place in self.slots]
 
     def __enter__(self) -> Pool:
         return self
@@ -228,7 +228,7 @@ class Pool:
 
 def _live(
     connection: Connection,
-    place: Place,
+    place: DeviceSlot,
     environment: Mapping[str, str],
     log: str,
     make: Callable[..., Work],

@@ -18,25 +18,25 @@ from cascade.rankings.windows import prompt_count
 from cascade.report.figures import COLOURS, GREY
 from cascade.report.markup import as_html
 from cascade.stages import reading
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 
 KEYS = ("min_score", "max_top1", "max_margin")
 STEPS = 21
 
 
-def prompt(bench: Bench, stage: str) -> str:
+def prompt(context: RunContext, stage: str) -> str:
     """The first query's prompt as the model reads it, and its length: to be looked at before hours are spent on it."""
-    model = bench.config.language_models().get(stage)
+    model = context.config.language_models().get(stage)
     if model is None:
         return f"{stage} reads no prompt"
-    folder = locate.model_path(model.model, bench.config.path.parent)
-    prompter = prompters.open_prompter(model, bench.config, prompters.load_tokenizer(model, folder), 1 << 30)
-    query = bench.queries().iloc[0]
+    folder = locate.model_path(model.model, context.config.path.parent)
+    prompter = prompters.open_prompter(model, context.config, prompters.load_tokenizer(model, folder), 1 << 30)
+    query = context.queries().iloc[0]
     fields = query_fields(query.to_dict())
     if isinstance(model, LLMPipeline):
-        given = reading.candidates(bench, model.candidates)
+        given = reading.candidates(context, model.candidates)
         ids = given["misconception_id"][given["query_id"] == query["query_id"]].head(model.top_k)
-        names = [bench.competition.names[id_] for id_ in ids]
+        names = [context.competition.names[id_] for id_ in ids]
         sizes = {"listwise": getattr(model, "window", 0), "tournament": getattr(model, "group", 0)}
         fields |= {"candidate": names[0], "options": lettered(names[: sizes.get(model.kind, 0)])}
     text = prompter.text(fields)
@@ -71,19 +71,19 @@ def reason_lengths(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def curve(bench: Bench, pipeline: str, key: str) -> pd.DataFrame:
+def curve(context: RunContext, pipeline: str, key: str) -> pd.DataFrame:
     """`threshold, kept, map` for values of one key of `select`, against what the pipeline has scored.
 
     kept: the share of the pipeline's prompts that are left; map: MAP@25 of its ranking with what is left,
     a query's rest in the order it had before (NaN without labels). Empty where there is nothing to select by.
     """
-    settings = bench.config.pipeline_named(pipeline)
+    settings = context.config.pipeline_named(pipeline)
     name = (settings.select and settings.select.by) or settings.candidates
-    by, own = _probabilities(bench, name), reading.read_table(bench, pipeline)
+    by, own = _probabilities(context, name), reading.read_table(context, pipeline)
     if by is None or own is None:
         return pd.DataFrame(columns=["threshold", "kept", "map"])
     joined = own.merge(by[[*PAIR, "score"]], on=PAIR, how="left", suffixes=("", "_by"))
-    before = reading.candidates(bench, settings.candidates)
+    before = reading.candidates(context, settings.candidates)
     prompts = own.groupby("query_id").size()
     rows = []
     for threshold in np.linspace(0.0, 1.0, STEPS).tolist():  # a table's own float32 decides what is below
@@ -97,26 +97,26 @@ def curve(bench: Bench, pipeline: str, key: str) -> pd.DataFrame:
             sizes.map(lambda n: prompt_count(settings, n)).sum()
             / prompts.map(lambda n: prompt_count(settings, n)).sum()
         )
-        rows.append((float(threshold), float(kept), _map(bench, left, before)))
+        rows.append((float(threshold), float(kept), _map(context, left, before)))
     return pd.DataFrame(rows, columns=["threshold", "kept", "map"])
 
 
-def _probabilities(bench: Bench, name: str) -> pd.DataFrame | None:
+def _probabilities(context: RunContext, name: str) -> pd.DataFrame | None:
     """The ranking of that name, where it is an earlier pipeline's and its scores are probabilities."""
-    earlier = next((each for each in bench.config.pipeline if each.name == name), None)
-    return None if earlier is None or isinstance(earlier, TournamentPipeline) else reading.read_table(bench, name)
+    earlier = next((each for each in context.config.pipeline if each.name == name), None)
+    return None if earlier is None or isinstance(earlier, TournamentPipeline) else reading.read_table(context, name)
 
 
-def _map(bench: Bench, first: pd.DataFrame, then: pd.DataFrame) -> float:
+def _map(context: RunContext, first: pd.DataFrame, then: pd.DataFrame) -> float:
     """MAP@25 of `first`'s order, followed by what of `then` it lacks; NaN without labels."""
-    if bench.competition.labels is None or not len(bench.competition.labels):
+    if context.competition.labels is None or not len(context.competition.labels):
         return float("nan")
     both = pd.concat([first[PAIR], then[PAIR]]).drop_duplicates(PAIR)
     ranks = both.groupby("query_id", sort=False).cumcount().add(1)
-    return metrics.map_at(metrics.ranks_of_labels(both.assign(rank=ranks), bench.competition.labels))
+    return metrics.map_at(metrics.ranks_of_labels(both.assign(rank=ranks), context.competition.labels))
 
 
-def trade_off(bench: Bench, pipeline: str) -> Figure:
+def trade_off(context: RunContext, pipeline: str) -> Figure:
     """MAP@25 against the prompts that are left, a line for each key of `select`, some thresholds written beside.
 
     Only what the pipeline has scored can be judged: run it without `select` for the whole picture.
@@ -127,7 +127,7 @@ def trade_off(bench: Bench, pipeline: str) -> Figure:
     axes.set_xlabel("prompts left (% of those it has scored)")
     drawn = False
     for colour, key in zip(COLOURS, KEYS, strict=False):
-        points = curve(bench, pipeline, key)
+        points = curve(context, pipeline, key)
         if points.empty:
             continue
         labelled = points["map"].notna().all()

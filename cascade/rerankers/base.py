@@ -11,7 +11,7 @@ import pandas as pd
 from cascade.config.schema import Config, LLMPipeline
 from cascade.models import prompters
 from cascade.models.prompts import Fields, lettered, query_fields
-from cascade.processes.workers import Place
+from cascade.processes.workers import DeviceSlot
 from cascade.rankings.tables import check_finite
 from cascade.scorers.base import open_scorer
 
@@ -21,7 +21,7 @@ Given = tuple[str, dict[str, Any], list[int]]  # query id, its prompt fields, it
 class LLMReranker:
     """The scorer of one `[[pipeline]]` and the prompts it is asked."""
 
-    def __init__(self, place: Place, pipeline: LLMPipeline, config: Config, names: dict[int, str]) -> None:
+    def __init__(self, place: DeviceSlot, pipeline: LLMPipeline, config: Config, names: dict[int, str]) -> None:
         self.names = names
         answers = prompters.answers(pipeline)
         self.scorer = open_scorer(place, pipeline.name, pipeline, config, len(answers))

@@ -15,7 +15,7 @@ from cascade.competitions import eedi
 from cascade.config.schema import Config, CrossEncoderPipeline
 from cascade.models import adapters, locate, precision
 from cascade.models.checks import encoders
-from cascade.processes.workers import Place
+from cascade.processes.workers import DeviceSlot
 from cascade.rankings import tables
 from cascade.rankings.tables import check_finite
 
@@ -80,7 +80,9 @@ def pad(model: CrossEncoder) -> None:
 class CrossEncoderReranker:
     """A `[[pipeline]]` of kind "cross-encoder": sentence-transformers' CrossEncoder with its optional adapter."""
 
-    def __init__(self, place: Place, pipeline: CrossEncoderPipeline, config: Config, names: dict[int, str]) -> None:
+    def __init__(
+        self, place: DeviceSlot, pipeline: CrossEncoderPipeline, config: Config, names: dict[int, str]
+    ) -> None:
         self.pipeline = pipeline
         self.names = names
         encoders.check_head(pipeline, config)

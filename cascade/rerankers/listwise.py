@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from cascade.config.schema import Config, ListwisePipeline
-from cascade.processes.workers import Place
+from cascade.processes.workers import DeviceSlot
 from cascade.rankings import tables
 from cascade.rankings.windows import windows
 from cascade.rerankers.base import LLMReranker
@@ -17,7 +17,7 @@ class ListwiseReranker(LLMReranker):
     With `reverse`, each window is asked in both orders: a model prefers some letters (2nd place).
     """
 
-    def __init__(self, place: Place, pipeline: ListwisePipeline, config: Config, names: dict[int, str]) -> None:
+    def __init__(self, place: DeviceSlot, pipeline: ListwisePipeline, config: Config, names: dict[int, str]) -> None:
         super().__init__(place, pipeline, config, names)
         self.pipeline = pipeline
 

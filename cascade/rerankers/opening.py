@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from cascade.config.schema import AnyPipeline, Config, CrossEncoderPipeline, PointwisePipeline, TournamentPipeline
-from cascade.processes.workers import Place
+from cascade.processes.workers import DeviceSlot
 
 
 class Reranker(Protocol):
@@ -22,7 +22,7 @@ class Reranker(Protocol):
         ...
 
 
-def open_reranker(place: Place, pipeline: AnyPipeline, config: Config, names: dict[int, str]) -> Any:
+def open_reranker(place: DeviceSlot, pipeline: AnyPipeline, config: Config, names: dict[int, str]) -> Any:
     """What a pool's process works with: (queries, candidates) -> `Reranker.rerank` of them.
 
     `names` are the misconceptions' texts by id.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cascade.config.schema import Config, TournamentPipeline
-from cascade.processes.workers import Place
+from cascade.processes.workers import DeviceSlot
 from cascade.rankings import tables
 from cascade.rankings.windows import rounds
 from cascade.rerankers.base import LLMReranker
@@ -18,7 +18,7 @@ class TournamentReranker(LLMReranker):
     One round over the first `group` candidates is 7th place's P3, more are its public notebook's survivor rounds.
     """
 
-    def __init__(self, place: Place, pipeline: TournamentPipeline, config: Config, names: dict[int, str]) -> None:
+    def __init__(self, place: DeviceSlot, pipeline: TournamentPipeline, config: Config, names: dict[int, str]) -> None:
         super().__init__(place, pipeline, config, names)
         self.group = pipeline.group
 

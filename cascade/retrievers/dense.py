@@ -23,7 +23,9 @@ BATCHES = 16  # of batch_size texts, to a task: enough to sort by length within,
 Encode = Callable[[tuple[list[str], str]], np.ndarray]
 
 
-def open_encoder(place: workers.Place, part: EmbeddingModel, folder: Path, adapter: Path | None, dtype: str) -> Encode:
+def open_encoder(
+    place: workers.DeviceSlot, part: EmbeddingModel, folder: Path, adapter: Path | None, dtype: str
+) -> Encode:
     """The model on one device: (texts, prompt) -> unit vectors, float32 [n_texts, n_dimensions].
 
     An adapter is merged, except into 4-bit weights, where merging would round it away.
@@ -88,11 +90,11 @@ class Embedder:
         self.part = part
         self.cache = cache
         self.environment = config.environment
-        self.places = workers.places(placement.device_list(config))
+        self.slots = workers.device_slots(placement.device_list(config))
         self.folder = locate.model_path(part.model, config.path.parent)
         encoders.check_pooling(part, self.folder)
         self.adapter = adapters.adapter_path(part, config)
-        self.precision = precision.of(part, self.places[0].device)
+        self.precision = precision.of(part, self.slots[0].device)
         self.spent: list[dict[str, Any]] = []
         self._open = ExitStack()
         self._pool: workers.Pool | None = None
@@ -104,7 +106,7 @@ class Embedder:
             arguments = (self.part, self.folder, self.adapter, self.precision)
             logs = self.cache.parent / "logs"
             self._pool = self._open.enter_context(
-                workers.Pool("embed", self.places, logs, open_encoder, arguments, self.environment)
+                workers.Pool("embed", self.slots, logs, open_encoder, arguments, self.environment)
             )
         return self._pool
 
@@ -118,7 +120,7 @@ class Embedder:
         start, is_loaded = clock.now(), self._pool is not None
         lost = len(self.pool.losses)
         distinct = sorted(set(texts), key=lambda text: (-len(text), text))  # texts of one question repeat
-        share = -(-len(distinct) // len(self.places))
+        share = -(-len(distinct) // len(self.slots))
         size = max(1, min(share, BATCHES * self.part.batch_size))
         tasks = [(distinct[start : start + size], prompt) for start in range(0, len(distinct), size)]
         place = {text: number for number, text in enumerate(distinct)}

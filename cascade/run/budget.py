@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from cascade.base import clock, ledger
 from cascade.base.patience import within
 from cascade.config.schema import REASON
-from cascade.plan.allotment import Need, Share, _seconds, share
-from cascade.stages.context import Bench
+from cascade.plan.allotment import Allotment, StageEstimate, _seconds, allot
+from cascade.stages.context import RunContext
 
 if TYPE_CHECKING:
     from cascade.plan.progress import Progress
@@ -30,31 +30,31 @@ PATIENCE_SHARE = 0.2  # of what is left
 class Budget:
     """Decides for one run, which `identity` stands for. `began`, `deadline`: Unix seconds."""
 
-    def __init__(self, bench: Bench, identity: Mapping[str, str], began: float, deadline: float) -> None:
-        self.bench, self.identity = bench, identity
+    def __init__(self, context: RunContext, identity: Mapping[str, str], began: float, deadline: float) -> None:
+        self.context, self.identity = context, identity
         self.end = deadline - min(RESERVE, LEAST_RESERVE + RESERVE_SHARE * max(0.0, deadline - began))
-        self.optional = [name if name == REASON else f"rerank-{name}" for name in bench.config.time.optional]
+        self.optional = [name if name == REASON else f"rerank-{name}" for name in context.config.time.optional]
         self._progress: Progress | None = None
         self._lost = False
         self.told: set[str] = set()
 
-    def share(self, stages: Sequence[str]) -> Share:
+    def share(self, stages: Sequence[str]) -> Allotment:
         """What the first of `stages`, all that are still to come, is given; recorded with its reason. Never raises.
 
         Where nothing can be planned it is all that is left, as without a budget, which is said.
         """
         start = clock.now()
-        found, expected, trouble = Share(self.end - start), dict[str, float](), ""
+        found, expected, trouble = Allotment(self.end - start), dict[str, float](), ""
         if found.seconds <= 0:
             if stages[0] not in self.optional:
                 return found
-            found = Share(0.0, "dropped, as it is optional: no time is left", dropped=True)
+            found = Allotment(0.0, "dropped, as it is optional: no time is left", dropped=True)
         elif self._lost:
             return found
         else:
             try:
                 needs = within(min(PATIENCE, PATIENCE_SHARE * found.seconds), lambda: self._needs(stages))
-                found = replace(share(needs, self.end - clock.now(), self.optional), tail=needs[0].tail)
+                found = replace(allot(needs, self.end - clock.now(), self.optional), tail=needs[0].tail)
                 expected = {"expected": round(needs[0].seconds, 1), "later": round(_seconds(needs[1:]), 1)}
             except Exception as error:  # no error of a plan may cost a stage
                 logging.getLogger("cascade").exception("no plan for %s", stages[0])
@@ -63,16 +63,16 @@ class Budget:
                 trouble = f"no plan, so {who} has all that is left: {type(error).__name__}: {error}"
         said = trouble or found.why
         facts = {"given": round(found.seconds, 1), **expected, **({"decision": said} if said else {})}
-        ledger.record(self.bench.run, stages[0], ledger.BUDGET, start, clock.now(), **facts)
+        ledger.record(self.context.run, stages[0], ledger.BUDGET, start, clock.now(), **facts)
         if said:
             self.told.add(said)
             print(f"budget: {stages[0]}: {said}", flush=True)
         return found
 
-    def _needs(self, stages: Sequence[str]) -> list[Need]:
+    def _needs(self, stages: Sequence[str]) -> list[StageEstimate]:
         from cascade.plan.progress import Progress  # here, so that not even its import can cost the run
 
         if self._progress is None:
-            self._progress = Progress(self.bench, self.identity)
+            self._progress = Progress(self.context, self.identity)
         found = self._progress.needs()
         return [found[name] for name in stages]

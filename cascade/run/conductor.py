@@ -31,7 +31,7 @@ from cascade.run.budget import Budget
 from cascade.run.parameters import check_parameters
 from cascade.stages import baseline, checkpoints, reading
 from cascade.stages import resume as resuming
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 from cascade.stages.resume import Keeping
 from cascade.stages.schedule import Stage, planned
 from cascade.stages.standing import Standing
@@ -56,7 +56,7 @@ SET = {
 class Course:
     """What all stages of a run share."""
 
-    bench: Bench
+    context: RunContext
     notebooks: Path
     common: Mapping[str, str]
     standing: Standing
@@ -101,19 +101,19 @@ def conduct(
         print(f"warning: {error}: a stage that hides a process may keep it")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     resume = resume or bool(again)
-    bench = Bench(configs.load(config, engine), csvs.read(data, lenient=is_rerun()), out, resume=resume)
-    end = deadline or (began or start) + bench.config.time.available
-    plan = planned(bench)
+    context = RunContext(configs.load(config, engine), csvs.read(data, lenient=is_rerun()), out, resume=resume)
+    end = deadline or (began or start) + context.config.time.available
+    plan = planned(context)
     common = {"config": str(config.resolve()), "data": str(data.resolve()), "run": str(out.resolve())}
     for stage in plan:
         check_parameters(notebooks / stage.notebook, {**common, "deadline": 0.0, **stage.parameters})
     if not is_rerun():  # there a model that is missing costs the stages that want it, and no more
-        checking.require(checking.facts(bench.config, this_machine(begins=True), bench.competition, out))
+        checking.require(checking.facts(context.config, this_machine(begins=True), context.competition, out))
     if resume:
         resuming.check(out)
-    keeping = Keeping(bench, notebooks, _from(plan, again))
+    keeping = Keeping(context, notebooks, _from(plan, again))
     with lock.held(out):
-        return _conduct(bench, plan, notebooks, common, keeping, (start, began or start, end))
+        return _conduct(context, plan, notebooks, common, keeping, (start, began or start, end))
 
 
 def _from(plan: Sequence[Stage], again: str) -> list[str]:
@@ -126,7 +126,7 @@ def _from(plan: Sequence[Stage], again: str) -> list[str]:
 
 
 def _conduct(
-    bench: Bench,
+    context: RunContext,
     plan: Sequence[Stage],
     notebooks: Path,
     common: Mapping[str, str],
@@ -134,14 +134,14 @@ def _conduct(
     times: tuple[float, float, float],
 ) -> int:
     """All that is written; `times`: when this process, and when the run's time, began, and the deadline."""
-    (start, began, end), out, data = times, bench.run, bench.competition.folder
-    identity, tables = resuming.identity(bench), {stage.name: stage.table for stage in plan}
+    (start, began, end), out, data = times, context.run, context.competition.folder
+    identity, tables = resuming.identity(context), {stage.name: stage.table for stage in plan}
     begun = clock.now()
     try:
-        if not bench.resume:
+        if not context.resume:
             folder.set_aside(out, {name: table.name for name, table in tables.items()})
         keeping.begin(identity, tables)
-        rows = baseline.write(data, out, anew=not bench.resume)
+        rows = baseline.write(data, out, anew=not context.resume)
         for name in (folder.LOGS, folder.NOTEBOOKS):
             (out / name).mkdir(exist_ok=True)
         console.log_to(out / folder.LOGS / "conductor.log")
@@ -149,46 +149,46 @@ def _conduct(
         raise StageError(f"{out}: cannot be written to: {error}; pass --out with a folder that can") from error
     if start - began > 0:  # what stood before this process: the checks and the environment
         ledger.record(out, "install", ledger.STAGE, began, start, status=ledger.OK)
-    facts = {"status": ledger.OK, "queries": len(bench.competition.test), "deadline": end}
+    facts = {"status": ledger.OK, "queries": len(context.competition.test), "deadline": end}
     ledger.record(out, "zero", ledger.STAGE, begun, clock.now(), **facts)
-    for warning in bench.competition.warnings:
+    for warning in context.competition.warnings:
         print(f"warning: {warning}")
     printer = console.Printer()
     printer.say("check", begun - start)
-    printer.say("submission zero", clock.now() - begun, printer.score(bench))
-    standing = Standing(bench, rows)
+    printer.say("submission zero", clock.now() - begun, printer.score(context))
+    standing = Standing(context, rows)
     if clock.now() >= end:
         standing.improve()
         print(f"the deadline was {clock.now() - end:.0f} s ago: no stage is run, and submission zero stands")
         return 1
-    course = Course(bench, notebooks, common, standing, Budget(bench, identity, began, end), printer, keeping)
+    course = Course(context, notebooks, common, standing, Budget(context, identity, began, end), printer, keeping)
     try:
-        for stage in plan if bench.resume else ():  # before anything reads a table that is not to be kept
+        for stage in plan if context.resume else ():  # before anything reads a table that is not to be kept
             if stage.of != ENSEMBLE:
                 keeping.settle(stage.name, stage.of, stage.table, begins=False)
         results = [_run_stage(course, stage, plan[place + 1 :]) for place, stage in enumerate(plan)]
         code = _verdict(course, results, clock.now() - start)
     except KeyboardInterrupt:
-        print(f"\n{_standing(bench)}; go on with: python -m cascade run … --resume (make run … RESUME=1)", flush=True)
+        print(f"\n{_standing(context)}; go on with: python -m cascade run … --resume (make run … RESUME=1)", flush=True)
         raise SystemExit(128 + signal.SIGINT) from None
-    print(launch.leave(bench.config.path, data, out, end - LAST))
+    print(launch.leave(context.config.path, data, out, end - LAST))
     return code
 
 
 def _run_stage(course: Course, stage: Stage, later: Sequence[Stage]) -> Result:
     """Runs one stage and brings submission.csv up to what is there then; whatever goes wrong is its failure."""
-    start, bench = clock.now(), course.bench
+    start, context = clock.now(), course.context
     peak = gpu_peak = 0.0
     result = Result(stage)
     try:
         if stage.of != ENSEMBLE and (why := course.keeping.settle(stage.name, stage.of, stage.table)):
             print(f"{stage.name}: run again: {why}", flush=True)
-        if bench.resume and stage.of != ENSEMBLE and _is_whole(bench, stage):
+        if context.resume and stage.of != ENSEMBLE and _is_whole(context, stage):
             course.standing.improve()
             course.printer.say(f"{stage.name}: kept", 0.0)
             return Result(stage, used=True)
-        if not (wanted := reading.expected(bench, stage.of)):
-            ledger.record(bench.run, stage.name, "select", start, clock.now(), decision="select leaves no query")
+        if not (wanted := reading.expected(context, stage.of)):
+            ledger.record(context.run, stage.name, "select", start, clock.now(), decision="select leaves no query")
             course.printer.say(f"{stage.name}: no query", 0.0)
             return result
         share = course.budget.share([stage.name, *(each.name for each in later)])
@@ -204,16 +204,16 @@ def _run_stage(course: Course, stage: Stage, later: Sequence[Stage]) -> Result:
             stop = start + min(share.seconds - min(max(TAIL, share.tail), grace), limit - grace)
             until = min(stop + grace, course.budget.end)
             parameters = {**course.common, "deadline": stop, **stage.parameters}
-            log = bench.run / "logs" / f"{stage.name}.log"
+            log = context.run / "logs" / f"{stage.name}.log"
             gpu_before = gpu.gpu_memory_used_mb()
             outcome = tree.run(
-                _command(bench, stage, course.notebooks, parameters), log, environ.clean() | SET, until,
+                _command(context, stage, course.notebooks, parameters), log, environ.clean() | SET, until,
                 lambda seconds: course.printer.progress(stage.name, seconds, log),
             )  # fmt: skip
             gpu.wait_for_gpu_memory(gpu_before)
             peak, gpu_peak = outcome.peak_memory_mb, outcome.peak_gpu_memory_mb
             result.failure = _why_failed(outcome, log, until - start)
-            _judge(bench, result, wanted)
+            _judge(context, result, wanted)
     except Exception as error:  # nothing between two stages may cost the later ones
         console.LOG.exception("%s", stage.name)
         result.failure = f"{type(error).__name__}: {error}"
@@ -225,16 +225,16 @@ def _run_stage(course: Course, stage: Stage, later: Sequence[Stage]) -> Result:
     end = clock.now()
     status = result.failure or ledger.OK
     memory = {"peak_memory_mb": round(peak, 1)} | ({"peak_gpu_memory_mb": gpu_peak} if gpu_peak else {})
-    ledger.record(bench.run, stage.name, ledger.STAGE, start, end, status=status, **memory)
+    ledger.record(context.run, stage.name, ledger.STAGE, start, end, status=status, **memory)
     own = None if stage.of in (REASON, ENSEMBLE) else stage.table
-    course.printer.say(stage.name, end - start, course.printer.score(bench, own), result.failure, peak)
+    course.printer.say(stage.name, end - start, course.printer.score(context, own), result.failure, peak)
     return result
 
 
-def _command(bench: Bench, stage: Stage, notebooks: Path, parameters: Mapping[str, Any]) -> list[str]:
+def _command(context: RunContext, stage: Stage, notebooks: Path, parameters: Mapping[str, Any]) -> list[str]:
     return [
         sys.executable, "-m", "cascade.processes.die_with_parent", "papermill", str(notebooks / stage.notebook),
-        str(bench.run / "notebooks" / f"{stage.name}.ipynb"),
+        str(context.run / "notebooks" / f"{stage.name}.ipynb"),
         "--kernel", "python3", "--no-progress-bar", "--log-output", "--parameters_yaml", json.dumps(parameters),
     ]  # fmt: skip
 
@@ -250,87 +250,89 @@ def _why_failed(outcome: tree.Outcome, log: Path, limit: float) -> str | None:
     return None
 
 
-def _is_whole(bench: Bench, stage: Stage) -> bool:
+def _is_whole(context: RunContext, stage: Stage) -> bool:
     """Whether an earlier run left the stage's table with all the queries that are wanted now."""
     try:
-        table = reading.check_fits(bench, checkpoints.contract(stage.table).read(stage.table), stage.table)
-        return reading.expected(bench, stage.of) <= set(table["query_id"].unique())
+        table = reading.check_fits(context, checkpoints.contract(stage.table).read(stage.table), stage.table)
+        return reading.expected(context, stage.of) <= set(table["query_id"].unique())
     except CascadeError:
         return False
 
 
-def _judge(bench: Bench, result: Result, wanted: set[str]) -> None:
+def _judge(context: RunContext, result: Result, wanted: set[str]) -> None:
     """Success is exit code 0 and a valid table of the `wanted` queries; what a failed stage finished still counts."""
     path = result.stage.table
     try:
         try:
-            table = reading.check_fits(bench, checkpoints.contract(path).read(path), path)
+            table = reading.check_fits(context, checkpoints.contract(path).read(path), path)
         except TableError as error:
             if not checkpoints.parts_folder(path).is_dir():
                 raise
             result.failure = result.failure or f"its table is not valid: {error}"
-            table = reading.check_fits(bench, checkpoints.gather(path), path)
+            table = reading.check_fits(context, checkpoints.gather(path), path)
         result.used = True
         reached = len(wanted & set(table["query_id"].unique()))
         if reached < len(wanted):
-            why = "; ".join(filter(None, [result.failure, _decision(bench, result.stage)])) or "stopped before its end"
+            why = (
+                "; ".join(filter(None, [result.failure, _decision(context, result.stage)])) or "stopped before its end"
+            )
             result.failure = f"{why} ({reached} of {len(wanted)} queries)"
     except (TableError, OSError) as error:
         result.failure = result.failure or f"left no valid table: {error}"
         path.unlink(missing_ok=True)
 
 
-def _decision(bench: Bench, stage: Stage) -> str:
+def _decision(context: RunContext, stage: Stage) -> str:
     """What the stage's own ledger says of why it left queries out."""
-    entries = (e for e in ledger.read(bench.run) if e["stage"] == stage.name and e["phase"] == "score")
+    entries = (e for e in ledger.read(context.run) if e["stage"] == stage.name and e["phase"] == "score")
     return next((str(e["decision"]) for e in entries if "decision" in e), "")
 
 
-def _standing(bench: Bench) -> str:
+def _standing(context: RunContext) -> str:
     """Whether submission.csv is valid, and which tables are in it."""
-    path = bench.run / "submission.csv"
+    path = context.run / "submission.csv"
     try:
-        submission.validate(path, bench.competition.asked, set(bench.competition.names))
+        submission.validate(path, context.competition.asked, set(context.competition.names))
     except TableError as error:
         return f"submission.csv is NOT valid: {error}"
-    return f"{path} is valid ({', '.join([*reading.members(bench), 'submission zero'])})"
+    return f"{path} is valid ({', '.join([*reading.members(context), 'submission zero'])})"
 
 
 def _verdict(course: Course, results: list[Result], seconds: float) -> int:
     """The last lines: what failed, what it cost, and whether submission.csv is valid."""
-    bench = course.bench
-    path = bench.run / "submission.csv"
+    context = course.context
+    path = context.run / "submission.csv"
     for result in results:
         made = result.used and not result.failure and result.stage.of != ENSEMBLE
-        if made and not _is_whole(bench, result.stage):
+        if made and not _is_whole(context, result.stage):
             result.failure = "its table was spoiled after it was made"
     failed = [result for result in results if result.failure]
     for result in failed:
-        log = bench.run / "logs" / f"{result.stage.name}.log"
-        print(f"{result.stage.name} failed ({result.failure}); cost: {_cost(bench, result)}; see {log}")
-    for name, entries in timeline.read(bench.run).attempts.items():
+        log = context.run / "logs" / f"{result.stage.name}.log"
+        print(f"{result.stage.name} failed ({result.failure}); cost: {_cost(context, result)}; see {log}")
+    for name, entries in timeline.read(context.run).attempts.items():
         for decided in timeline.cuts(entries)[-1:]:
             if decided["decision"] not in course.budget.told:
                 print(f"budget: {name}: {decided['decision']}")
-    for loss in timeline.losses(bench.run):
+    for loss in timeline.losses(context.run):
         print(loss)
-    for warning in timeline.warnings(bench.run):
+    for warning in timeline.warnings(context.run):
         print(f"warning: {warning}")
-    query_ids = bench.competition.asked
-    mismatch = submission.check_against_sample(bench.competition.folder / "sample_submission.csv", query_ids)
+    query_ids = context.competition.asked
+    mismatch = submission.check_against_sample(context.competition.folder / "sample_submission.csv", query_ids)
     for difference in mismatch:
         print(f"submission.csv may be refused: {difference}")
     try:
-        submission.validate(path, query_ids, set(bench.competition.names))
+        submission.validate(path, query_ids, set(context.competition.names))
     except TableError as error:
         print(f"submission.csv is NOT valid: {error}")
         return 1
-    print(f"{path} is valid after {seconds:.1f} s. {course.printer.score(bench)}")
+    print(f"{path} is valid after {seconds:.1f} s. {course.printer.score(context)}")
     return 1 if failed or mismatch else 0
 
 
-def _cost(bench: Bench, result: Result) -> str:
-    weights = bench.config.ensemble.weights
+def _cost(context: RunContext, result: Result) -> str:
+    weights = context.config.ensemble.weights
     name = result.stage.of
     if name == REASON:
         return "what it would have said; retrievers and prompts go without it"

@@ -13,7 +13,7 @@ from pathlib import Path
 from cascade.base.errors import TableError
 from cascade.rankings import metrics, tables
 from cascade.stages import reading
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 
 LOG = logging.getLogger("cascade")
 WIDTH = 80  # columns, and at most: where the terminal is narrower, its width
@@ -66,9 +66,9 @@ class Printer:
             self._shown = seconds
             print(bar(name, seconds, log), flush=True)
 
-    def score(self, bench: Bench, table: Path | None = None) -> str:
+    def score(self, context: RunContext, table: Path | None = None) -> str:
         """A stage's own MAP@25 by its `table`, and the submission's with what has changed; "" without labels."""
-        labels = bench.competition.labels
+        labels = context.competition.labels
         if labels is None:
             return ""
         own = ""
@@ -79,10 +79,10 @@ class Printer:
                 of = f" on {len(reached)} of {len(labels)} queries" if len(reached) < len(labels) else ""
                 own = f"own {metrics.report(ranking, reached, set(), depths=())['map']:.4f}{of}; "
         try:
-            submitted = reading.submitted(bench)
+            submitted = reading.submitted(context)
         except TableError as error:
             return str(error)
-        found = metrics.report(submitted, labels, bench.competition.seen, depths=())
+        found = metrics.report(submitted, labels, context.competition.seen, depths=())
         change = "" if self._map is None else f" {found['map'] - self._map:+.4f}"
         self._map = found["map"]
         parts = f"seen {found['map_seen']:.4f}, unseen {found['map_unseen']:.4f}"

@@ -11,7 +11,7 @@ import numpy as np
 from cascade.config.schema import Config, LanguageModel
 from cascade.models import adapters
 from cascade.models.checks import language_models
-from cascade.processes.workers import Place
+from cascade.processes.workers import DeviceSlot
 from cascade.scorers.shares import Share
 
 
@@ -57,7 +57,7 @@ class OptionScorer(Protocol):
         ...
 
 
-def open_scorer(place: Place, stage: str, model: LanguageModel, config: Config, options: int) -> OptionScorer:
+def open_scorer(place: DeviceSlot, stage: str, model: LanguageModel, config: Config, options: int) -> OptionScorer:
     """The stage's model on the config's engine, for up to `options` options; ModelError where it does not fit."""
     folder = language_models.check(stage, model, config)
     adapter = adapters.adapter_path(model, config)

@@ -21,7 +21,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from cascade.config.schema import LanguageModel
 from cascade.models import adapters, precision
 from cascade.models.prompters import DEFAULT_LENGTH, load_tokenizer
-from cascade.processes.workers import Place
+from cascade.processes.workers import DeviceSlot
 from cascade.scorers.base import Usage
 from cascade.scorers.prefixes import shared_beginnings
 
@@ -32,7 +32,7 @@ TRIED = (24, (8, 3))  # tokens of the beginning and of two rests that a shared c
 class TransformersScorer:
     """An `OptionScorer` on transformers, with the LoRA adapter merged."""
 
-    def __init__(self, place: Place, model: LanguageModel, folder: Path, adapter: Path | None) -> None:
+    def __init__(self, place: DeviceSlot, model: LanguageModel, folder: Path, adapter: Path | None) -> None:
         self.tokenizer: Any = load_tokenizer(model, folder)
         loaded = AutoModelForCausalLM.from_pretrained(
             folder,

@@ -16,7 +16,7 @@ from cascade.base.errors import ModelError
 from cascade.config.schema import Config, LanguageModel
 from cascade.models import adapters, precision
 from cascade.models.prompters import context_length
-from cascade.processes.workers import Place
+from cascade.processes.workers import DeviceSlot
 from cascade.scorers.base import Usage
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # vLLM's own; it refuses others
@@ -33,7 +33,7 @@ ENVIRONMENT = {
 
 
 def engine_arguments(
-    place: Place, model: LanguageModel, config: Config, folder: Path, adapter: Path | None, options: int
+    place: DeviceSlot, model: LanguageModel, config: Config, folder: Path, adapter: Path | None, options: int
 ) -> dict[str, Any]:
     """What vLLM's LLM is made with: what follows from our own keys, under the run's and the stage's arguments."""
     lora: dict[str, Any] = {}
@@ -62,7 +62,7 @@ class VllmScorer:
     """An `OptionScorer` on vLLM's offline engine."""
 
     def __init__(
-        self, place: Place, model: LanguageModel, config: Config, folder: Path, adapter: Path | None, options: int
+        self, place: DeviceSlot, model: LanguageModel, config: Config, folder: Path, adapter: Path | None, options: int
     ) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)

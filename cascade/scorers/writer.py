@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pandas as pd
 
 from cascade.config.schema import REASON, Config, Reason
-from cascade.processes.workers import Place
+from cascade.processes.workers import DeviceSlot
 
 
 def open_writer(
-    place: Place, reason: Reason, config: Config
+    place: DeviceSlot, reason: Reason, config: Config
 ) -> Callable[[tuple[pd.DataFrame]], tuple[pd.DataFrame, dict[str, int]]]:
     """What a pool's process works with: (queries,) -> their reasons, and what it took for the ledger."""
     from cascade.models.prompters import open_prompter

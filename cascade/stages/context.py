@@ -18,7 +18,7 @@ from cascade.rankings import reasons
 
 
 @dataclass(frozen=True)
-class Bench:
+class RunContext:
     """What every stage works on: its config, the data, the run's folder, and when it must have stopped.
 
     resume: go on with what an earlier run of a chunked stage finished.
@@ -51,9 +51,9 @@ class Bench:
             return reasons.join(self.competition.test, None)
 
 
-def open_bench(
+def open_context(
     config: str, data: str, run: str, deadline: float = 0.0, engine: str = "", resume: bool = False
-) -> Bench:
+) -> RunContext:
     """Reads config and data, and makes the run's folder; relative paths are found from notebooks/ as well.
 
     `engine`: the config's, where empty. StageError for a folder that is not empty and no run's.
@@ -64,4 +64,4 @@ def open_bench(
     folder.mkdir(parents=True, exist_ok=True)
     if not is_rerun():
         folders.claim(folder)
-    return Bench(loaded, competition, folder, deadline, resume)
+    return RunContext(loaded, competition, folder, deadline, resume)

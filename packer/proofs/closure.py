@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 from packaging.markers import InvalidMarker, Marker
 
-from packer.proofs.subject import Asked, Bundle, Finding, readable
+from packer.proofs.subject import Asked, Finding, Subject, readable
 
 
-def prove(bundle: Bundle) -> list[Finding]:
+def prove(bundle: Subject) -> list[Finding]:
     unmet = [finding for asked in bundle.asked.values() if (finding := _unmet(bundle, asked)) is not None]
     return [*unmet, *_unreadable(bundle)]
 
 
-def _unreadable(bundle: Bundle) -> Iterator[Finding]:
+def _unreadable(bundle: Subject) -> Iterator[Finding]:
     """Requirements of wheels that are none, as `PyYAML (>=5.1.*)` of omegaconf 2.0.6: the rest is proved without."""
     for name, asked in bundle.asked.items():
         wheel = bundle.wheels.get(name)
@@ -28,7 +28,7 @@ def _unreadable(bundle: Bundle) -> Iterator[Finding]:
                 yield Finding(name, f"{wants}; nobody asks for it here", "", bundle.chains(name), "note")
 
 
-def _holds(bundle: Bundle, line: str, extras: set[str]) -> bool:
+def _holds(bundle: Subject, line: str, extras: set[str]) -> bool:
     try:
         marker = Marker(line.partition(";")[2])
     except InvalidMarker:  # none, or unreadable too: it is asked for
@@ -36,7 +36,7 @@ def _holds(bundle: Bundle, line: str, extras: set[str]) -> bool:
     return any(marker.evaluate({**bundle.image.markers(), "extra": extra}) for extra in extras)
 
 
-def _unmet(bundle: Bundle, asked: list[Asked]) -> Finding | None:
+def _unmet(bundle: Subject, asked: list[Asked]) -> Finding | None:
     name = asked[0].name
     wheel, pin = bundle.wheels.get(name), bundle.pins.get(name)
     if wheel is None or pin is None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from packaging.version import Version
 
 from cascade.kaggle.checks import OLDEST_DRIVER
-from packer.proofs.subject import Bundle, Finding
-from packer.proofs.wheel_metadata import Facts
+from packer.proofs.subject import Finding, Subject
+from packer.proofs.wheel_metadata import WheelMetadata
 
 # How a package says for which CUDA it is: in its name, or, since CUDA 13, by its version; else by a local version.
 NAMED = re.compile(r"(?:^nvidia-.+-cu|^cupy-cuda)(\d+)x?$")
@@ -21,7 +21,7 @@ DRIVERS = {"libcuda.so.1", "libcudadebugger.so.1", "libnvcuvid.so.1", "libnvidia
 VARIANT = re.compile(r"_cuda(\d+)(\d)\.so$")
 
 
-def prove(bundle: Bundle) -> list[Finding]:
+def prove(bundle: Subject) -> list[Finding]:
     if bundle.image.cuda is None:
         return []
     major = int(bundle.image.cuda.partition(".")[0])
@@ -37,7 +37,7 @@ def prove(bundle: Bundle) -> list[Finding]:
     return found
 
 
-def _built_for(facts: Facts) -> int | None:
+def _built_for(facts: WheelMetadata) -> int | None:
     """The major version of CUDA that a package's name or version tells."""
     version = Version(facts.version)
     if match := NAMED.match(facts.name):
@@ -47,7 +47,7 @@ def _built_for(facts: Facts) -> int | None:
     return version.major if NUMBERED.match(facts.name) else None
 
 
-def _needed(facts: Facts, major: int) -> Iterator[tuple[str, str]]:
+def _needed(facts: WheelMetadata, major: int) -> Iterator[tuple[str, str]]:
     """(library, what it needs of CUDA's libraries)."""
     for library in facts.libraries:
         variant = VARIANT.search(library.path)
@@ -55,7 +55,7 @@ def _needed(facts: Facts, major: int) -> Iterator[tuple[str, str]]:
             yield from ((library.path, needed) for needed in library.needed if LIBRARIES.match(needed))
 
 
-def _driver(bundle: Bundle, major: int) -> Iterator[Finding]:
+def _driver(bundle: Subject, major: int) -> Iterator[Finding]:
     driver, mend = bundle.image.driver, f"correct cuda or driver in {bundle.image.path}"
     if driver is None:
         yield Finding("driver", f"{bundle.image.path} tells no driver", mend, status="not proved")
@@ -66,6 +66,6 @@ def _driver(bundle: Bundle, major: int) -> Iterator[Finding]:
         yield Finding("driver", f"CUDA {major} needs a driver of {OLDEST_DRIVER[major]} or later, not {driver}", mend)
 
 
-def _finding(bundle: Bundle, facts: Facts, wants: str) -> Finding:
+def _finding(bundle: Subject, facts: WheelMetadata, wants: str) -> Finding:
     mend = f"pin a version of it for CUDA {bundle.image.cuda} in {bundle.image.requirements}"
     return Finding(facts.name, f"{wants}; the image has CUDA {bundle.image.cuda}", mend, bundle.chains(facts.name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatch
 
 from packer.proofs.elf import runs_on
-from packer.proofs.subject import Bundle, Finding
+from packer.proofs.subject import Finding, Subject
 
 # The others of these wheels are for newer cards by design (FlashAttention 2 wants 8.0, 3 and FlashMLA 9.0), and are
 # passed over at run time.
@@ -16,7 +16,7 @@ WORKING = {
 }
 
 
-def prove(bundle: Bundle) -> list[Finding]:
+def prove(bundle: Subject) -> list[Finding]:
     image = bundle.image
     if image.capability is None or image.cuda is None:
         return []

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from packer.proofs.subject import Bundle, Finding
+from packer.proofs.subject import Finding, Subject
 
 SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tgz")
 
 
-def prove(bundle: Bundle) -> list[Finding]:
+def prove(bundle: Subject) -> list[Finding]:
     return [*_missing(bundle), *_unpinned(bundle), *_others(bundle), *_notes(bundle)]
 
 
-def _missing(bundle: Bundle) -> Iterator[Finding]:
+def _missing(bundle: Subject) -> Iterator[Finding]:
     fetch = f"fetch it: make wheels IMAGE={bundle.image.name}"
     for name, pin in bundle.pins.items():
         found = [facts for facts in bundle.facts if facts.name == name]
@@ -33,7 +33,7 @@ def _missing(bundle: Bundle) -> Iterator[Finding]:
         yield Finding(name, wants, mend, bundle.chains(name))
 
 
-def _unpinned(bundle: Bundle) -> Iterator[Finding]:
+def _unpinned(bundle: Subject) -> Iterator[Finding]:
     for facts in bundle.facts:
         pin = bundle.pins.get(facts.name)
         asked = bundle.chains(facts.name)
@@ -44,7 +44,7 @@ def _unpinned(bundle: Bundle) -> Iterator[Finding]:
             yield Finding(facts.name, f"{facts.file} lies beside {used.file}, the lock's {pin}", "remove it", asked)
 
 
-def _others(bundle: Bundle) -> Iterator[Finding]:
+def _others(bundle: Subject) -> Iterator[Finding]:
     for path in bundle.others:
         if path.name.endswith(SDISTS):
             mend = (
@@ -55,7 +55,7 @@ def _others(bundle: Bundle) -> Iterator[Finding]:
             yield Finding(path.name, f"{path} is no wheel", "remove it")
 
 
-def _notes(bundle: Bundle) -> Iterator[Finding]:
+def _notes(bundle: Subject) -> Iterator[Finding]:
     for facts in bundle.facts:
         for note in facts.notes:
             yield Finding(facts.name, f"{facts.file}: {note}; uv installs what the wheel holds", "", status="note")

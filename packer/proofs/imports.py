@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from packer.proofs.source_imports import everywhere, standard_library
-from packer.proofs.subject import Bundle, Finding
+from packer.proofs.subject import Finding, Subject
 from packer.proofs.wheel_modules import Modules
 
 # What the kernel starts by name: stages run under papermill, whose kernels are ipykernel's.
@@ -31,7 +31,7 @@ OWN = "cascade"
 LONGEST = 6  # links of a chain that are shown
 
 
-def prove(bundle: Bundle) -> list[Finding]:
+def prove(bundle: Subject) -> list[Finding]:
     standard = standard_library(bundle.image.python)
     found: dict[str, list[str]] = {}
     unread: list[Finding] = []
@@ -68,7 +68,7 @@ def prove(bundle: Bundle) -> list[Finding]:
     return [*missing, *unread]
 
 
-def _unread(bundle: Bundle, package: str, chain: str) -> Finding:
+def _unread(bundle: Subject, package: str, chain: str) -> Finding:
     wants = f"Python {platform.python_version()}, which runs this, cannot parse {chain.rpartition(' ')[2]}"
     mend = f"verify with the image's own Python {bundle.image.python_minor}; does it say the same, pin another version"
     return Finding(package, wants, mend, (chain,), "not proved")
@@ -83,7 +83,7 @@ def _chain(source: str, came: dict[str, str], module: str) -> str:
     return " → ".join(links)
 
 
-def _roots(bundle: Bundle) -> Iterator[tuple[str, str]]:
+def _roots(bundle: Subject) -> Iterator[tuple[str, str]]:
     """(dotted name, file of the project) of every import of the project's own, and of what it starts by name."""
     uses_vllm = any(config.engine == "vllm" and config.language_models() for config in bundle.configs)
     for path in sorted((bundle.project / OWN).rglob("*.py")):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from packer.proofs import architectures, closure, cuda, gpu_code, hashes, imports, resolution, tags, vllm
-from packer.proofs.subject import Bundle, Finding
+from packer.proofs.subject import Finding, Subject
 
-Proof = Callable[[Bundle], list[Finding]]
+Proof = Callable[[Subject], list[Finding]]
 
 # By what they prove, in the order they are reported in.
 PROOFS: dict[str, Proof] = {

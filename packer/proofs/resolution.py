@@ -11,10 +11,10 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from packer.proofs.subject import Bundle, Finding
+from packer.proofs.subject import Finding, Subject
 
 
-def prove(bundle: Bundle) -> list[Finding]:
+def prove(bundle: Subject) -> list[Finding]:
     image = bundle.image
     if not bundle.facts:
         return [Finding("all", f"{image.wheels} holds no wheel", f"make wheels IMAGE={image.name}")]
@@ -38,7 +38,7 @@ def prove(bundle: Bundle) -> list[Finding]:
     ]
 
 
-def _command(bundle: Bundle, temporary: Path, out: Path) -> list[str]:
+def _command(bundle: Subject, temporary: Path, out: Path) -> list[str]:
     image = bundle.image
     return [
         *(sys.executable, "-m", "uv", "pip", "compile", "--offline", "--no-index", "--no-config", "--quiet"),

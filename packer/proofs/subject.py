@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 from cascade.base.errors import CascadeError
 from cascade.config.schema import Config
-from packer.proofs.wheel_metadata import Facts
+from packer.proofs.wheel_metadata import WheelMetadata
 from packer.vllm.api import read_names
 from packer.wheels import requirements
 from packer.wheels.images import Image
@@ -66,12 +66,12 @@ def readable(line: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Subject:
     """`others`: what in the wheels' folder is none. `memory`: the folder of what was read before."""
 
     image: Image
     pins: dict[str, Pin]
-    facts: list[Facts]
+    facts: list[WheelMetadata]
     others: list[Path]
     configs: list[Config]
     memory: Path
@@ -87,9 +87,9 @@ class Bundle:
         return (self.project / "notebooks").is_dir()
 
     @cached_property
-    def wheels(self) -> dict[str, Facts]:
+    def wheels(self) -> dict[str, WheelMetadata]:
         """The usable wheel of each package; of several the one that the lock names."""
-        found: dict[str, Facts] = {}
+        found: dict[str, WheelMetadata] = {}
         for facts in self.facts:
             pin = self.pins.get(facts.name)
             if not facts.broken and (facts.name not in found or (pin is not None and facts.sha256 in pin.hashes)):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import parse_wheel_filename
 
-from packer.proofs.subject import Bundle, Finding
+from packer.proofs.subject import Finding, Subject
 
 
-def prove(bundle: Bundle) -> list[Finding]:
+def prove(bundle: Subject) -> list[Finding]:
     image, fitting, found = bundle.image, set(bundle.image.tags()), []
     fits = f"{image.abi} on {image.machine} with glibc {image.glibc}"
     mend = f"make wheels IMAGE={image.name}, or pin a version that has a wheel for {fits}"

@@ -17,7 +17,7 @@ from rich.table import Table
 from cascade.config.schema import Config
 from packer.proofs import wheel_metadata
 from packer.proofs.registry import PROOFS, Proof
-from packer.proofs.subject import Bundle, Finding
+from packer.proofs.subject import Finding, Subject
 from packer.wheels import locks
 from packer.wheels.images import Image
 from packer.wheels.locks import LockError
@@ -41,7 +41,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    bundle: Bundle
+    bundle: Subject
     results: list[Result]
     seconds: float
 
@@ -73,12 +73,12 @@ def verify(image: Image, configs: list[Config], full: bool = False) -> Report:
         size = sum(path.stat().st_size for path in entries if path.suffix == ".whl")
         task = progress.add_task("", total=size)
         read = wheel_metadata.gather(image.wheels, memory, said=lambda done: progress.advance(task, done))
-    bundle = Bundle(image, pins, read, others, configs, memory)
+    bundle = Subject(image, pins, read, others, configs, memory)
     results = [Result(title, _findings(prove, bundle)) for title, prove in PROOFS.items()]
     return Report(bundle, results, time.monotonic() - start)
 
 
-def _findings(prove: Proof, bundle: Bundle) -> list[Finding]:
+def _findings(prove: Proof, bundle: Subject) -> list[Finding]:
     try:
         return prove(bundle)
     except (OSError, zipfile.BadZipFile, zlib.error) as error:  # what is damaged inside, its hash has told already

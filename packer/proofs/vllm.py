@@ -5,12 +5,12 @@ the value that a config gives it, as far as the source tells.
 
 from __future__ import annotations
 
-from packer.proofs.subject import Bundle, Finding
+from packer.proofs.subject import Finding, Subject
 from packer.vllm.names import misfits, problems
 from packer.vllm.source import MEND, WheelError
 
 
-def prove(bundle: Bundle) -> list[Finding]:
+def prove(bundle: Subject) -> list[Finding]:
     facts = bundle.wheels.get("vllm")
     configs = [config for config in bundle.configs if config.engine == "vllm" and config.language_models()]
     if facts is None:

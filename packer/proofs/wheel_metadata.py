@@ -30,7 +30,7 @@ FEW = 20_000_000  # bytes that are read before a second process has started
 
 
 @dataclass(frozen=True)
-class Facts:
+class WheelMetadata:
     """One wheel. `name` is canonical; `files` are the archive's, as they lie in site-packages.
 
     `paths` are folders there that its .pth files put on the path; `notes` say what the installer passes over. `broken`
@@ -58,7 +58,7 @@ class Facts:
         return f"{self.name} {self.version}".rstrip()
 
 
-def gather(folder: Path, memory: Path, said: Callable[[int], None] = lambda _: None) -> list[Facts]:
+def gather(folder: Path, memory: Path, said: Callable[[int], None] = lambda _: None) -> list[WheelMetadata]:
     """The facts of every wheel in `folder`, sorted by file name, read on all cores unless `memory` has them.
 
     `said` is told the bytes of each wheel that is done.
@@ -85,18 +85,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def read(path: Path) -> Facts:
+def read(path: Path) -> WheelMetadata:
     """Reads the wheel, whole."""
     found: dict[str, Any] = {"path": path, "size": path.stat().st_size, "sha256": sha256(path)}
     try:
         name, version, _, _ = parse_wheel_filename(path.name)
     except (InvalidWheelFilename, InvalidVersion) as error:
-        return Facts(**found, name=canonicalize_name(path.name.partition("-")[0]), broken=str(error))
+        return WheelMetadata(**found, name=canonicalize_name(path.name.partition("-")[0]), broken=str(error))
     try:
         with zipfile.ZipFile(path) as archive:
-            return Facts(**found, name=name, **_contents(archive, name, version))
+            return WheelMetadata(**found, name=name, **_contents(archive, name, version))
     except (OSError, zipfile.BadZipFile, zlib.error, KeyError, EOFError, ValueError) as error:
-        return Facts(**found, name=name, broken=f"cannot be read as a wheel ({str(error).strip(chr(39))})")
+        return WheelMetadata(**found, name=name, broken=f"cannot be read as a wheel ({str(error).strip(chr(39))})")
 
 
 def _contents(archive: zipfile.ZipFile, name: str, version: Version) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _libraries(archive: zipfile.ZipFile, sizes: dict[str, int]) -> list[Library]
     return [library for library in read if library is not None]
 
 
-def recall(path: Path, memory: Path) -> Facts | None:
+def recall(path: Path, memory: Path) -> WheelMetadata | None:
     """What is remembered of a wheel; None where it has changed since, or nothing is."""
     try:
         raw = json.loads(_place(path, memory).read_text(encoding="utf-8"))
@@ -146,7 +146,7 @@ def recall(path: Path, memory: Path) -> Facts | None:
             return None
         libraries = tuple(Library(e["path"], tuple(e["needed"]), tuple(e["code"])) for e in raw.pop("libraries"))
         raw.update({key: tuple(raw[key]) for key in ("requires", "files", "paths", "notes")})
-        return Facts(path=path, libraries=libraries, **raw)
+        return WheelMetadata(path=path, libraries=libraries, **raw)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -157,7 +157,7 @@ def stamp(path: Path) -> list[Any]:
     return [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
 
 
-def _read_and_remember(path: Path, memory: Path) -> Facts:
+def _read_and_remember(path: Path, memory: Path) -> WheelMetadata:
     before = stamp(path)
     facts = read(path)
     raw = {**asdict(facts), "format": FORMAT, "stamp": before}

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from cascade.base import atomic
 from packer.proofs.source_imports import at_import
-from packer.proofs.wheel_metadata import Facts, cores
+from packer.proofs.wheel_metadata import WheelMetadata, cores
 
 # Of what is remembered: raise the first whenever this file or imports.py finds something else. Which sources can be
 # parsed is the interpreter's.
@@ -28,7 +28,7 @@ Imports = list[str] | None  # of one module, as packer.imports.at_import finds t
 class Modules:
     """Every module of the wheels, by dotted name. `known`: the top-level names, namespaces among them."""
 
-    def __init__(self, wheels: dict[str, Facts], memory: Path) -> None:
+    def __init__(self, wheels: dict[str, WheelMetadata], memory: Path) -> None:
         self.wheels, self.memory = wheels, memory
         self.sources: dict[str, tuple[str, str]] = {}  # the package and its .py file; "" for a compiled module
         self.known: set[str] = set()

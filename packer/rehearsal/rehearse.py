@@ -26,10 +26,10 @@ from cascade.plan.profile import default_profile
 from cascade.plan.workload import INSTALL, Planner
 from cascade.run import lock
 from cascade.stages import resume
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 from packer.rehearsal import image_python, inputs, runs, sandbox
 from packer.rehearsal.runs import Run, Step
-from packer.rehearsal.sandbox import RehearsalError, Room
+from packer.rehearsal.sandbox import RehearsalError, Sandbox
 from packer.rehearsal.violations import SCRATCH, WORKING
 from packer.wheels.images import Image
 
@@ -95,7 +95,7 @@ def _rehearsed(
     done: list[Run] = []
     for rerun, data in ((False, bundle.commit), (True, bundle.rerun)):
         shown = python.shown | bundle.of(data)
-        where = Room(folder / data.name, shown, working, None if strace else python.library)
+        where = Sandbox(folder / data.name, shown, working, None if strace else python.library)
         with console.status(data.name) as status:
             done.append(runs.run(where, config, data, rerun, lambda line: status.update(escape(line[:WIDTH]))))
         if done[-1].problems:
@@ -129,7 +129,9 @@ def plan(config: Config, commit: Run, data: Path) -> Forecast:
     """The rerun's, by the rates that the commit run's practice showed, as before a submission."""
     base = profiles.load(default_profile(config))
     practised = csvs.read(commit.tables / "data")
-    found = ledgers.read([commit.tables / "ledger.jsonl"], resume.identity(Bench(config, practised, commit.tables)))
+    found = ledgers.read(
+        [commit.tables / "ledger.jsonl"], resume.identity(RunContext(config, practised, commit.tables))
+    )
     known = calibration.calibrate(config, practised, base, found, "the commit run")
     return forecast(config, known, Planner(config, csvs.read(data), known).stages(config, known))
 

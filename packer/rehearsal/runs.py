@@ -19,7 +19,7 @@ from cascade.stages import baseline
 from packer.rehearsal import sandbox
 from packer.rehearsal.image_python import PLACE
 from packer.rehearsal.inputs import NOTEBOOK
-from packer.rehearsal.sandbox import Room, Stay
+from packer.rehearsal.sandbox import Sandbox, Stay
 from packer.rehearsal.violations import SCRATCH, WORKING, summary
 
 EXECUTED = "__notebook__.ipynb"  # Kaggle's name of the executed notebook
@@ -65,7 +65,7 @@ class Run:
     tables: Path
 
 
-def run(where: Room, config: Config, data: Path, rerun: bool, said: Callable[[str], None] = lambda _: None) -> Run:
+def run(where: Sandbox, config: Config, data: Path, rerun: bool, said: Callable[[str], None] = lambda _: None) -> Run:
     """Runs the notebook on `data`, the competition's folder that the room shows; raises nothing that fails in it."""
     variables = VARIABLES | (RERUN if rerun else {})
     stay = sandbox.stay(where, COMMAND, variables, config.time.limit + SLACK, said)
@@ -88,7 +88,7 @@ def _cells(path: Path) -> list[Any]:
         return []
 
 
-def _limits(where: Room, stay: Stay) -> Iterator[str]:
+def _limits(where: Sandbox, stay: Stay) -> Iterator[str]:
     if stay.full or NO_SPACE in stay.output:
         largest = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in stay.largest)
         yield (

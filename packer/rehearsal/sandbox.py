@@ -39,7 +39,7 @@ class RehearsalError(CascadeError):
 
 
 @dataclass(frozen=True)
-class Room:
+class Sandbox:
     """`shown`: this machine's folders, read-only, by their place in the room. `working`: bytes that Kaggle keeps.
 
     `folder`: for the room's scratch, its records and what it leaves; emptied when a run begins. `library`: the
@@ -122,7 +122,7 @@ def _has_strace() -> bool:
 
 
 def stay(
-    room: Room,
+    room: Sandbox,
     command: list[str],
     variables: dict[str, str],
     limit: float,

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from cascade.base.errors import CascadeError, nearest
 from cascade.config.messages import explain
-from cascade.config.schema import Table
+from cascade.config.schema import ConfigModel
 
 FOLDER = Path("wheels")
 OLDEST_GLIBC = 5  # of manylinux tags: manylinux1 is glibc 2.5 (PEP 513)
@@ -25,7 +25,7 @@ class ImageError(CascadeError):
     """An image's files that cannot be used; names the file and the mend."""
 
 
-class Image(Table):
+class Image(ConfigModel):
     """What is known of the machine that the wheels are for; versions are text. `name` and `folder` are not in the file.
 
     `cuda`, `driver` and `capability` are None on an image without a GPU. `docker_image` pins the kernel's image; None

@@ -20,7 +20,7 @@ from cascade.rankings import tables
 from cascade.rerankers.opening import open_reranker
 from cascade.scorers.prefixes import common_length
 from cascade.stages import stages
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 from tests.llm import (
     LISTWISE,
     MODEL,
@@ -34,13 +34,13 @@ from tests.llm import (
 )
 
 
-def ask(bench: Bench, options: int, *tasks: tuple[str, tuple[Any, ...]]) -> list[Any]:
-    """What one process with the bench's engine and model answers to each task, with its usage."""
-    model = bench.config.pipeline[0]
+def ask(context: RunContext, options: int, *tasks: tuple[str, tuple[Any, ...]]) -> list[Any]:
+    """What one process with the context's engine and model answers to each task, with its usage."""
+    model = context.config.pipeline[0]
     assert isinstance(model, LanguageModel)
     pool = workers.Pool(
-        bench.config.engine, workers.places(["cpu"]), bench.run / "logs", open_for_test,
-        (model, bench.config, options), bench.config.environment,
+        context.config.engine, workers.device_slots(["cpu"]), context.run / "logs", open_for_test,
+        (model, context.config, options), context.config.environment,
     )  # fmt: skip
     with pool:
         done = {id(each.task): each for each in pool.run(tasks)}
@@ -50,7 +50,7 @@ def ask(bench: Bench, options: int, *tasks: tuple[str, tuple[Any, ...]]) -> list
     return [done[id(task)].value for task in tasks]
 
 
-def both_engines(folder: Path, pipeline: str) -> list[Bench]:
+def both_engines(folder: Path, pipeline: str) -> list[RunContext]:
     made = []
     for engine in ("transformers", "vllm"):
         (folder / engine).mkdir()
@@ -58,28 +58,30 @@ def both_engines(folder: Path, pipeline: str) -> list[Bench]:
     return made
 
 
-def pointwise_prompts(bench: Bench) -> tuple[list[list[int]], list[int]]:
+def pointwise_prompts(context: RunContext) -> tuple[list[list[int]], list[int]]:
     from transformers import AutoTokenizer
 
     prompter = Prompter(
         Template(Path("configs/prompts/pointwise.txt"), "candidate"), AutoTokenizer.from_pretrained(MODEL), 1000
     )
-    given = tables.read(bench.config.table_path("r1", bench.run))
+    given = tables.read(context.config.table_path("r1", context.run))
     prompts: list[list[int]] = []
-    for query in bench.queries().to_dict("records"):
+    for query in context.queries().to_dict("records"):
         ids = given["misconception_id"][given["query_id"] == query["query_id"]]
-        prompts += prompter.fit("", [{**query_fields(query), "candidate": bench.competition.names[i]} for i in ids])[0]
+        prompts += prompter.fit("", [{**query_fields(query), "candidate": context.competition.names[i]} for i in ids])[
+            0
+        ]
     return prompts, prompter.option_ids(["Yes", "No"])
 
 
 @pytest.mark.parametrize("adapter", ["tiny-pointwise", None])
 def test_both_engines_agree_on_yes_and_no(tmp_path: Path, adapter: str | None) -> None:
     pipeline = POINTWISE if adapter else POINTWISE.replace('adapter = "tiny-pointwise"\n', "")
-    oracle, bench = both_engines(tmp_path, pipeline)
-    prompts, options = pointwise_prompts(bench)
+    oracle, context = both_engines(tmp_path, pipeline)
+    prompts, options = pointwise_prompts(context)
     sample = prompts[:: len(prompts) // 8][:8]
     (wanted, _), (_, exact) = ask(oracle, 2, ("score", (prompts, options)), ("score", (sample, options)))
-    (scores, used), (written, _) = ask(bench, 2, ("score", (prompts, options)), ("generate", (prompts[::25], 12)))
+    (scores, used), (written, _) = ask(context, 2, ("score", (prompts, options)), ("generate", (prompts[::25], 12)))
     [(expected, _)] = ask(oracle, 2, ("generate", (prompts[::25], 12)))
     assert np.abs(np.exp(scores) - np.exp(wanted)).max() < 1e-3
     assert np.allclose(np.exp(scores).sum(axis=1), 1, atol=1e-4)
@@ -100,28 +102,28 @@ def test_both_engines_agree_on_yes_and_no(tmp_path: Path, adapter: str | None) -
 
 def test_both_engines_write_the_same_whatever_the_model_asks_for(tmp_path: Path) -> None:
     penalised = POINTWISE.replace(str(MODEL), str(penalised_model(tmp_path / "tiny-qwen2")))
-    oracle, bench = both_engines(tmp_path, penalised)
-    prompts, _ = pointwise_prompts(bench)
+    oracle, context = both_engines(tmp_path, penalised)
+    prompts, _ = pointwise_prompts(context)
     [(expected, _)] = ask(oracle, 2, ("generate", (prompts[::25], 20)))
-    [(written, _)] = ask(bench, 2, ("generate", (prompts[::25], 20)))
+    [(written, _)] = ask(context, 2, ("generate", (prompts[::25], 20)))
     assert written == expected
 
 
 def test_both_engines_agree_on_52_letters(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    oracle, bench = both_engines(tmp_path, LISTWISE.replace("max_length = 1024", "max_length = 2048"))
+    oracle, context = both_engines(tmp_path, LISTWISE.replace("max_length = 1024", "max_length = 2048"))
     prompter = Prompter(
         Template(Path("configs/prompts/listwise.txt"), "options"), AutoTokenizer.from_pretrained(MODEL), 2000
     )
-    names = list(bench.competition.names.values())[:52]
+    names = list(context.competition.names.values())[:52]
     prompts = [
         prompter.fit("", [{**query_fields(query), "options": lettered(names)}])[0][0]
-        for query in bench.queries().to_dict("records")
+        for query in context.queries().to_dict("records")
     ]
     options = prompter.option_ids(LETTERS)
     [(wanted, _)] = ask(oracle, 52, ("score", (prompts, options)))
-    [(scores, _)] = ask(bench, 52, ("score", (prompts, options)))
+    [(scores, _)] = ask(context, 52, ("score", (prompts, options)))
     assert np.isfinite(scores).all()
     assert np.abs(np.exp(scores) - np.exp(wanted)).max() < 1e-3
 
@@ -154,16 +156,16 @@ def test_a_killed_worker_gives_its_queries_to_the_other(
 ) -> None:
     """Killed when half of the chunks are done, with everything that belongs to it."""
     config = make_config(tmp_path, POINTWISE, "vllm", ("cpu", "cpu"))
-    bench = make_bench(tmp_path, config)
+    context = make_bench(tmp_path, config)
     pipeline = config.pipeline[0]
     assert isinstance(pipeline, PointwisePipeline)
-    queries, given = bench.queries(), tables.read(config.table_path("r1", bench.run))
+    queries, given = context.queries(), tables.read(config.table_path("r1", context.run))
     tasks = [
         (queries[queries["query_id"] == query], given[given["query_id"] == query]) for query in queries["query_id"]
     ]
     pool = workers.Pool(
-        "p", workers.places(["cpu", "cpu"]), bench.run / "logs", open_reranker,
-        (pipeline, config, bench.competition.names), config.environment,
+        "p", workers.device_slots(["cpu", "cpu"]), context.run / "logs", open_reranker,
+        (pipeline, config, context.competition.names), config.environment,
     )  # fmt: skip
     done = []
     with pool:
@@ -184,12 +186,12 @@ def test_a_killed_worker_gives_its_queries_to_the_other(
 def test_a_chunk_whose_score_is_no_number_is_left_out(tmp_path: Path) -> None:
     broken = broken_model(tmp_path / "tiny-qwen2", "@")
     config = make_config(tmp_path, POINTWISE.replace(str(MODEL), str(broken)), "vllm")
-    bench = make_bench(tmp_path, config, queries=4)
-    bench.competition.test.loc[2, "question"] += " @"
-    table = stages.rerank(bench, "p")
-    query = bench.competition.test["query_id"][2]
+    context = make_bench(tmp_path, config, queries=4)
+    context.competition.test.loc[2, "question"] += " @"
+    table = stages.rerank(context, "p")
+    query = context.competition.test["query_id"][2]
     assert query not in set(table["query_id"]) and table["query_id"].nunique() == 2
-    decision = next(entry["decision"] for entry in ledger.read(bench.run) if "decision" in entry)
+    decision = next(entry["decision"] for entry in ledger.read(context.run) if "decision" in entry)
     assert f"prompt {query}, number 1: its score is no finite number" in decision
 
 
@@ -202,7 +204,7 @@ def test_a_chunk_whose_score_is_no_number_is_left_out(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_engine_cannot_take_is_one_clear_error(tmp_path: Path, extra: str, told: str) -> None:
-    bench = make_bench(tmp_path, make_config(tmp_path, POINTWISE + extra, "vllm"), queries=2)
+    context = make_bench(tmp_path, make_config(tmp_path, POINTWISE + extra, "vllm"), queries=2)
     with pytest.raises(ModelError) as error:
-        stages.rerank(bench, "p")
+        stages.rerank(context, "p")
     assert told in str(error.value)

@@ -66,7 +66,7 @@ def compare(a: Path, b: Path, data: Path | None = None) -> Comparison:
               if (why := timeline.failure(entries))]  # fmt: skip
     found: list[Score] = []
     moves: list[Move] = []
-    benches = [side.bench for side in sides]
+    benches = [side.context for side in sides]
     if benches[0] is not None and benches[1] is not None:
         if all(side.labelled for side in sides):
             labels = scores.common_labels(benches[0], benches[1])

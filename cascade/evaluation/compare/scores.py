@@ -15,7 +15,7 @@ from cascade.competitions.eedi import Competition
 from cascade.rankings import metrics
 from cascade.report import timeline
 from cascade.stages import reading
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 
 SUBMISSION, ZERO = "submission", "submission zero"
 PARTS = ("all", "seen", "unseen")
@@ -63,42 +63,42 @@ class Move:
 Rankings = dict[str, pd.DataFrame]
 
 
-def rankings(bench: Bench) -> Rankings:
+def rankings(context: RunContext) -> Rankings:
     """Every ranking that the run left, as later stages read it, from submission zero to the submission."""
-    zero, config = reading.zero_table(bench), bench.config
+    zero, config = reading.zero_table(context), context.config
     found = {} if zero is None else {ZERO: zero}
     for name in (each.name for each in (*config.retrieval, *config.pipeline)):
-        if reading.read_table(bench, name) is not None:
-            found[name] = reading.candidates(bench, name)
+        if reading.read_table(context, name) is not None:
+            found[name] = reading.candidates(context, name)
     try:
-        found[SUBMISSION] = reading.submitted(bench)
+        found[SUBMISSION] = reading.submitted(context)
     except CascadeError as error:
         print(f"left out: {error}")
     return found
 
 
-def common_labels(a: Bench, b: Bench) -> pd.DataFrame:
+def common_labels(a: RunContext, b: RunContext) -> pd.DataFrame:
     """`query_id, misconception_id` of the labelled queries that both have with the same label and the same texts."""
     parts = []
-    for bench in (a, b):
-        assert bench.competition.labels is not None
-        parts.append(bench.competition.labels.merge(bench.competition.test, on="query_id"))
+    for context in (a, b):
+        assert context.competition.labels is not None
+        parts.append(context.competition.labels.merge(context.competition.test, on="query_id"))
     both = parts[0].merge(parts[1], on=list(parts[0].columns))
     return both[["query_id", "misconception_id"]].reset_index(drop=True)
 
 
-def scores(a: Bench, b: Bench, ranked: tuple[Rankings, Rankings], labels: pd.DataFrame) -> list[Score]:
+def scores(a: RunContext, b: RunContext, ranked: tuple[Rankings, Rankings], labels: pd.DataFrame) -> list[Score]:
     """A score for each ranking of either run and each part: over `labels`, or each over its own where that is empty."""
     paired = len(labels) > 0
     names = [name for name in dict.fromkeys([*ranked[0], *ranked[1]]) if name != SUBMISSION]
     found = []
     for name in [*names, SUBMISSION]:
         gains = []
-        for bench, tables_ in zip((a, b), ranked, strict=True):
-            own = labels if paired else bench.competition.labels
+        for context, tables_ in zip((a, b), ranked, strict=True):
+            own = labels if paired else context.competition.labels
             assert own is not None
             # Unseen is what the second run's train lacks: one split for both.
-            seen = own["misconception_id"].isin((b if paired else bench).competition.seen).to_numpy()
+            seen = own["misconception_id"].isin((b if paired else context).competition.seen).to_numpy()
             gains.append((_gains(tables_[name], own) if name in tables_ else None, seen))
         for part in PARTS:
             found.append(_score(name, part, gains, paired))

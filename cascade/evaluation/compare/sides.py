@@ -17,7 +17,7 @@ from cascade.competitions import eedi as csvs
 from cascade.competitions.eedi import Competition
 from cascade.config.schema import Config
 from cascade.stages import resume
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 
 # The files by which a label belongs to a query and a table speaks of it; train.csv only says what is seen.
 SCORED_BY = ("test.csv", "test_labels.csv", "misconception_mapping.csv")
@@ -25,11 +25,11 @@ SCORED_BY = ("test.csv", "test_labels.csv", "misconception_mapping.csv")
 
 @dataclass(frozen=True)
 class Side:
-    """A run. `bench`: None where its config or its data cannot be read any more; `notes` say why."""
+    """A run. `context`: None where its config or its data cannot be read any more; `notes` say why."""
 
     run: Path
     record: Mapping[str, Any]
-    bench: Bench | None
+    context: RunContext | None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -44,7 +44,7 @@ class Side:
 
     @property
     def labelled(self) -> bool:
-        labels = self.bench.competition.labels if self.bench else None
+        labels = self.context.competition.labels if self.context else None
         return labels is not None and len(labels) > 0
 
 
@@ -59,7 +59,7 @@ def open_side(run: Path, data: Path | None = None) -> Side:
     config = _config(run, record, notes)
     competition = _data(run, record, data, notes)
     both = config is not None and competition is not None
-    return Side(run, record, Bench(config, competition, run) if both else None, notes)  # type: ignore[arg-type]
+    return Side(run, record, RunContext(config, competition, run) if both else None, notes)  # type: ignore[arg-type]
 
 
 def _config(run: Path, record: Mapping[str, Any], notes: list[str]) -> Config | None:

@@ -20,29 +20,31 @@ from cascade.report import timeline
 from cascade.report.page import pictures, queries
 from cascade.report.page.launch import FILE
 from cascade.stages import fusing, reading, schedule
-from cascade.stages.context import Bench
+from cascade.stages.context import RunContext
 
 HERE = Path(__file__).parent
 ZERO = "submission zero"
 
 
-def write(bench: Bench) -> Path:
+def write(context: RunContext) -> Path:
     """Writes the run's page and returns its path; StageError where there is no run, or no run's folder."""
-    folder.check(bench.run)
-    if not ledger.read(bench.run):
-        raise StageError(f"{bench.run / ledger.FILE}: no such ledger, or an empty one; pass --run with a run's folder")
-    path = bench.run / FILE
+    folder.check(context.run)
+    if not ledger.read(context.run):
+        raise StageError(
+            f"{context.run / ledger.FILE}: no such ledger, or an empty one; pass --run with a run's folder"
+        )
+    path = context.run / FILE
     with atomic.replaced(path) as partial:
-        partial.write_text(html(bench), encoding="utf-8", errors="replace")
+        partial.write_text(html(context), encoding="utf-8", errors="replace")
     return path
 
 
-def html(bench: Bench) -> str:
+def html(context: RunContext) -> str:
     """The page; without labels it has no scores and no moves, but how far the rankings agree."""
-    competition = bench.competition
+    competition = context.competition
     labelled = competition.labels is not None and len(competition.labels) > 0
-    found, zero = rankings(bench), reading.zero_table(bench)
-    stood = ({} if zero is None else {ZERO: zero}) | standing(bench, found)
+    found, zero = rankings(context), reading.zero_table(context)
+    stood = ({} if zero is None else {ZERO: zero}) | standing(context, found)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -51,42 +53,42 @@ def html(bench: Bench) -> str:
     return environment.get_template("page.html").render(
         style=(HERE / "page.css").read_text(encoding="utf-8"),
         script=(HERE / "page.js").read_text(encoding="utf-8"),
-        head=head(bench),
+        head=head(context),
         labelled=labelled,
-        times=pictures.times(bench.run, _deadline(bench)),
+        times=pictures.times(context.run, _deadline(context)),
         scores=scores(stood, found, competition) if labelled else [],
-        moves=list(moves(bench, stood)) if labelled else [],
+        moves=list(moves(context, stood)) if labelled else [],
         agreement=agreement(found),
         top=metrics.MAP_DEPTH,
-        data=queries.data(found, bench.queries(), competition),
+        data=queries.data(found, context.queries(), competition),
     )
 
 
-def rankings(bench: Bench) -> dict[str, pd.DataFrame]:
+def rankings(context: RunContext) -> dict[str, pd.DataFrame]:
     """The tables there are, by name: retrievals, pipelines, and the ensemble or, where it left none, the fusion."""
-    config = bench.config
-    read = {each.name: reading.read_table(bench, each.name) for each in (*config.retrieval, *config.pipeline)}
+    config = context.config
+    read = {each.name: reading.read_table(context, each.name) for each in (*config.retrieval, *config.pipeline)}
     found = {name: table for name, table in read.items() if table is not None}
-    ensemble = reading.read_table(bench, ENSEMBLE)
-    if ensemble is None and (members := reading.members(bench)):
-        ensemble = fusing.fuse(bench, members)
+    ensemble = reading.read_table(context, ENSEMBLE)
+    if ensemble is None and (members := reading.members(context)):
+        ensemble = fusing.fuse(context, members)
     return found | ({} if ensemble is None else {ENSEMBLE: ensemble})
 
 
-def head(bench: Bench) -> dict[str, Any]:
+def head(context: RunContext) -> dict[str, Any]:
     """What was run on what, when, for how long, and how it ended."""
-    competition, line = bench.competition, timeline.read(bench.run)
+    competition, line = context.competition, timeline.read(context.run)
     entries = [entry for entries in line.attempts.values() for entry in entries]
     start = max((e["start"] for e in line.attempts.get("zero", [])), default=min(e["start"] for e in entries))
     failures = {name: timeline.failure(each) for name, each in line.attempts.items()}
-    planned = [stage.name for stage in schedule.planned(bench)]
+    planned = [stage.name for stage in schedule.planned(context)]
     try:
-        submission.validate(bench.run / "submission.csv", competition.asked, set(competition.names))
+        submission.validate(context.run / "submission.csv", competition.asked, set(competition.names))
         invalid = ""
     except CascadeError as error:
         invalid = str(error)
     return {
-        "config": bench.config.path,
+        "config": context.config.path,
         "data": competition.folder,
         "queries": len(competition.test),
         "labelled": len(queries.label_of(competition)),
@@ -99,9 +101,9 @@ def head(bench: Bench) -> dict[str, Any]:
     }
 
 
-def _deadline(bench: Bench) -> float | None:
+def _deadline(context: RunContext) -> float | None:
     """The last run's, in Unix seconds, where the ledger has it."""
-    return next((e["deadline"] for e in reversed(ledger.read(bench.run)) if "deadline" in e), None)
+    return next((e["deadline"] for e in reversed(ledger.read(context.run)) if "deadline" in e), None)
 
 
 def scores(
@@ -117,18 +119,18 @@ def scores(
     ]  # fmt: skip
 
 
-def standing(bench: Bench, found: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+def standing(context: RunContext, found: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The rankings as later stages read them: with what a pipeline was spared in the order that it had before."""
-    pipelines = {pipeline.name for pipeline in bench.config.pipeline}
-    return {name: reading.candidates(bench, name) if name in pipelines else table for name, table in found.items()}
+    pipelines = {pipeline.name for pipeline in context.config.pipeline}
+    return {name: reading.candidates(context, name) if name in pipelines else table for name, table in found.items()}
 
 
-def moves(bench: Bench, stood: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
+def moves(context: RunContext, stood: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
     """For each ranking that was made of another: both names and `pictures.moves`."""
-    labels, seen = bench.competition.labels, bench.competition.seen
+    labels, seen = context.competition.labels, context.competition.seen
     assert labels is not None
-    of = {pipeline.name: pipeline.candidates for pipeline in bench.config.pipeline}
-    of[ENSEMBLE] = next(iter(reading.members(bench)), ZERO)
+    of = {pipeline.name: pipeline.candidates for pipeline in context.config.pipeline}
+    of[ENSEMBLE] = next(iter(reading.members(context)), ZERO)
     for name, table in stood.items():
         before = of.get(name, ZERO)
         if before in stood and before != name:
