@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from cascade.base import runtime
 from cascade.base.errors import ModelError, NotHereError
-from cascade.base.runtime import INPUT
 
 SCHEMES = {
     "kaggle": "kaggle:owner/model/framework/variation/version",
@@ -84,7 +84,7 @@ def find(handle: str) -> Path:
 def _places(scheme: str, words: list[str]) -> Iterator[tuple[Path, Path]]:
     """Roots, and where below each."""
     owner, name, *rest = words
-    for root in (INPUT, *([Path(os.environ["MODELS"])] if os.environ.get("MODELS") else [])):
+    for root in (runtime.INPUT, *([Path(os.environ["MODELS"])] if os.environ.get("MODELS") else [])):
         for kind in ("", "models" if scheme == "kaggle" else "datasets"):
             yield root, Path(kind, owner, name, *rest)
             yield root, Path(kind, name, *rest)

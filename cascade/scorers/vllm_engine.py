@@ -1,6 +1,6 @@
 """The vLLM engine: continuous batching, prefix caching, LoRA, several cards.
 
-Only names that both the kernel's vLLM and the tests' have are used; tests/test_vllm_api.py proves it.
+Only names that both the kernel's vLLM and the tests' have are used; tests/packer/vllm/test_vllm_api.py proves it.
 """
 
 from __future__ import annotations

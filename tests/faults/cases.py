@@ -71,7 +71,9 @@ def each(draw: random.Random, vllm: bool, few: bool = False) -> Iterator[Case]:
         yield Case(tuple(faults), rerun=bool(shift % 2))
     for number, (kind, what) in enumerate(OF_RUNS):
         yield Case((Fault(kind, RUN, draw.choice(what), draw.random()),), rerun=bool(number % 2))
-    for number, how in enumerate(KERNEL[1][:1] if few else KERNEL[1]):  # tests/test_kernel.py has the others
+    for number, how in enumerate(
+        KERNEL[1][:1] if few else KERNEL[1]
+    ):  # tests/cascade/kaggle/test_kernel.py has the others
         yield Case((Fault(KERNEL[0], RUN, how),), rerun=bool(number % 2), kernel=True)
     if vllm:
         for kind, what in OF_VLLM:

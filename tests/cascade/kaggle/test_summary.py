@@ -12,7 +12,7 @@ from cascade.base.runtime import ROOT
 from cascade.kaggle import summary
 from cascade.kaggle.kernel import Kernel
 from cascade.plan import report
-from tests.test_plan_calibration import Maker, by_name, plan
+from tests.cascade.plan.test_plan_calibration import Maker, by_name, plan
 
 LEDGER = [
     # stage, phase, start, end, facts

@@ -228,7 +228,7 @@ os.remove("large")
 @needs_namespaces
 def test_nothing_of_a_room_outlives_whoever_began_it(tmp_path: Path) -> None:
     mark = f"print('up', flush=True); import time; time.sleep(300)  # {tmp_path.name}"
-    source = f"from tests.test_rehearsal import *; stay(Path({str(tmp_path)!r}), {mark!r}, LIBRARY)"
+    source = f"from tests.packer.rehearsal.test_rehearsal import *; stay(Path({str(tmp_path)!r}), {mark!r}, LIBRARY)"
     began = subprocess.Popen([sys.executable, "-c", source], cwd=ROOT)
     output = tmp_path / "room" / "record" / "output"
     until = time.monotonic() + 60

@@ -20,7 +20,7 @@ from cascade.rankings import tables
 from cascade.report import figures_llm
 from cascade.report.figures_llm import curve, trade_off
 from cascade.stages.context import RunContext
-from tests.test_prompts import make_tokenizer
+from tests.cascade.models.test_prompts import make_tokenizer
 
 CONFIG = """
 engine = "transformers"

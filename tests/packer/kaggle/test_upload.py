@@ -100,7 +100,7 @@ def test_a_killed_process_is_taken_up_by_the_next_one(server, store, session, tm
     store.pause = 0.01
     code = (
         "from pathlib import Path; from packer import upload; from packer.session import Session\n"
-        "from tests.test_upload import send\n"
+        "from tests.packer.kaggle.test_upload import send\n"
         f"upload.CHUNK = {CHUNK}; send(Session(), Path({str(folder)!r}))"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as process:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from cascade.base.errors import DataError
+from cascade.base.runtime import ROOT
 from cascade.competitions import eedi
 from cascade.competitions.eedi import Competition
 from cascade.evaluation.folds import write_folds
 from tests.conftest import read_rows, set_cell, write_rows
 
-SAMPLE = Path(eedi.__file__).parents[1] / "sample"
+SAMPLE = ROOT / "sample"
 
 
 def question_ids(path: Path) -> list[str]:

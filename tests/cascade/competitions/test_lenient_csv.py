@@ -18,8 +18,8 @@ from cascade.config import schema as configs
 from cascade.rankings import fusion, metrics
 from cascade.retrievers.blend import Blend
 from cascade.stages import baseline
+from tests.cascade.competitions.test_eedi import MAPPING, Spoil, add_row, cell, replace_bytes
 from tests.conftest import drop_column, read_rows, set_cell, write_rows
-from tests.test_data import MAPPING, Spoil, add_row, cell, replace_bytes
 
 ODD: dict[str, tuple[Spoil, list[str], str]] = {
     "a right answer that is none": (cell("test.csv", 2, "CorrectAnswer", ""), ["20", "22"], "CorrectAnswer is ''"),

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from cascade.base.errors import CascadeError, ModelError, ScoreError, WorkerError
+from cascade.base.runtime import ROOT
 from cascade.processes.workers import ATTEMPTS, LIVES, DeviceSlot, Done, Pool, device_slots
 from tests.processes import lives, wait_until_gone
 
@@ -324,7 +325,7 @@ PARENT = """
 import sys
 from pathlib import Path
 
-from tests.test_workers import TWO, pool
+from tests.cascade.processes.test_workers import TWO, pool
 
 if __name__ == "__main__":
     with pool(Path(sys.argv[1])) as made:
@@ -336,7 +337,7 @@ if __name__ == "__main__":
 def test_a_killed_parent_leaves_no_process(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [sys.executable, str(script), str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment
     ) as parent:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cascade.processes.workers import DeviceSlot, places
+from cascade.processes.workers import DeviceSlot, device_slots
 
 
 @pytest.fixture
@@ -30,16 +30,16 @@ def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_cpus_share_the_cores_out(devices: list[str], cores: list[tuple[int, ...]]) -> None:
-    made = places(devices)
+    made = device_slots(devices)
     assert [place.devices for place in made] == [(device,) for device in devices]
     assert [place.cores for place in made] == cores
 
 
 @pytest.mark.usefixtures("four_cores")
 def test_devices_that_work_together_are_one_place() -> None:
-    (cards,) = places(["cuda:0", "cuda:1"], together=True)
+    (cards,) = device_slots(["cuda:0", "cuda:1"], together=True)
     assert (cards.devices, cards.cores, cards.name) == (("cuda:0", "cuda:1"), (), "cuda:0+cuda:1")
-    (cpus,) = places(["cpu", "cpu"], together=True)
+    (cpus,) = device_slots(["cpu", "cpu"], together=True)
     assert cpus.cores == (2, 3, 5, 7)
     assert cpus.environment() == {"OMP_NUM_THREADS": "2", "VLLM_CPU_OMP_THREADS_BIND": "2,3|5,7"}
 

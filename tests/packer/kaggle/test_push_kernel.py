@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cascade.base.manifest import Manifest
+from cascade.base.runtime import ROOT
 from cascade.config.schema import load
 from cascade.run.parameters import declared_parameters
 from packer.__main__ import app
@@ -22,7 +23,6 @@ from tests.kaggle_server.datasets import STATUS, Datasets
 from tests.kaggle_server.kernels import GET, SAVE, Kernels, Version
 from tests.pushing import IMAGE, KINDS, MODEL, make_packed
 
-ROOT = Path(__file__).resolve().parents[1]
 COMPETITION = "eedi-mining-misconceptions-in-mathematics"
 
 

@@ -42,7 +42,7 @@ def test_a_conductor_that_ends_is_not_waited_for_longer_where_a_child_keeps_its_
 
 
 def test_a_practice_that_hangs_is_ended_earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel.limits, "PRACTICE", 0.5)
+    monkeypatch.setattr(kernel.durations, "PRACTICE", 0.5)
     assert conducted(tmp_path, "kill -STOP $$\n", 'reserve = "1s"\n', practice=1) == 1
 
 

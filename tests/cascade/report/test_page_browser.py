@@ -7,8 +7,8 @@ import pytest
 
 from cascade.report.page import build
 from tests import browser, pages
+from tests.cascade.report.test_page import ATTACK
 from tests.conftest import set_cell, write_folder
-from tests.test_page import ATTACK
 
 pytestmark = pytest.mark.skipif(
     browser.PROGRAM is None, reason=f"no browser: none of {', '.join(browser.NAMES)}; apt-get install chromium"

@@ -14,6 +14,7 @@ import pytest
 from cascade.base import folder as folders
 from cascade.base import ledger
 from cascade.base.errors import StageError
+from cascade.base.runtime import ROOT
 from cascade.competitions import eedi as csvs
 from cascade.config import schema as configs
 from cascade.evaluation.compare import build, changes, command, scores
@@ -43,7 +44,7 @@ def finish(context: RunContext, ranks: dict[str, dict[str, int]]) -> None:
     """What a run leaves: its record, a table a stage, submission.csv and the ledger."""
     stages_ = {"retrieve-r1": "r1", "rerank-ce": "ce"}
     paths = {stage: context.config.table_path(of, context.run) for stage, of in stages_.items()}
-    keeping = Keeping(context, Path(__file__).parents[1] / "notebooks")
+    keeping = Keeping(context, ROOT / "notebooks")
     keeping.begin(resume.identity(context), paths)
     for stage, of in stages_.items():
         keeping.settle(stage, of, paths[stage])

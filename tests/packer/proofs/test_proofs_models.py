@@ -109,7 +109,7 @@ def test_a_model_that_is_not_where_its_path_says_fails(image: Image, sample: Con
 
 
 def vllm_wheel(image: Image, **changed: str) -> None:
-    from tests.test_vllm_api import FILES
+    from tests.packer.vllm.test_vllm_api import FILES
 
     make_wheel(image.wheels, "vllm", "9.8.7", files={f"vllm/{k}": v for k, v in {**FILES, **changed}.items()})
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cascade.base.errors import TableError
+from cascade.base.runtime import ROOT
 from cascade.competitions import eedi, submission
 from cascade.stages import baseline
 from tests.conftest import drop_column, read_rows, set_cell, write_rows
@@ -382,7 +383,7 @@ LIGHT = [
     "cascade.run.conductor",
     "cascade.__main__",
 ]
-PACKER = ["packer"] if (Path(submission.__file__).parents[1] / "packer" / "__init__.py").is_file() else []
+PACKER = ["packer"] if (ROOT / "packer" / "__init__.py").is_file() else []
 
 
 @pytest.mark.parametrize("module", [*LIGHT, *PACKER])

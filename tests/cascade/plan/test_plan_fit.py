@@ -16,7 +16,7 @@ from cascade.plan.fit import LEAST_SPREAD, _at_work, costs, solve
 from cascade.plan.ledgers import Entry, Runs, StageRun
 from cascade.plan.profile import Measured, Profile, Rate
 from cascade.plan.workload import NOTEBOOK, StageWork, Work
-from tests.test_plan_calibration import BASE
+from tests.cascade.plan.test_plan_calibration import BASE
 
 CONFIG = configs.load(ROOT / "configs" / "sample.toml")
 
