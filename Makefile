@@ -28,7 +28,7 @@ SHELL := /bin/bash
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1\t/' | expand -t 16
+	@grep -hE '^##@|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^##@ ?/\n/; s/^([a-z-]+):[^#]*## ?/  \1\t/' | expand -t 18
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13) and "error: Python %d.%d: 3.11 to 3.13 are supported; make PYTHON=python3.11" % v[:2])'
@@ -44,6 +44,7 @@ help: ## this list
 	$(VLLM)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
+##@ Run
 .PHONY: setup
 setup: .venv/ready .venv-vllm/ready ## both environments: .venv, and .venv-vllm with vLLM's CPU engine
 
@@ -55,6 +56,11 @@ run: $(RUN)/ready ## the sample, or DATA=dir CONFIG=file OUT=dir, through the no
 check: $(RUN)/ready ## all that would be wrong with a run of CONFIG=file, before it: DATA=dir OUT=dir looks at them too
 	$(RUN)/bin/python -m cascade check $(CONFIG) $(if $(filter command%,$(origin DATA)),--data $(DATA)) $(if $(filter command%,$(origin OUT)),--out $(OUT)) $(if $(ENGINE),--engine $(ENGINE))
 
+.PHONY: page
+page: .venv/ready ## report.html of the run in OUT=dir, made anew
+	$(BIN)/python -m cascade page --run $(OUT)
+
+##@ Measure
 .PHONY: evaluate
 evaluate: $(RUN)/ready ## table of every part on the sample's test, or by cross-validation: DATA=dir FOLDS=3 QUESTIONS=n (at most, a fold); ENGINE=vllm
 	$(RUN)/bin/python -m cascade evaluate --config $(CONFIG) --data $(DATA) --out build/evaluate --folds $(FOLDS) $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(ENGINE),--engine $(ENGINE))
@@ -63,34 +69,15 @@ evaluate: $(RUN)/ready ## table of every part on the sample's test, or by cross-
 compare: .venv/ready ## what was changed from one run to another, and what that did: A=dir B=dir (default: OUT/previous and OUT)
 	$(BIN)/python -m cascade compare $(or $(A),$(OUT)/previous) $(or $(B),$(OUT))
 
-.PHONY: test
-test: .venv/ready ## lint, types and all tests that need no vLLM
-	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest $(AT_ONCE)
+.PHONY: folds
+folds: .venv/ready ## data folders with a labelled test each, of DATA=dir -> build/folds: FOLDS=n QUESTIONS=n SEED=n
+	$(BIN)/python -m cascade folds --data $(DATA) --out $(if $(filter command%,$(origin OUT)),$(OUT),build/folds) --count $(if $(filter command%,$(origin FOLDS)),$(FOLDS),5) $(if $(QUESTIONS),--questions $(QUESTIONS)) --seed $(if $(filter command%,$(origin SEED)),$(SEED),0)
 
-.PHONY: test-slow
-test-slow: .venv/ready ## the tests on the T4's whole lock and wheels: minutes, and wants `make wheels`
-	$(BIN)/python -m pytest -m slow
+.PHONY: plan
+plan: .venv/ready ## how long each stage of CONFIG=file takes for QUERIES=n, and what to turn; PROFILE=file; CALIBRATE="ledger …" makes one
+	$(BIN)/python -m cascade plan --config $(CONFIG) --data $(DATA) $(if $(QUERIES),--queries $(QUERIES)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(ENGINE),--engine $(ENGINE)) $(CALIBRATE:%=--calibrate %)
 
-.PHONY: test-vllm
-test-vllm: .venv-vllm/ready ## the tests of the real vLLM engine, on the CPU
-	$(VLLM)/python -m pytest tests/vllm $(AT_ONCE)
-
-.PHONY: lint
-lint: .venv/ready ## ruff, mypy and the notebooks' check
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/python -m packer notebooks
-
-.PHONY: bench
-bench: .venv-vllm/ready ## figures as ratios in one run -> build/bench.json; ONLY=name for one
-	$(VLLM)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
-
-.PHONY: sample
-sample: .venv/ready ## the sample anew: SEED=2 OUT=dir for another (default: the committed one, seed 1)
-	$(BIN)/python -m sample.generate --seed $(SEED) --out $(if $(filter command%,$(origin OUT)),$(OUT),$(if $(filter 1,$(SEED)),sample,build/sample-$(SEED)))
-
+##@ Train
 .PHONY: train
 train: .venv/ready ## both MiniLM adapters on the sample's train part, or DATA=dir CONFIG=file -> build/adapters; prints the numbers for the config, fitted on folds of it
 	$(BIN)/python -m training retriever --data $(DATA)
@@ -101,10 +88,11 @@ train: .venv/ready ## both MiniLM adapters on the sample's train part, or DATA=d
 tiny-models: .venv/ready ## the sample's tiny LLM and its two adapters, anew from the sample's train part; DATA=dir -> build/
 	$(BIN)/python -m training tiny-models --data $(DATA)
 
-.PHONY: plan
-plan: .venv/ready ## how long each stage of CONFIG=file takes for QUERIES=n, and what to turn; PROFILE=file; CALIBRATE="ledger …" makes one
-	$(BIN)/python -m cascade plan --config $(CONFIG) --data $(DATA) $(if $(QUERIES),--queries $(QUERIES)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(ENGINE),--engine $(ENGINE)) $(CALIBRATE:%=--calibrate %)
+.PHONY: sample
+sample: .venv/ready ## the sample anew: SEED=2 OUT=dir for another (default: the committed one, seed 1)
+	$(BIN)/python -m sample.generate --seed $(SEED) --out $(if $(filter command%,$(origin OUT)),$(OUT),$(if $(filter 1,$(SEED)),sample,build/sample-$(SEED)))
 
+##@ Prove and pack
 .PHONY: wheels
 wheels: .venv/ready ## locks what IMAGE=name (default: kaggle-t4x2) needs and fetches the wheels; UPGRADE=1 takes newer versions
 	$(BIN)/python -m packer wheels --image $(IMAGE) $(if $(UPGRADE),--upgrade)
@@ -129,6 +117,7 @@ rehearse: .venv/ready ## proves the wheels, then runs the bundle of CONFIG=file 
 	$(BIN)/python -m packer verify --config $(CONFIG) --image $(IMAGE)
 	$(BIN)/python -m packer rehearse --config $(CONFIG) --image $(IMAGE) $(if $(QUESTIONS),--questions $(QUESTIONS))
 
+##@ Kaggle
 .PHONY: push-datasets
 push-datasets: .venv/ready ## uploads what `make pack` staged for CONFIG=file IMAGE=name, and waits until Kaggle has it ready
 	$(BIN)/python -m packer push-datasets $(KERNEL_CONFIG) --image $(IMAGE)
@@ -157,9 +146,34 @@ submit: .venv/ready ## submits a version whose run is complete: VERSION=n; AGAIN
 watch: .venv/ready ## times the last submission, or REF=n, until it has ended; EVERY=seconds
 	$(BIN)/python -m packer watch $(if $(REF),--ref $(REF)) $(if $(EVERY),--every $(EVERY))
 
+##@ Work on the project
+.PHONY: lint
+lint: .venv/ready ## ruff, mypy and the notebooks' check
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m packer notebooks
+
+.PHONY: test
+test: .venv/ready ## lint, types and all tests that need no vLLM
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest $(AT_ONCE)
+
+.PHONY: test-vllm
+test-vllm: .venv-vllm/ready ## the tests of the real vLLM engine, on the CPU
+	$(VLLM)/python -m pytest tests/vllm $(AT_ONCE)
+
+.PHONY: test-slow
+test-slow: .venv/ready ## the tests on the T4's whole lock and wheels: minutes, and wants `make wheels`
+	$(BIN)/python -m pytest -m slow
+
 .PHONY: faults
 faults: .venv-vllm/ready ## micro runs under faults, each on each kind of stage; FEW=1 each on one; N=200 as many at random; SEED=n JOBS=n; ONLY=n that run alone
 	$(VLLM)/python -m tests.faults $(if $(N),--count $(N)) $(if $(FEW),--few) --seed $(SEED) --jobs $(JOBS) $(if $(ONLY),--only $(ONLY))
+
+.PHONY: bench
+bench: .venv-vllm/ready ## figures as ratios in one run -> build/bench.json; ONLY=name for one
+	$(VLLM)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
 .PHONY: clean
 clean: ## removes build/ but for build/kernel (what was pushed, submitted and timed), not the environment

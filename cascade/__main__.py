@@ -9,17 +9,17 @@ from typing import Annotated
 
 import typer
 
-from cascade.base.errors import run_command_line
+from cascade.base.command_line import ShowVersion, new_app, run_command_line
 from cascade.base.runtime import ROOT
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 # Transformers reports at length which weights a head does not use; stages inherit this.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 NOTEBOOKS = ROOT / "notebooks"
 
 
 @app.callback()
-def main() -> None:
+def main(version: ShowVersion = False) -> None:
     """From competition CSVs to submission.csv, through the notebooks."""
 
 
@@ -151,5 +151,10 @@ def plan(
         raise typer.Exit(command.plan(config, data, queries, profile, engine, out or Path("build/plan.png")))
 
 
-if __name__ == "__main__":
+def command_line() -> None:
+    """The program, as the installed script starts it."""
     run_command_line(app)
+
+
+if __name__ == "__main__":
+    command_line()

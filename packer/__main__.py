@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade.base.errors import run_command_line
+from cascade.base.command_line import ShowVersion, new_app, run_command_line
 from cascade.base.printable import printable
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from packer.kaggle.state import Pushed
     from packer.wheels.images import Image
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
 KernelConfig = Annotated[
@@ -35,7 +35,7 @@ def _load(config: Path | None, image: "Image") -> "Config":
 
 
 @app.callback()
-def main() -> None:
+def main(version: ShowVersion = False) -> None:
     """What the kernel needs, proved before it is pushed."""
 
 
@@ -323,5 +323,10 @@ def watch(
     raise typer.Exit(0 if seen.status == "COMPLETE" else 1)
 
 
-if __name__ == "__main__":
+def command_line() -> None:
+    """The program, as the installed script starts it."""
     run_command_line(app)
+
+
+if __name__ == "__main__":
+    command_line()

@@ -5,13 +5,19 @@ from typing import Annotated
 
 import typer
 
-from cascade.base.errors import StageError, run_command_line
+from cascade.base.command_line import ShowVersion, new_app, run_command_line
+from cascade.base.errors import StageError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 Data = Annotated[Path, typer.Option(help="folder whose train.csv is trained on")]
 Config = Annotated[Path, typer.Option(help="the run's TOML file")]
 Out = Annotated[Path | None, typer.Option(help="the adapter's folder; replaced (default: the sample's, or build's)")]
 SAMPLE, BUILD = Path("sample"), Path("build")
+
+
+@app.callback()
+def main(version: ShowVersion = False) -> None:
+    """The LoRA weights, and the numbers of a config."""
 
 
 def place(data: Path, out: Path | None, name: str, option: str = "--out") -> Path:
@@ -75,5 +81,10 @@ def weights(
     typer.echo(fit(config, data, scratch / sha256(data / "train.csv")[:12], folds, used))
 
 
-if __name__ == "__main__":
+def command_line() -> None:
+    """The program, as the installed script starts it."""
     run_command_line(app)
+
+
+if __name__ == "__main__":
+    command_line()

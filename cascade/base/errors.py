@@ -1,11 +1,7 @@
 """What can go wrong, one sentence each: what is wrong, where, and the mend."""
 
 import difflib
-import sys
-from collections.abc import Callable, Iterable
-
-from cascade.base.printable import printable
-from cascade.base.streams import survive_output
+from collections.abc import Iterable
 
 
 class CascadeError(Exception):
@@ -54,16 +50,6 @@ class PlanError(CascadeError):
 
 class StageError(CascadeError):
     """A stage that cannot be started as asked, or that did not leave its table."""
-
-
-def run_command_line(app: Callable[[], object]) -> None:
-    """Runs a typer app, whose prints may fail; a CascadeError becomes one line on stderr and exit code 2."""
-    survive_output()
-    try:
-        app()
-    except CascadeError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cascade.base.errors import run_command_line
+from cascade.base.command_line import run_command_line
 from sample.generate.dataset import generate
 
 

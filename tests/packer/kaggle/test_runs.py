@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cascade.base.errors import run_command_line
+from cascade.base.command_line import run_command_line
 from cascade.base.printable import printable
 from packer.__main__ import app
 from packer.kaggle import output, runs, state
