@@ -26,9 +26,7 @@ def main(version: ShowVersion = False) -> None:
 @app.command()
 def run(
     config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
-    data: Annotated[Path, typer.Option(help="folder with train.csv, test.csv, misconception_mapping.csv")] = Path(
-        "sample"
-    ),
+    data: Annotated[Path, typer.Option(help="folder with the competition's files")] = Path("sample"),
     out: Annotated[Path, typer.Option(help="folder for submission.csv, tables, notebooks and the ledger")] = Path(
         "build/run"
     ),
@@ -90,7 +88,7 @@ def compare(
     data: Annotated[Path | None, typer.Option(help="the folder both were run on; default: as the runs say")] = None,
     out: Annotated[Path, typer.Option(help="the page")] = Path("build/compare.html"),
 ) -> None:
-    """Shows what was changed from run A to run B, and what that did to MAP@25, times and queries."""
+    """Shows what was changed from run A to run B, and what that did to MAP, times and queries."""
     from cascade.evaluation.compare.command import compare as run_comparison
 
     run_comparison(a, b, data, out)
@@ -104,11 +102,14 @@ def folds(
     questions: Annotated[int | None, typer.Option(help="at most so many test questions a fold")] = None,
     unseen: Annotated[float, typer.Option(help="share of unseen labels in each test", min=0, max=1)] = 0.6,
     seed: Annotated[int, typer.Option()] = 0,
+    competition: Annotated[str, typer.Option(help="its name, or a .py file; default: by the files in --data")] = "",
 ) -> None:
-    """Makes data folders with a labelled test out of held-out questions and misconceptions."""
+    """Makes data folders with a labelled test out of held-out units and labels."""
+    from cascade.competitions import registry
     from cascade.evaluation.folds import write_folds
 
-    for folder in write_folds(data, out, count, unseen, seed, questions):
+    found = registry.find(competition, Path()) if competition else registry.of_data(data)
+    for folder in write_folds(found, data, out, count, unseen, seed, questions):
         typer.echo(folder)
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from cascade.base import ledger
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi, submission
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.plan import calibration
 from cascade.processes.workers import Pool
@@ -27,6 +27,7 @@ from cascade.rankings import metrics, tables
 from cascade.stages.pace import Pace
 from sample.generate.dataset import generate
 from tests.bench_plan import calibrated, elsewhere
+from tests.eedi import rows_of
 
 Figures = Iterator[tuple[str, float, str]]
 CONFIG = ROOT / "configs" / "sample-llm.toml"
@@ -45,8 +46,8 @@ def budget_figures(folder: Path) -> Figures:
     calibration.write(calibrated(test, full, "transformers"), folder / "profile.toml")
     text = CONFIG.read_text(encoding="utf-8").replace("[time]\n", f'[time]\nprofile = "{folder / "profile.toml"}"\n')
     _, half = run(folder / "half", test, needed / 2, elsewhere(text, folder / "calibrated.toml"))
-    retrieval = map_of(test, rows_of(tables.read(full / "candidates-r1.parquet")))
-    gains = [map_of(test, submission.read(each / "submission.csv")) - retrieval for each in (full, half)]
+    retrieval = map_of(test, first_of(tables.read(full / "candidates-r1.parquet")))
+    gains = [map_of(test, rows_of(each / "submission.csv")) - retrieval for each in (full, half)]
     yield "budget_full_gain", gains[0], "MAP@25"
     yield "budget_half_gain_share", gains[1] / gains[0], "ratio"
     yield "budget_half_scoring_share", scoring(half), "ratio"
@@ -83,7 +84,7 @@ def a_cut() -> float:
     pipeline = next(each for each in configs.load(CONFIG).pipeline if each.name == "ce")
     ids = [f"{number}" for number in range(16)]
     rows = pd.DataFrame([(query, id_, id_ + 1) for query in ids for id_ in range(25)],
-                        columns=["query_id", "misconception_id", "rank"])  # fmt: skip
+                        columns=["query_id", "label_id", "rank"])  # fmt: skip
     given: list[Any] = [(pd.DataFrame({"query_id": ids}), rows) for _ in range(15)]
     start = time.perf_counter()
     pool = cast(Pool, SimpleNamespace(name="bench", workers=[]))
@@ -94,16 +95,16 @@ def a_cut() -> float:
     return (time.perf_counter() - start) / 15
 
 
-def rows_of(table: pd.DataFrame) -> dict[str, list[int]]:
-    return {str(query): ids.tolist()[:25] for query, ids in table.groupby("query_id")["misconception_id"]}
+def first_of(table: pd.DataFrame) -> dict[str, list[int]]:
+    return {str(query): ids.tolist()[:25] for query, ids in table.groupby("query_id")["label_id"]}
 
 
 def map_of(test: Path, rows: dict[str, list[int]]) -> float:
-    competition = eedi.read(test)
-    assert competition.labels is not None
+    task = EEDI.read(test)
+    assert task.truth is not None
     ranked = [(query, id_, rank) for query, ids in rows.items() for rank, id_ in enumerate(ids, start=1)]
-    table = pd.DataFrame(ranked, columns=["query_id", "misconception_id", "rank"])
-    return float(metrics.report(table, competition.labels, competition.seen, depths=())["map"])
+    table = pd.DataFrame(ranked, columns=["query_id", "label_id", "rank"])
+    return float(metrics.report(table, task.truth, task.seen, 25, recalls=())["map"])
 
 
 def deadline(run: Path) -> float:

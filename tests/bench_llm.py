@@ -19,7 +19,7 @@ import torch
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.config.schema import LanguageModel
 from cascade.processes import workers
@@ -190,11 +190,11 @@ def memory(folder: Path) -> Figures:
 
 def work(queries: int) -> tuple[pd.DataFrame, pd.DataFrame, dict[int, str]]:
     """The sample's first queries, 25 random candidates each, and the misconceptions' names."""
-    competition = eedi.read(ROOT / "sample")
-    test = competition.test.head(queries).assign(reason="")
-    ids = competition.misconceptions["misconception_id"].to_numpy()
+    task = EEDI.read(ROOT / "sample")
+    test = task.queries.head(queries).assign(reason="")
+    ids = task.labels["label_id"].to_numpy()
     scores = np.random.default_rng(0).random((queries, len(ids)), dtype=np.float32)
-    return test, tables.from_matrix(test["query_id"].tolist(), ids, scores, CANDIDATES), competition.names
+    return test, tables.from_matrix(test["query_id"].tolist(), ids, scores, CANDIDATES), task.texts
 
 
 def data_parallel(folder: Path) -> Figures:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from cascade.base import ledger
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.plan import calibration, ledgers
 from cascade.plan import profile as profiles
@@ -40,7 +40,7 @@ def plan_figures(folder: Path, engine: str = "transformers") -> Figures:
     known = calibrated(few, calibrating, engine)
     for what, config, test in (("queries", CONFIG, many), ("candidates", narrowed(folder), few)):
         took = stage_seconds(measured(config, test, folder / what, engine))
-        said = predicted(config, few, len(eedi.read(test).test), known, engine)
+        said = predicted(config, few, len(EEDI.read(test).queries), known, engine)
         for stage, seconds in took.items():
             if stage not in ("zero", "ensemble"):
                 yield f"plan_error_{what}_{engine}_{stage}", abs(said[stage] / seconds - 1), "ratio"
@@ -87,14 +87,14 @@ def stage_seconds(run: Path) -> dict[str, float]:
 
 
 def calibrated(test: Path, run: Path, engine: str) -> profiles.Profile:
-    config, competition = configs.load(CONFIG, engine), eedi.read(test)
+    config, task = configs.load(CONFIG, engine), EEDI.read(test)
     base = profiles.load(profiles.PROFILES / "cpu.toml")
-    runs = ledgers.read([run / ledger.FILE], resume.identity(RunContext(config, competition, run)))
-    return calibration.calibrate(config, competition, base, runs, str(run))
+    runs = ledgers.read([run / ledger.FILE], resume.identity(RunContext(config, task, run)))
+    return calibration.calibrate(config, task, base, runs, str(run))
 
 
 def predicted(config: Path, test: Path, queries: int, known: profiles.Profile, engine: str) -> dict[str, float]:
     """Seconds of each stage for so many queries, by the texts of the run that was calibrated by."""
     settings = configs.load(config, engine)
-    stages = Planner(settings, eedi.read(test), known, queries).stages(settings, known)
+    stages = Planner(settings, EEDI.read(test), known, queries).stages(settings, known)
     return {stage.name: stage.seconds for stage in forecast(settings, known, stages).stages}

@@ -127,21 +127,20 @@ def work(code: Path, folder: Path, run: Path) -> None:
 
     if Path(code, "cascade", "stages.py").is_file():  # as the package lay at `BEFORE`
         from cascade import config as schema
-        from cascade import data as eedi
-        from cascade import stages, submission, tables
+        from cascade import data, stages, tables
         from cascade.stages import Bench as RunContext
 
-        reading = stages
+        reading, read, pair = stages, data.read, ["query_id", "misconception_id"]
     else:
-        from cascade.competitions import eedi, submission
+        from cascade.competitions.eedi import EEDI
         from cascade.config import schema
         from cascade.rankings import tables
         from cascade.stages import reading, stages
         from cascade.stages.context import RunContext
 
-    competition = eedi.read(folder / "data")
+        read, pair = EEDI.read, ["query_id", "label_id"]
     settings = schema.load(folder / "config.toml")
-    context = RunContext(settings, competition, run)
+    context = RunContext(settings, read(folder / "data"), run)
     run.mkdir(parents=True)
     draw = np.random.default_rng(1)
     for stage in ("r1", "p1", "p2"):
@@ -150,13 +149,13 @@ def work(code: Path, folder: Path, run: Path) -> None:
         if stage == "r1":
             stages.retrieve(context, stage)
         else:
-            rows = reading.taken(context, settings.pipeline_named(stage))[0][["query_id", "misconception_id"]]
+            rows = reading.taken(context, settings.pipeline_named(stage))[0][pair]
             tables.write(tables.from_scores(rows.assign(score=draw.random(len(rows)))), path)
         table = reading.check_fits(context, tables.read(path), path)
         assert wanted == set(table["query_id"].unique())
     ranking = stages.ensemble(context)
     assert isinstance(ranking, pd.DataFrame)
-    submission.validate(run / "submission.csv", competition.asked, set(competition.names))
+    assert (run / "submission.csv").is_file()
 
 
 def main(code: Path, folder: Path, out: Path) -> None:

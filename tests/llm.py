@@ -19,13 +19,15 @@ from transformers import AutoTokenizer
 
 from cascade.base import ledger
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi, submission
+from cascade.competitions import submission
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.config.schema import Config, LanguageModel
 from cascade.processes.workers import DeviceSlot
 from cascade.rankings import reasons, tables
 from cascade.scorers.base import OptionScorer, open_scorer
 from cascade.stages.context import RunContext
+from tests.eedi import asked
 
 MODEL = ROOT / "sample" / "models" / "tiny-qwen2"
 ADAPTERS = ROOT / "sample" / "adapters"
@@ -78,20 +80,20 @@ def make_config(
 
 def make_bench(folder: Path, config: Config, queries: int = 8, candidates: int = 25, seed: int = 0) -> RunContext:
     """A context on the sample's first `queries` labelled test queries; `r1` is random candidates and the right one."""
-    competition = eedi.read(ROOT / "sample")
-    assert competition.labels is not None
-    labels = competition.labels.head(queries)
-    test = competition.test[competition.test["query_id"].isin(labels["query_id"])].reset_index(drop=True)
+    task = EEDI.read(ROOT / "sample")
+    assert task.truth is not None
+    labels = task.truth.head(queries)
+    test = task.queries[task.queries["query_id"].isin(labels["query_id"])].reset_index(drop=True)
     rng = np.random.default_rng(seed)
-    ids = competition.misconceptions["misconception_id"].to_numpy()
+    ids = task.labels["label_id"].to_numpy()
     rows = []
-    for query, right in zip(labels["query_id"], labels["misconception_id"], strict=True):
+    for query, right in zip(labels["query_id"], labels["label_id"], strict=True):
         drawn = rng.permutation([right, *rng.choice(ids[ids != right], candidates - 1, replace=False)])
         rows += [(query, id_, 1 - place / 100) for place, id_ in enumerate(drawn)]
     run = folder / "run"
     run.mkdir(exist_ok=True)
-    context = RunContext(config, replace(competition, test=test, labels=labels), run)
-    table = tables.from_scores(pd.DataFrame(rows, columns=["query_id", "misconception_id", "score"]))
+    context = RunContext(config, replace(task, queries=test, truth=labels), run)
+    table = tables.from_scores(pd.DataFrame(rows, columns=["query_id", "label_id", "score"]))
     tables.write(table, config.table_path("r1", run))
     return context
 
@@ -145,9 +147,9 @@ def run_sample_llm(folder: Path, engine: str, questions: int = 12) -> dict[str, 
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    competition = eedi.read(given)
-    queries = competition.test["query_id"].tolist()
-    submission.validate(folder / "out" / "submission.csv", queries, set(competition.names))
+    task = EEDI.read(given)
+    queries = task.queries["query_id"].tolist()
+    submission.validate(folder / "out" / "submission.csv", asked(queries, set(task.texts)))
     written = reasons.read(folder / "out" / reasons.FILE)
     assert sorted(written["query_id"]) == sorted(queries) and (written["reason"].str.len() > 0).mean() > 0.9
     for name in ("list", "point", "final"):
@@ -165,7 +167,7 @@ def run_sample_llm(folder: Path, engine: str, questions: int = 12) -> dict[str, 
 
 def same_order(first: pd.DataFrame, second: pd.DataFrame, tolerance: float) -> bool:
     """Whether two rankings order each query alike, except between candidates that are closer than `tolerance`."""
-    both = first.merge(second, on=["query_id", "misconception_id"], suffixes=("", "_second"))
+    both = first.merge(second, on=["query_id", "label_id"], suffixes=("", "_second"))
     if len(both) != len(first) or len(both) != len(second):
         return False
     for _, rows in both.sort_values("rank").groupby("query_id"):

@@ -10,7 +10,7 @@ import pandas as pd
 from cascade.base import folder as folders
 from cascade.base import ledger
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi as csvs
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.rankings import tables
 from cascade.stages import baseline
@@ -29,10 +29,10 @@ BEGAN = 1_800_000_000.0
 
 def small(folder: Path) -> RunContext:
     """Three questions; `folder` is the fixture's, which has the labels of 7 of their 9 queries."""
-    context = RunContext(configs.load(Run(folder.parent, "").write_config()), csvs.read(folder), folder.parent / "out")
+    context = RunContext(configs.load(Run(folder.parent, "").write_config()), EEDI.read(folder), folder.parent / "out")
     folders.claim(context.run)
-    baseline.write(folder, context.run)
-    labels = {} if context.competition.labels is None else dict(context.competition.labels.to_numpy().tolist())
+    baseline.write(EEDI.outline(folder), context.run)
+    labels = {} if context.task.truth is None else dict(context.task.truth.to_numpy().tolist())
     for name, ranks in RANKS.items():
         rows = [row for query, rank in ranks.items() for row in _ranking(query, labels.get(query, 0), rank)]
         tables.write(_table(rows), context.config.table_path(name, context.run))
@@ -56,7 +56,7 @@ def _ranking(query: str, label: int, rank: int) -> list[tuple[str, int]]:
 
 
 def _table(rows: list[tuple[str, int]]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=["query_id", "misconception_id"]).astype({"misconception_id": np.int32})
+    table = pd.DataFrame(rows, columns=["query_id", "label_id"]).astype({"label_id": np.int32})
     rank = table.groupby("query_id").cumcount().add(1)
     scores = (1 / rank).astype(np.float32)
     return table.assign(score=scores, rank=rank.astype(np.int32))
@@ -64,12 +64,12 @@ def _table(rows: list[tuple[str, int]]) -> pd.DataFrame:
 
 def sample(out: Path) -> RunContext:
     """The whole sample with two pipelines' worth of random rankings, to see a page of its size."""
-    context = RunContext(configs.load(ROOT / "configs" / "sample.toml"), csvs.read(ROOT / "sample"), out)
+    context = RunContext(configs.load(ROOT / "configs" / "sample.toml"), EEDI.read(ROOT / "sample"), out)
     folders.claim(out)
-    baseline.write(ROOT / "sample", out)
+    baseline.write(EEDI.outline(ROOT / "sample"), out)
     ids, queries = (
-        context.competition.misconceptions["misconception_id"].to_numpy(),
-        context.competition.test["query_id"],
+        context.task.labels["label_id"].to_numpy(),
+        context.task.queries["query_id"],
     )
     random = np.random.default_rng(0)
     for name in ("r1", "ce", "ensemble"):

@@ -15,8 +15,10 @@ import pandas as pd
 import psutil
 
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi, submission
+from cascade.competitions import submission
+from cascade.competitions.eedi import EEDI
 from tests import processes
+from tests.eedi import asked
 
 CONFIG = """
 [[retrieval]]
@@ -93,9 +95,9 @@ class Run:
         nbformat.write(content, path)
 
     def assert_valid(self) -> None:
-        competition = eedi.read(self.folder / "data")
-        known = set(competition.names)
-        submission.validate(self.out / "submission.csv", competition.test["query_id"].tolist(), known)
+        task = EEDI.read(self.folder / "data")
+        known = set(task.texts)
+        submission.validate(self.out / "submission.csv", asked(task.queries["query_id"].tolist(), known))
 
     def survivors(self) -> list[psutil.Process]:
         return processes.marked("CASCADE_TEST", self.mark)

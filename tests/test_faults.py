@@ -10,7 +10,9 @@ import psutil
 import pytest
 
 from cascade.competitions import submission
+from cascade.competitions.eedi import EEDI
 from cascade.stages import baseline
+from tests.eedi import asked
 from tests.faults import cases, judge, roles
 from tests.faults.cases import Case
 from tests.faults.inject import Fault, Strike
@@ -35,8 +37,8 @@ DAMAGE = {
 
 def valid(folder: Path) -> str:
     """A submission whose first row is 0 to 24."""
-    rows = {query: list(range(25)) for query in baseline.rows(folder)}
-    submission.write(rows, folder / "valid.csv")
+    rows = {query: list(range(25)) for query in baseline.rows(EEDI.outline(folder))}
+    submission.write(rows, asked([]), folder / "valid.csv")
     return (folder / "valid.csv").read_text()
 
 

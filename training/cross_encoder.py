@@ -1,4 +1,4 @@
-"""LoRA for the cross-encoder: the right misconception against hard negatives of the retrieval."""
+"""LoRA for the cross-encoder: the right label against hard negatives of the retrieval."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncode
 from sentence_transformers.cross_encoder.losses import MultipleNegativesRankingLoss
 
 from cascade.base.errors import ConfigError
-from cascade.competitions import eedi
+from cascade.competitions import registry
 from cascade.config.schema import Config, CrossEncoderPipeline
 from cascade.models import locate
 from cascade.rerankers.cross_encoder import load
@@ -27,8 +27,8 @@ HARD = 30  # negatives are drawn from the retrieval's first so many
 def train(folder: Path, config: Config, out: Path, epochs: float = 2, learning_rate: float = 5e-4) -> None:
     """Trains on `folder`/train.csv, negatives from the config's first retrieval, and writes the adapter to `out`."""
     lora.check_out(out)
-    competition = eedi.read(folder)
-    queries = competition.train
+    task = registry.of(config).read(folder)
+    queries = task.train
     # Neighbours would find every train query itself and leave no hard negatives to its like.
     retrieval = config.retrieval[0]
     parts = [part for part in retrieval.retriever if part.kind != "neighbours"]
@@ -36,8 +36,8 @@ def train(folder: Path, config: Config, out: Path, epochs: float = 2, learning_r
     with tempfile.TemporaryDirectory() as scratch:
         hard = retrieval.model_copy(update={"retriever": parts, "top_k": HARD})
         with Blend(hard, config, Path(scratch) / "cache") as blend:
-            candidates = blend.retrieve(queries, competition)
-        rows = Dataset.from_dict(groups(queries, candidates, competition.names))
+            candidates = blend.retrieve(queries, task)
+        rows = Dataset.from_dict(groups(queries, candidates, task.texts))
         model = load(locate.model_path(lora.BASE, Path()), head, 160, lora.DEVICE, **lora.NO_DROPOUT)
         peft_model = lora.add_lora(
             model.transformers_model, rank=8, trained_whole=["pooler", "classifier"] if head == "classifier" else None
@@ -60,16 +60,16 @@ def first_cross_encoder(config: Config) -> CrossEncoderPipeline:
 def groups(queries: pd.DataFrame, candidates: pd.DataFrame, names: dict[int, str]) -> dict[str, list[str]]:
     """Columns `query, positive, negative_0, …`: NEGATIVES drawn from each query's wrong candidates.
 
-    Only misconceptions that train labels are negatives: an unlabelled one may be unseen for the very
+    Only labels that train labels are negatives: an unlabelled one may be unseen for the very
     reason that the test asks for it (the 7th place's rule).
     """
     rng = np.random.default_rng(lora.SEED)
-    seen = set(queries["misconception_id"])
-    by_query = candidates.groupby("query_id")["misconception_id"].agg(list)
+    seen = set(queries["label_id"])
+    by_query = candidates.groupby("query_id")["label_id"].agg(list)
     names_of_columns = ["query", "positive", *(f"negative_{i}" for i in range(NEGATIVES))]
     columns: dict[str, list[str]] = {name: [] for name in names_of_columns}
-    texts = eedi.query_texts(queries)
-    for text, query_id, right in zip(texts, queries["query_id"], queries["misconception_id"], strict=True):
+    texts = queries["text"].tolist()
+    for text, query_id, right in zip(texts, queries["query_id"], queries["label_id"], strict=True):
         wrong = [id_ for id_ in by_query[query_id] if id_ != right and id_ in seen]
         if len(wrong) < NEGATIVES:
             wrong += list(seen - {right, *wrong})[: NEGATIVES - len(wrong)]

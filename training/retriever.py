@@ -1,4 +1,4 @@
-"""LoRA for the dense retriever: query and misconception drawn together, the batch's others pushed away."""
+"""LoRA for the dense retriever: query and label drawn together, the batch's others pushed away."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sentence_transformers import (
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 
-from cascade.competitions import eedi
+from cascade.competitions import registry
 from cascade.models import locate
 from training import lora
 
@@ -22,7 +22,7 @@ from training import lora
 def train(folder: Path, out: Path, epochs: float = 4, batch_size: int = 32, learning_rate: float = 3e-4) -> None:
     """Trains on `folder`/train.csv and writes the adapter to `out`."""
     lora.check_out(out)
-    competition = eedi.read(folder)
+    task = registry.of_data(folder).read(folder)
     model = SentenceTransformer(
         str(locate.model_path(lora.BASE, Path())),
         device=lora.DEVICE,
@@ -33,8 +33,8 @@ def train(folder: Path, out: Path, epochs: float = 4, batch_size: int = 32, lear
     peft_model = lora.add_lora(model.transformers_model, rank=8)
     rows = Dataset.from_dict(
         {
-            "anchor": eedi.query_texts(competition.train),
-            "positive": [competition.names[id_] for id_ in competition.train["misconception_id"]],
+            "anchor": task.train["text"].tolist(),
+            "positive": [task.texts[id_] for id_ in task.train["label_id"]],
         }
     )
     with tempfile.TemporaryDirectory() as scratch:

@@ -20,8 +20,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from cascade.base.folder import check_replaceable
-from cascade.competitions import eedi
-from cascade.competitions.eedi import Competition
+from cascade.competitions import registry
+from cascade.competitions.base import Task
 from cascade.models.prompts import LETTERS, Prompter, Template, lettered, query_fields
 from training import lora, tiny_start
 
@@ -62,10 +62,10 @@ def train(folder: Path, models_folder: Path, adapters_folder: Path) -> None:
     check_replaceable(base, MODEL_FILES, "--models")
     for kind in ("pointwise", "listwise"):
         lora.check_out(adapters_folder / f"tiny-{kind}", "--adapters")
-    competition = eedi.read(folder)
+    task = registry.of_data(folder).read(folder)
     began = time.monotonic()
-    tokenizer = make_tokenizer(competition)
-    examples = Examples(competition, tokenizer)
+    tokenizer = make_tokenizer(task)
+    examples = Examples(task, tokenizer)
     model = examples.start()
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens")
     # What compares words stays as it was written: learning to write would tear it down. Adapters refine it all.
@@ -82,11 +82,11 @@ def train(folder: Path, models_folder: Path, adapters_folder: Path) -> None:
     print(f"trained in {(time.monotonic() - began) / 60:.1f} min")
 
 
-def make_tokenizer(competition: Competition) -> PreTrainedTokenizerFast:
+def make_tokenizer(task: Task) -> PreTrainedTokenizerFast:
     """Byte-level BPE over the train queries as prompts and the names, split as Qwen splits, with Qwen's chat format."""
-    template = Template(PROMPTS / "pointwise.txt", "candidate")
-    prompts = [template.text({**query_fields(row), "candidate": ""}) for row in competition.train.to_dict("records")]
-    names = [f" {name}" for name in competition.names.values()]
+    template = Template(PROMPTS / "pointwise.txt", task.competition.fields, "candidate")
+    prompts = [template.text({**query_fields(row), "candidate": ""}) for row in task.train.to_dict("records")]
+    names = [f" {name}" for name in task.texts.values()]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -113,14 +113,15 @@ def make_tokenizer(competition: Competition) -> PreTrainedTokenizerFast:
 class Examples:
     """Draws labelled train queries as prompts, with new candidates each time."""
 
-    def __init__(self, competition: Competition, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(self, task: Task, tokenizer: PreTrainedTokenizerFast) -> None:
         self.rng = np.random.default_rng(lora.SEED)
         self.tokenizer = tokenizer
-        self.names = competition.names
-        self.queries = competition.train.to_dict("records")
-        self.pointwise = Prompter(Template(PROMPTS / "pointwise.txt", "candidate"), tokenizer, MAX_TOKENS)
-        self.listwise = Prompter(Template(PROMPTS / "listwise-tiny.txt", "options"), tokenizer, MAX_TOKENS)
-        self.reason = Prompter(Template(PROMPTS / "reason.txt"), tokenizer, MAX_TOKENS)
+        self.names = task.texts
+        self.queries = task.train.to_dict("records")
+        fields = task.competition.fields
+        self.pointwise = Prompter(Template(PROMPTS / "pointwise.txt", fields, "candidate"), tokenizer, MAX_TOKENS)
+        self.listwise = Prompter(Template(PROMPTS / "listwise-tiny.txt", fields, "options"), tokenizer, MAX_TOKENS)
+        self.reason = Prompter(Template(PROMPTS / "reason.txt", fields), tokenizer, MAX_TOKENS)
         self.yes, self.no = self.pointwise.option_ids(["Yes", "No"])
         self.letters = self.listwise.option_ids(LETTERS[:OPTIONS])
 
@@ -128,7 +129,7 @@ class Examples:
         """The model before training."""
         texts = [*self.names.values()]
         for query in self.queries:
-            label = self.names[query["misconception_id"]]
+            label = self.names[query["label_id"]]
             texts.append(f"{query['construct']} {query['subject']} {query['question']} {label}")
         vocabulary = self.tokenizer.get_vocab()
         markers = [vocabulary["Misconception"], vocabulary["Ġletter"]]  # as both templates have them
@@ -141,7 +142,7 @@ class Examples:
             return self._reason(model, queries)
         texts, answers = [], []
         for query in queries:
-            right = query["misconception_id"]
+            right = query["label_id"]
             count = WRONG + 1 if kind == "pointwise" else int(self.rng.integers(8, OPTIONS + 1))
             wrong = self.rng.choice([id_ for id_ in self.names if id_ != right], count - 1, replace=False)
             candidates = self.rng.permutation([right, *wrong]).tolist()
@@ -163,7 +164,7 @@ class Examples:
 
     def _reason(self, model: Qwen2ForCausalLM, queries: list[Any]) -> torch.Tensor:
         prompts = self.reason.encode([self.reason.text(query_fields(query)) for query in queries])
-        written = self.reason.encode([self.names[query["misconception_id"]] + END for query in queries])
+        written = self.reason.encode([self.names[query["label_id"]] + END for query in queries])
         ids, _ = padded([prompt + text for prompt, text in zip(prompts, written, strict=True)])
         targets = torch.full(ids.shape, -100)
         for row, (prompt, text) in enumerate(zip(prompts, written, strict=True)):
@@ -175,7 +176,7 @@ class Examples:
         """A quarter of the prompts has a reason, as often some misconception's name as the right one's."""
         fields = query_fields(query)
         if self.rng.random() < 0.25:
-            ids = [query["misconception_id"], int(self.rng.choice(list(self.names)))]
+            ids = [query["label_id"], int(self.rng.choice(list(self.names)))]
             fields["reason"] = self.names[ids[int(self.rng.integers(2))]]
         return fields
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cascade.competitions import eedi
-from cascade.competitions.eedi import Competition
+from cascade.competitions import registry
+from cascade.competitions.base import Task
 from cascade.config import schema as configs
 from cascade.config.schema import Config, NeighboursPart
 from cascade.evaluation.folds import write_folds
@@ -40,27 +40,27 @@ BOOSTS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 class Fold:
     """What is needed of a fold once its models have run: scores by part, then rankings."""
 
-    competition: Competition
+    task: Task
     parts: dict[str, np.ndarray]
     neighbours: dict[float, np.ndarray]
     blend: pd.DataFrame | None = None
     ranking: pd.DataFrame | None = None
 
     def score(self, table: pd.DataFrame) -> float:
-        assert self.competition.labels is not None
-        return metrics.map_at(metrics.ranks_of_labels(table, self.competition.labels))
+        assert self.task.truth is not None
+        return metrics.map_at(metrics.ranks_of_labels(table, self.task.truth), self.task.depth)
 
     def ranked(self, scores: np.ndarray, top_k: int) -> pd.DataFrame:
-        ids = self.competition.misconceptions["misconception_id"].to_numpy()
-        return tables.from_matrix(self.competition.test["query_id"].tolist(), ids, scores, top_k)
+        ids = self.task.labels["label_id"].to_numpy()
+        return tables.from_matrix(self.task.queries["query_id"].tolist(), ids, scores, top_k)
 
 
 def fit(config_path: Path, folder: Path, scratch: Path, count: int, used: int) -> str:
-    """The numbers to put into the config, with the MAP@25 each choice reached on the first `used` of `count` folds."""
+    """The numbers to put into the config, with the MAP each choice reached on the first `used` of `count` folds."""
     config = configs.load(config_path)
     retrieval, pipeline = config.retrieval[0], cross_encoder.first_cross_encoder(config)
     made = []
-    for path in write_folds(folder, scratch / "folds", count, UNSEEN, seed=0)[:used]:
+    for path in write_folds(registry.of_data(folder), folder, scratch / "folds", count, UNSEEN, seed=0)[:used]:
         adapters = (path / "adapters").resolve()
         own = config.model_copy(update={"adapters": str(adapters)})
         for name, train in (
@@ -79,36 +79,36 @@ def fit(config_path: Path, folder: Path, scratch: Path, count: int, used: int) -
     for own, fold in made:
         fold.blend = _blend(fold, tfidf, neighbours, gate, retrieval.top_k)
         place = workers.device_slots(placement.device_list(own))[0]
-        reranker = CrossEncoderReranker(place, pipeline, own, fold.competition.names)
-        fold.ranking, _ = reranker.rerank(fold.competition.test, tables.cut(fold.blend, pipeline.top_k))
+        reranker = CrossEncoderReranker(place, pipeline, own, fold.task.texts)
+        fold.ranking, _ = reranker.rerank(fold.task.queries, tables.cut(fold.blend, pipeline.top_k))
     weight, boost = best(itertools.product(FUSION, BOOSTS), lambda c: _mean(_ensemble(f, c[0], c[1]) for f in folds))
     return "\n".join(
         [
             f"dense weight 1, tfidf weight {tfidf}, neighbours weight {neighbours}, gate {gate}:"
-            f" MAP@25 {_mean(f.score(f.blend) for f in folds if f.blend is not None):.4f}",
-            f"cross-encoder alone: MAP@25 {_mean(f.score(f.ranking) for f in folds if f.ranking is not None):.4f}",
+            f" MAP {_mean(f.score(f.blend) for f in folds if f.blend is not None):.4f}",
+            f"cross-encoder alone: MAP {_mean(f.score(f.ranking) for f in folds if f.ranking is not None):.4f}",
             f"ensemble: retrieval weight 1, cross-encoder weight {weight}, unseen_boost {boost}:"
-            f" MAP@25 {_mean(_ensemble(f, weight, boost) for f in folds):.4f}"
+            f" MAP {_mean(_ensemble(f, weight, boost) for f in folds):.4f}"
             f" (without boost {_mean(_ensemble(f, weight, 1.0) for f in folds):.4f})",
         ]
     )
 
 
 def _scored(path: Path, config: Config) -> Fold:
-    competition = eedi.read(path)
-    assert competition.labels is not None
-    labelled = competition.test["query_id"].isin(competition.labels["query_id"])
-    competition = replace(competition, test=competition.test[labelled].reset_index(drop=True))
+    task = registry.of_data(path).read(path)
+    assert task.truth is not None
+    labelled = task.queries["query_id"].isin(task.truth["query_id"])
+    task = replace(task, queries=task.queries[labelled].reset_index(drop=True))
     retrieval = config.retrieval[0]
-    fold = Fold(competition, {}, {})
+    fold = Fold(task, {}, {})
     with Blend(retrieval, config, path / "cache") as blend:
         for part in retrieval.retriever:
             if isinstance(part, NeighboursPart):
                 for gate in GATES:
                     gated = part.model_copy(update={"gate": gate})
-                    fold.neighbours[gate] = blend.part_scores(gated, competition.test, competition)
+                    fold.neighbours[gate] = blend.part_scores(gated, task.queries, task)
             else:
-                fold.parts[part.kind] = blend.part_scores(part, competition.test, competition)
+                fold.parts[part.kind] = blend.part_scores(part, task.queries, task)
     return fold
 
 
@@ -118,10 +118,10 @@ def _blend(fold: Fold, tfidf: float, neighbours: float, gate: float, top_k: int 
 
 
 def _ensemble(fold: Fold, weight: float, boost: float) -> float:
-    """MAP@25 of the fold's cross-encoder fused with its retrieval (weight 1), in that order, as the config has them."""
+    """MAP of the fold's cross-encoder fused with its retrieval (weight 1), in that order, as the config has them."""
     assert fold.blend is not None and fold.ranking is not None
     fused = fusion.fuse({"ce": fold.ranking, "r": fold.blend}, {"ce": weight, "r": 1.0})
-    return fold.score(fusion.to_table(fusion.boost_unseen(fused, fold.competition.seen, boost)))
+    return fold.score(fusion.to_table(fusion.boost_unseen(fused, fold.task.seen, boost)))
 
 
 def best(choices: Iterable[tuple[float, ...]], value: Callable[[tuple[float, ...]], float]) -> tuple[float, ...]:

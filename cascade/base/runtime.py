@@ -10,6 +10,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # Where Kaggle mounts a kernel's inputs; a rehearsal sets the variable to a folder laid out alike.
 INPUT = Path(os.environ.get("CASCADE_INPUT", "/kaggle/input"))
 
+COMPETITION = "eedi"  # where a config names none
+
 
 def resolve(path: str | Path) -> Path:
     """`path` as it stands where something is there, else the same under the project's root.

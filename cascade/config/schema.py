@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from cascade.base import durations
 from cascade.base.errors import ConfigError, nearest
+from cascade.base.runtime import COMPETITION
 from cascade.config.messages import explain, read
 from cascade.config.values import (
     Arguments,
@@ -76,7 +77,7 @@ class DensePart(EmbeddingModel):
 
 
 class NeighboursPart(EmbeddingModel):
-    """`gate`: the cosine similarity above which a labelled train query may speak for its misconception."""
+    """`gate`: the cosine similarity above which a labelled train query may speak for its label."""
 
     kind: Literal["neighbours"]
     weight: PartWeight = 1.0
@@ -91,7 +92,7 @@ class Retrieval(ConfigModel):
     """A weighted blend of retrievers: one table of candidates. `query_text`: the template of what they read."""
 
     name: Name
-    top_k: int = Field(default=100, ge=25)
+    top_k: int = Field(default=100, gt=0)
     query_text: str | None = None
     limit: Limit | None = None
     retriever: list[Part] = Field(min_length=1)
@@ -163,7 +164,7 @@ class Pipeline(ConfigModel):
 
 
 class CrossEncoderPipeline(Pipeline, Encoder):
-    """The classic reranker: one transformer reads query and misconception together."""
+    """The classic reranker: one transformer reads query and label together."""
 
     kind: Literal["cross-encoder"]
     head: Literal["classifier", "segments"] = "classifier"
@@ -247,6 +248,7 @@ class Config(ConfigModel):
     variables that model processes start with.
     """
 
+    competition: str = Field(default=COMPETITION, description="its name, or the path of a .py file with its adaptor")
     time: Time = Time()
     devices: list[Device] | None = Field(
         default=None, min_length=1, description="default: every visible GPU, else the CPU"

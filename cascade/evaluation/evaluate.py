@@ -17,7 +17,7 @@ from rich.table import Table
 from cascade.base import folder as folders
 from cascade.base import made
 from cascade.base.errors import DataError
-from cascade.competitions import eedi as csvs
+from cascade.competitions import registry
 from cascade.config import schema as configs
 from cascade.config.schema import REASON, Config, DensePart, Part, Retrieval
 from cascade.evaluation.folds import write_folds
@@ -48,24 +48,29 @@ def evaluate(
     Validates on `folds` folds of `data`/train.csv, or with 0 on its own test.csv and test_labels.csv.
     """
     settings = configs.load(config, engine)
-    checking.require(checking.facts(settings, this_machine(begins=True), None if folds else csvs.read(data)))
+    checking.require(
+        checking.facts(settings, this_machine(begins=True), None if folds else registry.of(settings).read(data))
+    )
     made.check(out, FILES)
     for name in (f"fold-{number}" for number in range(folds)) if folds else [data.name]:
         folders.check(out / "tables" / name)
     console = Console(width=max(120, Console().width))
-    data_folders = write_folds(data, out / "folds", folds, unseen, seed, questions) if folds else [data]
+    data_folders = (
+        write_folds(registry.of(settings), data, out / "folds", folds, unseen, seed, questions) if folds else [data]
+    )
     rows: list[dict[str, object]] = []
     for folder in data_folders:
         for row in measure(settings, folder, emptied(out / "tables" / folder.name, settings)):
             rows.append({"fold": folder.name, **row})
-            console.print(f"{folder.name}  {row['system']:<28} MAP@25 {row['map']:.4f}  {row['seconds']:6.1f} s")
+            console.print(f"{folder.name}  {row['system']:<28} MAP {row['map']:.4f}  {row['seconds']:6.1f} s")
     table = pd.DataFrame(rows)
     means = summarise(table)
     pairs = f"{means['queries'].iloc[0]} pairs, {means['unseen'].iloc[0] / means['queries'].iloc[0]:.0%} unseen"
-    console.print(as_rich(means, f"{data}: {f'{folds} folds' if folds else 'its own test'}, {pairs}"))
+    depth = registry.of(settings).depth
+    console.print(as_rich(means, depth, f"{data}: {f'{folds} folds' if folds else 'its own test'}, {pairs}"))
     with made.replaced(out) as scratch:
         table.to_csv(scratch / FILES[0], index=False)
-        draw(means, scratch / FILES[1])
+        draw(means, depth, scratch / FILES[1])
     console.print("  ".join(str(out / name) for name in FILES))
 
 
@@ -86,19 +91,24 @@ def emptied(run: Path, config: Config) -> Path:
 
 def measure(config: Config, folder: Path, run: Path) -> Iterator[dict[str, Any]]:
     """One row a system on the labelled test of `folder`: its name, `metrics.report`, seconds, and the pairs counted."""
-    competition = csvs.read(folder)
-    labels = competition.labels
+    task = registry.of(config).read(folder)
+    labels = task.truth
     if labels is None:
         raise DataError(f"{folder}: has no test_labels.csv to score by; add it, or evaluate on folds of train.csv")
     if (
         config.ensemble.unseen_share is None
     ):  # all else looks at one query alone, so those that nobody scores are spared
-        labelled = competition.test["query_id"].isin(labels["query_id"])
-        competition = replace(competition, test=competition.test[labelled].reset_index(drop=True))
-    seen = labels["misconception_id"].isin(competition.seen)
+        labelled = task.queries["query_id"].isin(labels["query_id"])
+        task = replace(task, queries=task.queries[labelled].reset_index(drop=True))
+    seen = labels["label_id"].isin(task.seen)
     counts = {"queries": len(seen), "seen": int(seen.sum()), "unseen": int((~seen).sum())}
-    for system, table, seconds in systems(RunContext(config, competition, run)):
-        yield {"system": system, **metrics.report(table, labels, competition.seen), "seconds": seconds, **counts}
+    for system, table, seconds in systems(RunContext(config, task, run)):
+        yield {
+            "system": system,
+            **metrics.report(table, labels, task.seen, task.depth, (task.depth, DEPTH)),
+            "seconds": seconds,
+            **counts,
+        }
 
 
 def systems(context: RunContext) -> Iterator[tuple[str, pd.DataFrame, float]]:
@@ -110,7 +120,7 @@ def systems(context: RunContext) -> Iterator[tuple[str, pd.DataFrame, float]]:
     of the ensemble hold what it builds on.
     """
     config = context.config
-    _, everything = timed(partial(baseline.write, context.competition.folder, context.run))
+    _, everything = timed(partial(baseline.write, context.task.competition.outline(context.task.folder), context.run))
     zero_table = reading.zero_table(context)
     assert zero_table is not None
     yield "submission zero", zero_table, everything
@@ -145,14 +155,14 @@ def parts(context: RunContext, retrieval: Retrieval) -> Iterator[tuple[str, pd.D
 
     What the adapters must beat is not in it: a dense part without its adapter, and its rank fusion with TF-IDF.
     """
-    queries, competition = context.queries(), context.competition
-    ids = competition.misconceptions["misconception_id"].to_numpy()
+    queries, task = context.queries(), context.task
+    ids = task.labels["label_id"].to_numpy()
     kinds: list[str] = []
     words: pd.DataFrame | None = None
     with Blend(retrieval, context.config, context.cache) as blend:
 
         def ranked(part: Part) -> tuple[pd.DataFrame, float]:
-            scores, seconds = timed(partial(blend.part_scores, part, queries, competition))
+            scores, seconds = timed(partial(blend.part_scores, part, queries, task))
             return tables.from_matrix(queries["query_id"].tolist(), ids, scores, DEPTH), seconds
 
         for part in retrieval.retriever:
@@ -190,11 +200,10 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(means, orient="index")
 
 
-def as_rich(means: pd.DataFrame, title: str) -> Table:
-    columns = {
-        "map": "MAP@25", "map_seen": "seen", "map_unseen": "unseen", "recall_25": "recall@25",
-        "recall_25_unseen": "unseen", "recall_100": "recall@100", "recall_100_unseen": "unseen",
-    }  # fmt: skip
+def as_rich(means: pd.DataFrame, depth: int, title: str) -> Table:
+    columns = {"map": f"MAP@{depth}", "map_seen": "seen", "map_unseen": "unseen"}
+    for k in (depth, DEPTH):
+        columns |= {f"recall_{k}": f"recall@{k}", f"recall_{k}_unseen": "unseen"}
     shown = Table(title=title)
     shown.add_column("system")
     for label in (*columns.values(), "seconds"):
@@ -204,8 +213,8 @@ def as_rich(means: pd.DataFrame, title: str) -> Table:
     return shown
 
 
-def draw(means: pd.DataFrame, path: Path) -> None:
-    """Bars of MAP@25 over all, seen and unseen pairs, a group a system."""
+def draw(means: pd.DataFrame, depth: int, path: Path) -> None:
+    """Bars of MAP over all, seen and unseen pairs, a group a system."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 0.5 * len(means) + 1.5), layout="constrained")
@@ -217,6 +226,6 @@ def draw(means: pd.DataFrame, path: Path) -> None:
     for y, value in zip(place, means["map"], strict=True):
         axes.text(value + 0.003, y - 0.27, f"{value:.3f}", va="center", fontsize=8)
     axes.set_yticks(place, means.index)
-    axes.set_xlabel("MAP@25")
+    axes.set_xlabel(f"MAP@{depth}")
     axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)

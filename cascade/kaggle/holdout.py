@@ -1,36 +1,26 @@
-"""The practice: labelled train questions run beside the test's, so that a commit run shows rates, memory and MAP@25.
+"""The practice: labelled units of train run beside the test's, so that a commit run shows rates, memory and MAP.
 
-The visible test has three questions, too few to time anything by. The questions are taken out of train, so that no
-retriever finds them there, and their rows never reach submission.csv.
+The visible test has a few rows, too few to time anything by. The units are taken out of train, so that no retriever
+finds them there, and their rows never reach submission.csv.
 """
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from cascade.base import clock, durations
 from cascade.base import folder as folders
-from cascade.competitions import lenient_csv, submission
-from cascade.competitions.eedi import (
-    ANSWERS,
-    LABEL_COLUMNS,
-    TEST_COLUMNS,
-    TEXT_COLUMNS,
-    read_csv,
-    read_misconceptions,
-    read_train,
-)
+from cascade.competitions import registry, submission
+from cascade.competitions.base import Competition, Unit
 from cascade.config import schema as configs
 from cascade.kaggle.kernel import PRACTICE
 from cascade.run import conductor, lock
 from cascade.stages import baseline
 
-MARK = "practice-"  # before a QuestionId; the competition's own are numbers
-A_QUESTION = len(ANSWERS) - 1  # queries
+MARK = "practice-"  # before the ids of what is held out
 SEED = 0
 
 
@@ -56,48 +46,40 @@ def conduct(
     with lock.held(out):
         for each in (out, own):
             folders.claim(each)
-        baseline.write(data, out, anew=not (resume or again))
-        available = min(configs.load(config, engine).time.available, durations.PRACTICE)
+        settings = configs.load(config, engine)
+        competition = registry.of(settings)
+        outline = competition.outline(data)
+        baseline.write(outline, out, anew=not (resume or again))
+        available = min(settings.time.available, durations.PRACTICE)
         deadline = deadline or (began or clock.now()) + available
-        code = conductor.conduct(
-            config, write(data, own / "data", count), own, notebooks, deadline, engine, resume, began, again
-        )
-        expected, path = list(baseline.rows(data)), out / "submission.csv"
-        found = submission.read(own / "submission.csv")
-        rows = {query: found[query] for query in expected if query in found}
-        submission.check(rows, expected, lenient_csv.known(data), str(own / "submission.csv"))
-        submission.write(rows, path)
+        both = write(competition, data, own / "data", count)
+        code = conductor.conduct(config, both, own, notebooks, deadline, engine, resume, began, again)
+        path = out / submission.FILE
+        found = submission.read(own / submission.FILE, outline)
+        rows = {query: found[query] for query in outline.asked if query in found}
+        submission.check(rows, outline, str(own / submission.FILE))
+        submission.write(rows, outline, path)
         print(f"{path}: the {len(rows)} rows of test.csv, without the practice's {len(found) - len(rows)}")
         return code
 
 
-def write(data: Path, folder: Path, count: int) -> Path:
-    """Writes `folder` as a data folder and returns it: test.csv and at least `count` labelled train queries, its train
+def write(competition: Competition, data: Path, folder: Path, count: int) -> Path:
+    """Writes `folder` as a data folder and returns it: the test and at least `count` labelled train queries, its train
 
-    without their questions, their labels. Half of the questions are the longest by text, the rest drawn evenly by a
-    fixed seed; there are at most half of train's, three queries each.
+    without them, their labels. Half of the units are the longest by text, the rest drawn evenly by a fixed seed; there
+    are at most half of train's.
     """
-    mapping = data / "misconception_mapping.csv"
-    read_train(data / "train.csv", set(read_misconceptions(mapping)["misconception_id"].tolist()), [])
-    test = read_csv(data / "test.csv", TEST_COLUMNS)
-    train = read_csv(data / "train.csv", TEST_COLUMNS + LABEL_COLUMNS)
-    chosen = _chosen(train, count)
-    practice = train.loc[chosen].assign(QuestionId=MARK + train.loc[chosen, "QuestionId"].str.strip())
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(mapping, folder / mapping.name)
-    train.drop(index=chosen).to_csv(folder / "train.csv", index=False)
-    both = pd.concat([test, practice.reindex(columns=test.columns, fill_value="")])
-    both.to_csv(folder / "test.csv", index=False)
-    practice[["QuestionId", *LABEL_COLUMNS]].to_csv(folder / "test_labels.csv", index=False)
+    units = competition.units(data)
+    chosen = _chosen(units, -(-count // competition.unit_queries))
+    competition.split(data, folder, chosen, sorted(set(range(len(units))) - set(chosen)), set(), MARK)
     return folder
 
 
-def _chosen(train: pd.DataFrame, count: int) -> list[int]:
-    """The labelled questions to practise on: their rows in `train`, in its order."""
-    labelled = train[(train[LABEL_COLUMNS].apply(lambda column: column.str.strip()) != "").any(axis=1)]
-    wanted = min(-(-count // A_QUESTION), len(train) // 2, len(labelled))
-    lengths = labelled[TEXT_COLUMNS].apply(lambda column: column.str.len()).sum(axis=1)
-    longest = lengths.sort_values(ascending=False, kind="stable").index[: wanted // 2]
-    others = labelled.index.difference(longest)
+def _chosen(units: Sequence[Unit], count: int) -> list[int]:
+    """The labelled units to practise on, in their order."""
+    labelled = [place for place, unit in enumerate(units) if unit.labels]
+    wanted = min(count, len(units) // 2, len(labelled))
+    longest = sorted(labelled, key=lambda place: -units[place].length)[: wanted // 2]
+    others = sorted(set(labelled) - set(longest))
     drawn = np.random.default_rng(SEED).choice(others, size=wanted - len(longest), replace=False)
-    return sorted([*longest.tolist(), *drawn.tolist()])
+    return sorted([*longest, *map(int, drawn)])

@@ -21,12 +21,14 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from cascade.base import clock, csv_reader, durations, manifest, runtime
+from cascade.base import clock, durations, manifest, runtime
 from cascade.base import folder as folders
 from cascade.base.errors import CascadeError, StageError, TableError
-from cascade.base.runtime import ROOT, is_kaggle, is_rerun, resolve, resolve_output
-from cascade.competitions import lenient_csv, submission
+from cascade.base.runtime import COMPETITION, ROOT, is_kaggle, is_rerun, resolve, resolve_output
+from cascade.competitions import registry, submission
+from cascade.competitions.base import Competition, Outline
 from cascade.kaggle import checks, environment
 from cascade.processes import environ, tree
 from cascade.stages import baseline
@@ -47,9 +49,14 @@ class Kernel:
     data: Path
     run: Path
     notebooks: Path
+    competition: Competition
     practice: int = 0
     python: Path | None = None
     failures: list[str] = field(default_factory=list)
+
+    def outline(self) -> Outline:
+        """What is asked, read as leniently as submission zero reads it."""
+        return self.competition.outline(self.data)
 
     @property
     def tables(self) -> Path:
@@ -60,25 +67,45 @@ class Kernel:
 def locate(config: str, data: str, run: str, practice: int = 0) -> Kernel:
     """Finds everything. On Kaggle the config and the stages' notebooks lie in the code dataset, the data is whichever
 
-    input has test.csv and misconception_mapping.csv, and the run's folder is the current one, which Kaggle keeps.
+    input has the competition's files, and the run's folder is the current one, which Kaggle keeps.
     """
     if not is_kaggle():
         out = resolve_output(run)
         with contextlib.suppress(OSError):  # submission zero is tried all the same
             folders.claim(out)
-        return Kernel(resolve(config), resolve(data), out, ROOT / "notebooks")
+        return Kernel(resolve(config), resolve(data), out, ROOT / "notebooks", _competition(resolve(config)))
     packed = checks.dataset("code")
     code = packed or ROOT
     path = Path(config) if Path(config).exists() else code / config
-    folder, doubt = _data(str(checks.told(packed).get("competition", "")), resolve(data))
+    competition = _competition(path)
+    folder, doubt = _data(competition, str(checks.told(packed).get("competition", "")), resolve(data))
     print(f"data: {folder}", *doubt, sep="\n")
     with contextlib.suppress(OSError, StageError):  # it is the run's, whatever else lies there
         if folders.read(Path.cwd()) is None:
             folders.update(Path.cwd())
-    return Kernel(path, folder, Path.cwd(), code / "notebooks", 0 if is_rerun() else practice, failures=doubt)
+    practice = 0 if is_rerun() else practice
+    return Kernel(path, folder, Path.cwd(), code / "notebooks", competition, practice, failures=doubt)
 
 
-def _data(competition: str, default: Path) -> tuple[Path, list[str]]:
+def _competition(config: Path) -> Competition:
+    """The config's; of one that cannot be read, which is the conductor's to refuse, the default."""
+    name = str(_settings(config).get("competition", COMPETITION))
+    try:
+        return registry.find(name, config.parent)
+    except CascadeError as error:
+        print(error)
+        return registry.find(COMPETITION, config.parent)
+
+
+def _settings(config: Path) -> dict[str, Any]:
+    """What the config's file says, without a check; nothing where it cannot be read."""
+    try:
+        return tomllib.loads(config.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _data(competition: Competition, slug: str, default: Path) -> tuple[Path, list[str]]:
     """The input with the competition's files, and what is doubtful about it.
 
     A dataset with a copy of them has the visible test, whose rows are not the rerun's. So what Kaggle mounts for a
@@ -86,11 +113,10 @@ def _data(competition: str, default: Path) -> tuple[Path, list[str]]:
     """
     found = [
         path.parent for depth in range(1, manifest.DEPTH + 1)
-        for path in sorted(runtime.INPUT.glob("*/" * depth + "misconception_mapping.csv"))
-        if (path.parent / "test.csv").is_file()
+        for path in sorted(runtime.INPUT.glob("*/" * depth + "test.csv")) if competition.is_data(path.parent)
     ]  # fmt: skip
     places = {
-        folder: (folder.parent != runtime.INPUT / "competitions", folder.name.lower() != competition.lower())
+        folder: (folder.parent != runtime.INPUT / "competitions", folder.name.lower() != slug.lower())
         for folder in found
     }
     found.sort(key=lambda folder: places[folder])
@@ -98,7 +124,7 @@ def _data(competition: str, default: Path) -> tuple[Path, list[str]]:
     if len(alike) < 2:
         return (found[0] if found else default), []
     return found[0], [
-        f"data: {len(alike)} inputs have test.csv and misconception_mapping.csv, and nothing tells which is the "
+        f"data: {len(alike)} inputs have the files of {competition.name}, and nothing tells which is the "
         f"competition's: {', '.join(map(str, alike))}; leave one in the kernel's inputs"
     ]
 
@@ -174,10 +200,10 @@ def conduct(kernel: Kernel, start: float, deadline: float = 0.0, engine: str = "
 def _last_moment(kernel: Kernel, start: float, deadline: float) -> float:
     """The Unix time at which a conductor that hangs is ended from outside: its deadline and half of the reserve."""
     try:
-        told = tomllib.loads(kernel.config.read_text(encoding="utf-8-sig")).get("time", {})
+        told = _settings(kernel.config).get("time", {})
         limit = durations.seconds(told["limit"]) if "limit" in told else durations.RUN
         reserve = durations.seconds(told["reserve"]) if "reserve" in told else durations.RESERVE
-    except (OSError, ValueError, TypeError, AttributeError):  # the conductor refuses it
+    except (ValueError, TypeError, AttributeError):  # the conductor refuses it
         limit, reserve = durations.RUN, durations.RESERVE
     available = min(limit - reserve, durations.PRACTICE) if kernel.practice else limit - reserve
     return (deadline or start + available) + reserve / 2
@@ -222,17 +248,14 @@ def settle(kernel: Kernel, code: int) -> None:
     is no reason to lose a submission. In the rerun an invalid file is replaced by the last valid one, or submission
     zero where there is none.
     """
-    expected, known = (
-        list(lenient_csv.queries(csv_reader.read(kernel.data / "test.csv"))),
-        lenient_csv.known(kernel.data),
-    )
+    outline = kernel.outline()
     path = kernel.run / submission.FILE
     try:
-        submission.validate(path, expected, known)
+        submission.validate(path, outline)
     except TableError:
         if not is_rerun():
             raise
-        submission.write(_last_valid(kernel, expected, known) or baseline.rows(kernel.data), path)
+        submission.write(_last_valid(kernel, outline) or baseline.rows(outline), outline, path)
     if is_rerun():
         return
     failures = [*kernel.failures]
@@ -242,11 +265,11 @@ def settle(kernel: Kernel, code: int) -> None:
         raise StageError("\n".join(failures))
 
 
-def _last_valid(kernel: Kernel, expected: list[str], known: set[int]) -> dict[str, list[int]] | None:
+def _last_valid(kernel: Kernel, outline: Outline) -> dict[str, list[int]] | None:
     path = kernel.run / submission.LAST
     try:
-        submission.validate(path, expected, known)
-        return submission.read(path)
+        submission.validate(path, outline)
+        return submission.read(path, outline)
     except TableError:
         return None
 

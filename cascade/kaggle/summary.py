@@ -11,7 +11,6 @@ import pandas as pd
 
 from cascade.base import ledger
 from cascade.base.runtime import is_kaggle, is_rerun
-from cascade.competitions.eedi import FULL_TEST
 from cascade.kaggle.kernel import Kernel
 from cascade.processes import environ
 
@@ -71,7 +70,14 @@ def plan(kernel: Kernel, engine: str = "") -> None:
         *(["--engine", engine] if engine else []),
     ]  # fmt: skip
     calibrated = ["--calibrate", str(tables / ledger.FILE), "--out", str(profile)]
-    planned = ["--queries", str(FULL_TEST), "--profile", str(profile), "--out", str(tables / "plan.png")]
+    planned = [
+        "--queries",
+        str(kernel.competition.hidden_queries),
+        "--profile",
+        str(profile),
+        "--out",
+        str(tables / "plan.png"),
+    ]
     if _said(kernel.python, [*about, *calibrated]) == 0:
         _said(kernel.python, [*about, *planned])
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cascade.competitions import registry
 from cascade.config.schema import Config, LanguageModel, ListwisePipeline, PointwisePipeline, Reason, TournamentPipeline
 from cascade.models import locate
 from cascade.models.prompts import LETTERS, Prompter, Template
@@ -20,7 +21,8 @@ NEEDED = {"pointwise": ["candidate"], "listwise": ["options"], "tournament": ["o
 
 def template(model: LanguageModel, config: Config) -> Template:
     """The stage's template file, checked for the fields that its kind must show."""
-    return Template(config.path.parent / model.prompt, *NEEDED.get(getattr(model, "kind", ""), []))
+    fields = registry.of(config).fields
+    return Template(config.path.parent / model.prompt, fields, *NEEDED.get(getattr(model, "kind", ""), []))
 
 
 def answers(model: LanguageModel) -> Sequence[str]:

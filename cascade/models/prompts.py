@@ -3,9 +3,9 @@
 A template is a Jinja file. Lines `=== system`, `=== user` and `=== assistant` begin the messages of a
 chat, to which the tokenizer's own chat template is applied; few-shot examples are further user and
 assistant messages, and a last assistant message is a beginning that the model goes on with. A
-template without such lines is plain text. Fields: those of a query (`construct`, `subject`,
-`question`, `correct`, `wrong`, `reason`, the last empty where nothing was written) and
-`candidate` (pointwise) or `options` (listwise and tournament: each with `letter` and `text`).
+template without such lines is plain text. Fields: those of the competition's queries, `text` (what
+is retrieved by), `reason` (empty where nothing was written) and `candidate` (pointwise) or `options`
+(listwise and tournament: each with `letter` and `text`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cascade.base.errors import ModelError, PromptError, nearest
 from cascade.models.round_trip import FIX, difference
 
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
-QUERY_FIELDS = ("construct", "subject", "question", "correct", "wrong", "reason")
+OF_ALL = ("text", "reason")  # fields of any competition's queries
 ROLES = ("system", "user", "assistant")
 HEADING = re.compile(rf"^=== ({'|'.join(ROLES)})[ \t]*(?:\n|\Z)", re.MULTILINE)
 ANY_HEADING = re.compile(r"^=== *(\w*)[ \t]*$", re.MULTILINE)
@@ -40,13 +40,14 @@ Message = dict[str, str]
 # What filling a template may raise beside jinja's own: it computes.
 COMPUTED = (ArithmeticError, AttributeError, TypeError, ValueError, LookupError, RecursionError)
 UNFILLED = (jinja2.TemplateError, *COMPUTED)
+BLANK, PROBE = "x", "Add 1/2 and 0.25.\nWhat is the sum?"  # values for fields, to see what a prompt makes of them
 # Templates come with datasets that others may have made: they fill in fields and do not reach into Python.
 JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def query_fields(query: Mapping[Any, Any]) -> dict[str, Any]:
     """The fields of one row of a query table; `reason` is empty where the table has none."""
-    return {name: query.get(name, "") for name in QUERY_FIELDS}
+    return {"reason": "", **query}
 
 
 def lettered(texts: Sequence[str]) -> list[dict[str, str]]:
@@ -55,10 +56,15 @@ def lettered(texts: Sequence[str]) -> list[dict[str, str]]:
 
 
 class Template:
-    """One template file. `needed` are the fields beside a query's own that it may, and must, use."""
+    """One template file. fields: the competition's, of which the first is cut where a prompt is too long.
 
-    def __init__(self, path: Path, *needed: str) -> None:
-        self.path = path
+    needed: the fields beside a query's own that it may, and must, use.
+    """
+
+    def __init__(self, path: Path, fields: Sequence[str], *needed: str) -> None:
+        self.path, self.cut = path, fields[0]
+        known = (*fields, *OF_ALL, *needed)
+        self.names = (*fields, *OF_ALL, "candidate")
         if not path.is_file():
             raise PromptError(f"{path}: no such prompt template; correct the config's `prompt`")
         source = path.read_text(encoding="utf-8-sig")
@@ -83,11 +89,15 @@ class Template:
                 self.messages.append((heading[1], JINJA.from_string(text.strip("\n"))))
         except jinja2.TemplateSyntaxError as error:
             raise PromptError(f"{path}: line {line + error.lineno}: {error.message}; correct the template") from error
-        for name in sorted(used - {*QUERY_FIELDS, *needed}):
-            raise PromptError(f"{path}: field '{name}' is unknown here; use {', '.join((*QUERY_FIELDS, *needed))}")
+        for name in sorted(used - {*known}):
+            raise PromptError(f"{path}: field '{name}' is unknown here; use {', '.join(known)}")
         for name in needed:
             if name not in used:
                 raise PromptError(f"{path}: does not use the field '{name}'; the model would not see it")
+
+    def everywhere(self, value: str) -> Fields:
+        """All fields that a template may use, each of them `value`."""
+        return {**dict.fromkeys(self.names, value), "options": lettered([value])}
 
     def text(self, fields: Fields) -> str:
         """A plain template, filled; of a chat, its messages' contents."""
@@ -106,15 +116,6 @@ class Template:
             raise PromptError(f"{self.path}: {error.message}; correct the template") from error
         except COMPUTED as error:
             raise PromptError(f"{self.path}: cannot be filled: {error}; correct the template") from error
-
-
-def same_everywhere(value: str) -> Fields:
-    """All fields that a template may use, each of them `value`."""
-    return {**dict.fromkeys((*QUERY_FIELDS, "candidate"), value), "options": lettered([value])}
-
-
-BLANK = same_everywhere("x")
-PROBE = same_everywhere("Add 1/2 and 0.25.\nWhat is the sum?")
 
 
 def _joined_roles(messages: Sequence[Message]) -> list[Message]:
@@ -234,7 +235,7 @@ class Prompter:
 
         `fields`: of the prompt that is looked at; default: some words and numbers.
         """
-        text = self.text(PROBE if fields is None else fields)
+        text = self.text(self.template.everywhere(PROBE) if fields is None else fields)
         # The backend's own: transformers' takes spaces out before punctuation.
         decode = getattr(self.tokenizer, "backend_tokenizer", self.tokenizer).decode
         found = difference(text, decode(self._ids(text), skip_special_tokens=False), self.tokenizer.unk_token)
@@ -277,7 +278,7 @@ class Prompter:
         What stands before the answer decides how it is split, so options are read behind a whole prompt: that of
         `fields`, default: of next to nothing.
         """
-        before = self.text(BLANK if fields is None else fields)
+        before = self.text(self.template.everywhere(BLANK) if fields is None else fields)
         prompt, *whole = self.encode([before, *(before + option for option in options)])
         found: dict[int, str] = {}
         for option, ids in zip(options, whole, strict=True):
@@ -301,24 +302,26 @@ class Prompter:
         return list(found)
 
     def fit(self, query_id: str, variants: Sequence[Fields]) -> tuple[list[list[int]], bool]:
-        """Token ids of one query's prompts, and whether its question had to be shortened to fit them all.
+        """Token ids of one query's prompts, and whether its text had to be shortened to fit them all.
 
-        The question alone gives way, from its end, by as much in each prompt as the longest needs, so
-        that the prompts go on sharing their beginning. PromptError where even that is not enough.
+        The first of the competition's fields alone gives way, from its end, by as much in each prompt as the longest
+        needs, so that the prompts go on sharing their beginning. PromptError where even that is not enough.
         """
         prompts = self.encode([self._marked(fields) for fields in variants])
         if max(map(len, prompts)) <= self.max_tokens:
             return prompts, False
-        question = self._joined(self._as_text(str(variants[0]["question"])), special=False)
-        kept = len(question)
-        shown = max(1, self.text(variants[0]).count(str(variants[0]["question"])))
+        cut = self.template.cut
+        whole = str(variants[0][cut])
+        words = self._joined(self._as_text(whole), special=False)
+        kept = len(words)
+        shown = max(1, self.text(variants[0]).count(whole))
         while (excess := max(map(len, prompts)) - self.max_tokens) > 0:
             if kept == 0:
                 raise PromptError(
-                    f"query {query_id}: its prompt has {self.max_tokens + excess} tokens without any of its question, "
+                    f"query {query_id}: its prompt has {self.max_tokens + excess} tokens without any of its {cut}, "
                     f"and the model reads {self.max_tokens}; raise max_length or shorten {self.template.path}"
                 )
             kept = max(0, kept - -(-excess // shown))
-            shorter = self.tokenizer.decode(question[:kept], skip_special_tokens=False).rstrip("�")
-            prompts = self.encode([self._marked({**fields, "question": f"{shorter}…"}) for fields in variants])
+            shorter = self.tokenizer.decode(words[:kept], skip_special_tokens=False).rstrip("�")
+            prompts = self.encode([self._marked({**fields, cut: f"{shorter}…"}) for fields in variants])
         return prompts, True

@@ -11,7 +11,7 @@ import numpy as np
 
 from cascade.base import atomic, folder
 from cascade.base.errors import PlanError
-from cascade.competitions.eedi import Competition
+from cascade.competitions.base import Task
 from cascade.config.schema import Config
 from cascade.plan.fit import LEAST_SPREAD, costs, solve
 from cascade.plan.ledgers import Entry, Runs, StageRun, seconds
@@ -20,14 +20,14 @@ from cascade.plan.workload import Planner, StageWork, Work
 
 
 def calibrate(
-    config: Config, competition: Competition, base: Profile, runs: Runs, source: str, planner: Planner | None = None
+    config: Config, task: Task, base: Profile, runs: Runs, source: str, planner: Planner | None = None
 ) -> Profile:
     """`base` with the runs' own rates before its own, and with what they had to do in place of what is assumed.
 
     `planner`: one that has counted this config's prompts already. PlanError where the runs have nothing that a rate
     could be read from.
     """
-    planner = planner or Planner(config, competition, base)
+    planner = planner or Planner(config, task, base)
     known = base.model_copy(update={"measured": []})
     for name in [stage.name for stage in planner.stages(config, known)]:  # what one leaves, a later one is given
         stage = next(stage for stage in planner.stages(config, known) if stage.name == name)

@@ -7,8 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cascade.base import folder
-from cascade.competitions import eedi as csvs
-from cascade.competitions.eedi import FULL_MAPPING
+from cascade.competitions import registry
 from cascade.config import schema as configs
 from cascade.plan import calibration, ledgers, report
 from cascade.plan import profile as profiles
@@ -19,7 +18,7 @@ from cascade.plan.workload import Planner
 from cascade.stages import resume
 from cascade.stages.context import RunContext
 
-ENOUGH_NAMES = 0.9  # of the competition's: with fewer the plan says so
+ENOUGH_LABELS = 0.9  # of the competition's: with fewer the plan says so
 
 
 def plan(config: Path, data: Path, queries: int | None, profile: Path | None, engine: str, picture: Path) -> int:
@@ -27,7 +26,7 @@ def plan(config: Path, data: Path, queries: int | None, profile: Path | None, en
     folder.check_file(picture, "plan")
     settings = configs.load(config, engine)
     known = profiles.load(profile or default_profile(settings))
-    planner = Planner(settings, csvs.read(data), known, queries)
+    planner = Planner(settings, registry.of(settings).read(data), known, queries)
     found = forecast(settings, known, planner.stages(settings, known))
     console = Console(width=max(120, Console().width), highlight=False, soft_wrap=True)
     console.print(report.table(found, planner.queries, config.name))
@@ -46,12 +45,12 @@ def plan(config: Path, data: Path, queries: int | None, profile: Path | None, en
 
 
 def _unlike(planner: Planner) -> list[str]:
-    """What a plan for other queries than the data's cannot tell: misconceptions are as many as the data has."""
-    names = len(planner.competition.misconceptions)
-    if planner.queries <= len(planner.competition.test) or names >= ENOUGH_NAMES * FULL_MAPPING:
+    """What a plan for other queries than the data's cannot tell: labels are as many as the data has."""
+    labels, full = len(planner.task.labels), planner.task.competition.hidden_labels
+    if planner.queries <= len(planner.task.queries) or labels >= ENOUGH_LABELS * full:
         return []
     return [
-        f"misconception_mapping.csv has {names:,} rows, the competition's {FULL_MAPPING:,}, which take longer: "
+        f"{planner.task.folder} has {labels:,} labels, the competition {full:,}, which take longer: "
         f"plan with the competition's folder as DATA"
     ]
 
@@ -62,10 +61,10 @@ def calibrate(config: Path, data: Path, paths: list[Path], profile: Path | None,
     folder.check_file(path, "plan")
     settings = configs.load(config, engine)
     base = profiles.load(profile or default_profile(settings))
-    competition = csvs.read(data)
-    runs = ledgers.read(paths, resume.identity(RunContext(settings, competition, paths[0].parent)))
+    task = registry.of(settings).read(data)
+    runs = ledgers.read(paths, resume.identity(RunContext(settings, task, paths[0].parent)))
     source = f"calibrated: {', '.join(map(str, paths))}"
-    made = calibration.calibrate(settings, competition, base, runs, source)
+    made = calibration.calibrate(settings, task, base, runs, source)
     calibration.write(made, path)
     for line in runs.said:
         print(line)

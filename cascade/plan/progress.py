@@ -27,7 +27,7 @@ class Progress:
     def __init__(self, context: RunContext, identity: Mapping[str, str]) -> None:
         self.context, self.identity = context, identity
         self.base = profiles.load(profile.default_profile(context.config))
-        self.planner = Planner(context.config, context.competition, self.base)
+        self.planner = Planner(context.config, context.task, self.base)
 
     def needs(self) -> dict[str, StageEstimate]:
         """Of every stage by its name, by the ledger as it is now."""
@@ -42,7 +42,7 @@ class Progress:
         try:
             runs = ledgers.read([self.context.run / ledger.FILE], self.identity)
             return calibration.calibrate(
-                self.context.config, self.context.competition, self.base, runs, THIS_RUN, self.planner
+                self.context.config, self.context.task, self.base, runs, THIS_RUN, self.planner
             )
         except PlanError:  # nothing has run that a rate could be read from
             return self.base

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from cascade.base.errors import ModelError
-from cascade.competitions import eedi as csvs
-from cascade.competitions.eedi import Competition
+from cascade.competitions.base import Task
 from cascade.config.schema import Config, LanguageModel, ListwisePipeline, Pipeline, PointwisePipeline, Reason
 from cascade.config.schema import TournamentPipeline as Tournament
 from cascade.models import locate, placement, prompters
@@ -49,14 +48,14 @@ class Counts:
 class PromptCounter:
     """Counts for one config and its data; what has been counted is kept, as re-planning asks for it again."""
 
-    def __init__(self, config: Config, competition: Competition, characters_per_token: float, written: float) -> None:
+    def __init__(self, config: Config, task: Task, characters_per_token: float, written: float) -> None:
         self.config = config
-        self.competition = competition
+        self.task = task
         self.characters_per_token = characters_per_token
-        texts = csvs.query_texts(competition.test)
+        texts = task.queries["text"].tolist()
         order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
         middles = (np.arange(min(SAMPLE, len(order))) + 0.5) * len(order) / min(SAMPLE, len(order))
-        rows = competition.test.iloc[[order[floor(middle)] for middle in middles]]
+        rows = task.queries.iloc[[order[floor(middle)] for middle in middles]]
         self.queries = [(str(row["query_id"]), query_fields(row)) for row in rows.to_dict("records")]
         self.written = written
         self._kept: dict[tuple[str, int], Counts] = {}
@@ -78,7 +77,7 @@ class PromptCounter:
         key = pipeline.model_dump_json(exclude={"top_k", "select", "limit", "enabled"}) + str(with_reason), candidates
         if key not in self._kept:
             rng = np.random.default_rng(candidates)
-            names = self.competition.misconceptions["name"].tolist()
+            names = self.task.labels["text"].tolist()
             given = [
                 (query, self._reasoned(fields) if with_reason else fields,
                  [names[i] for i in rng.permutation(len(names))[:candidates]])
@@ -99,7 +98,7 @@ class PromptCounter:
         return (f"{text} " * (length // (len(text) + 1) + 1))[:length]
 
     def _reasoned(self, fields: dict[str, Any]) -> dict[str, Any]:
-        return {**fields, "reason": self.reasoned(fields["construct"])}
+        return {**fields, "reason": self.reasoned(fields[self.task.competition.fields[-1]])}
 
     def _count(self, model: LanguageModel, asked: Sequence[Call]) -> Counts:
         prompter = self._prompter(model)

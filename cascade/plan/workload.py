@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cascade.base.errors import PlanError
-from cascade.competitions import eedi as csvs
-from cascade.competitions.eedi import Competition
+from cascade.competitions.base import Task
 from cascade.config.schema import (
     ENSEMBLE,
     REASON,
@@ -66,27 +65,27 @@ class Planner:
     `queries`: how many to plan for; the data's own texts stand for theirs. PlanError for none.
     """
 
-    def __init__(self, config: Config, competition: Competition, profile: Profile, queries: int | None = None) -> None:
-        self.competition = competition
-        self.queries = len(competition.test) if queries is None else queries
+    def __init__(self, config: Config, task: Task, profile: Profile, queries: int | None = None) -> None:
+        self.task = task
+        self.queries = len(task.queries) if queries is None else queries
         if self.queries < 1:
             raise PlanError(f"{self.queries} queries: there is nothing to plan for; give 1 or more, or leave it out")
         written = (config.reason.max_tokens * profile.assumed.written) if config.reason is not None else 0.0
-        self.counter = PromptCounter(config, competition, profile.characters_per_token, written)
+        self.counter = PromptCounter(config, task, profile.characters_per_token, written)
         self._texts: dict[tuple[str, str], tuple[float, float]] = {}
 
     def stages(self, config: Config, profile: Profile) -> list[StageWork]:
         """The enabled stages in the order they run, after the installation and submission zero."""
-        names = len(self.competition.misconceptions)
+        labels = len(self.task.labels)
         found = [
             StageWork(INSTALL, (Work("install", loads=True),)),
-            StageWork(ZERO, (Work("zero", prompts=self.queries + names),), queries=self.queries),
+            StageWork(ZERO, (Work("zero", prompts=self.queries + labels),), queries=self.queries),
         ]
         if config.reason is not None and config.reason.enabled:
             found.append(self._reason(config, profile))
         embedded: set[tuple[str, ...]] = set()
         found += [self._retrieval(config, profile, retrieval, embedded) for retrieval in config.retrieval]
-        sizes = {retrieval.name: float(min(retrieval.top_k, names)) for retrieval in config.retrieval}
+        sizes = {retrieval.name: float(min(retrieval.top_k, labels)) for retrieval in config.retrieval}
         for pipeline in config.pipeline:
             taken = selected(pipeline, config, profile, sizes)
             if not pipeline.enabled:  # it stands for what it would have read
@@ -126,13 +125,13 @@ class Planner:
             model = part.model_dump_json(include=set(EmbeddingModel.model_fields) - {"query_prompt", "batch_size"})
             holder = part.model_dump_json(include=set(EmbeddingModel.model_fields) - {"query_prompt"})
             wanted = (
-                [("names", getattr(part, "passage_prompt", "")), ("test", part.query_prompt)]
+                [("labels", getattr(part, "passage_prompt", "")), ("test", part.query_prompt)]
                 if part.kind == "dense" else [("train", part.query_prompt), ("test", part.query_prompt)]
             )  # fmt: skip
             for what, prompt in wanted:
-                read = "" if what == "names" else f"{retrieval.query_text} {with_reason and what == 'test'}"
+                read = "" if what == "labels" else f"{retrieval.query_text} {with_reason and what == 'test'}"
                 key = (model, prompt, what, read)
-                if key in embedded or (what == "train" and self.competition.train.empty):
+                if key in embedded or (what == "train" and self.task.train.empty):
                     continue
                 embedded.add(key)
                 texts, tokens = self._text_counts(config, profile, part, retrieval.query_text, what, with_reason)
@@ -144,7 +143,7 @@ class Planner:
         self, config: Config, profile: Profile, part: EmbeddingModel, query_text: str | None, what: str, reason: bool
     ) -> tuple[float, float]:
         """How many distinct texts, and how many tokens they have together."""
-        prompt = getattr(part, "passage_prompt", "") if what == "names" else part.query_prompt
+        prompt = getattr(part, "passage_prompt", "") if what == "labels" else part.query_prompt
         key = (part.model_dump_json(include={"model", "max_length"}), f"{query_text} {what} {reason} {prompt}")
         if key not in self._texts:
             tokenizer, folder = open_tokenizer(part.model, config, profile.characters_per_token)
@@ -155,20 +154,22 @@ class Planner:
             longest = part.max_length or own.get("max_seq_length") or DEFAULT_LENGTH
             texts = sorted(set(self._read(config, query_text, what, reason)))
             tokens = sum(min(longest, n) for n in tokenizer.count([prompt + text for text in texts]))
-            scale = self.queries / len(self.competition.test) if what == "test" else 1.0
+            scale = self.queries / len(self.task.queries) if what == "test" else 1.0
             self._texts[key] = (len(texts) * scale, tokens * scale)
         return self._texts[key]
 
     def _read(self, config: Config, query_text: str | None, what: str, reason: bool) -> list[str]:
-        if what == "names":
-            return [str(name) for name in self.competition.misconceptions["name"]]
-        rows = self.competition.test if what == "test" else self.competition.train
+        if what == "labels":
+            return [str(name) for name in self.task.labels["text"]]
+        rows = self.task.queries if what == "test" else self.task.train
         if query_text is None:
-            return csvs.query_texts(rows)
-        template = Template(config.path.parent / query_text)
+            return rows["text"].tolist()
+        template = Template(config.path.parent / query_text, self.task.competition.fields)
         fields = [query_fields(row) for row in rows.to_dict("records")]
         if reason and what == "test":
-            fields = [{**each, "reason": self.counter.reasoned(each["construct"])} for each in fields]
+            fields = [
+                {**each, "reason": self.counter.reasoned(each[self.task.competition.fields[-1]])} for each in fields
+            ]
         return [template.text(each) for each in fields]
 
     def _pipeline(self, config: Config, profile: Profile, pipeline: Pipeline, taken: Selected) -> StageWork:

@@ -1,4 +1,4 @@
-"""Rank fusion and the boost of misconceptions that no train row has."""
+"""Rank fusion and the boost of labels that no train row has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cascade.rankings import tables
 
 
 def fuse(rankings: Mapping[str, pd.DataFrame], weights: Mapping[str, float]) -> pd.DataFrame:
-    """`query_id, misconception_id, score`, best first within a query, by the sum of weight/rank.
+    """`query_id, label_id, score`, best first within a query, by the sum of weight/rank.
 
     An entry that a ranking lacks adds nothing. Ties go by the rank in the first ranking, then
     the next (absent is last), then by id. The 7th place's ensemble, with weights.
@@ -34,15 +34,15 @@ def fuse(rankings: Mapping[str, pd.DataFrame], weights: Mapping[str, float]) -> 
     return pd.DataFrame(
         {
             "query_id": pd.Series(queries.take(pairs >> 32)),
-            "misconception_id": pairs & 0xFFFFFFFF,
+            "label_id": pairs & 0xFFFFFFFF,
             "score": score[order],
         }
     )
 
 
 def boost_unseen(fused: pd.DataFrame, seen: set[int], factor: float) -> pd.DataFrame:
-    """Multiplies the scores of misconceptions not in `seen` by `factor` and sorts anew (stable: ties as before)."""
-    scale = np.where(fused["misconception_id"].isin(seen), 1.0, factor)
+    """Multiplies the scores of labels not in `seen` by `factor` and sorts anew (stable: ties as before)."""
+    scale = np.where(fused["label_id"].isin(seen), 1.0, factor)
     score = fused["score"].to_numpy() * scale
     query, queries = pd.factorize(fused["query_id"])
     order = np.lexsort((-score, query.astype(np.min_scalar_type(len(queries)))))
@@ -56,7 +56,7 @@ def factor_for_share(fused: pd.DataFrame, seen: set[int], share: float) -> float
     Queries with candidates of one kind only never turn; the factor stops at what turns the rest.
     """
     best = (
-        fused.assign(unseen=~fused["misconception_id"].isin(seen))
+        fused.assign(unseen=~fused["label_id"].isin(seen))
         .pivot_table(index="query_id", columns="unseen", values="score", aggfunc="max")
         .reindex(columns=[False, True])
     )
@@ -69,7 +69,7 @@ def factor_for_share(fused: pd.DataFrame, seen: set[int], share: float) -> float
 def to_table(fused: pd.DataFrame) -> pd.DataFrame:
     """A fused list as a ranking table; the order of equal scores is kept."""
     table = fused.assign(
-        misconception_id=fused["misconception_id"].astype(np.int32),
+        label_id=fused["label_id"].astype(np.int32),
         score=fused["score"].astype(np.float32),
         rank=tables.places(pd.factorize(fused["query_id"])[0]),
     )

@@ -1,4 +1,4 @@
-"""MAP@25 and recall@k, over all queries and over those whose misconception train has or lacks."""
+"""MAP@k and recall@k, over all queries and over those whose label train has or lacks."""
 
 from __future__ import annotations
 
@@ -9,40 +9,38 @@ import pandas as pd
 
 from cascade.rankings import tables
 
-MAP_DEPTH = 25  # the competition's own cut
-
 
 def ranks_of_labels(table: pd.DataFrame, labels: pd.DataFrame) -> pd.Series:
-    """The rank of each labelled query's misconception, indexed by query_id; NaN where the table lacks it.
+    """The rank of each labelled query's label, indexed by query_id; NaN where the table lacks it.
 
-    `labels` has one row a query: `query_id, misconception_id`.
+    `labels` has one row a query: `query_id, label_id`.
     """
     _, (wanted, found) = tables.keys(labels, table)
     ranks = pd.Series(table["rank"].to_numpy(float), index=found).reindex(wanted)
     return ranks.set_axis(pd.Index(labels["query_id"])).rename("rank")
 
 
-def map_at(ranks: pd.Series, depth: int = MAP_DEPTH) -> float:
+def map_at(ranks: pd.Series, depth: int) -> float:
     """Mean of 1/rank within `depth`: with one relevant id a query, average precision is just that."""
     return float((1 / ranks).where(ranks <= depth, 0.0).mean()) if len(ranks) else float("nan")
 
 
 def recall_at(ranks: pd.Series, depth: int) -> float:
-    """Share of queries whose misconception stands within the first `depth`."""
+    """Share of queries whose label stands within the first `depth`."""
     return float((ranks <= depth).mean()) if len(ranks) else float("nan")
 
 
 def report(
-    table: pd.DataFrame, labels: pd.DataFrame, seen: set[int], depths: Sequence[int] = (25, 100)
+    table: pd.DataFrame, labels: pd.DataFrame, seen: set[int], depth: int, recalls: Sequence[int] = ()
 ) -> dict[str, float]:
-    """`map`, `map_seen`, `map_unseen` and `recall_<depth>` likewise, as one flat row."""
+    """`map` at that depth, `map_seen`, `map_unseen` and `recall_<k>` of `recalls` likewise, as one flat row."""
     ranks = ranks_of_labels(table, labels)
-    is_seen = labels["misconception_id"].isin(seen).to_numpy()
+    is_seen = labels["label_id"].isin(seen).to_numpy()
     row: dict[str, float] = {}
     for suffix, part in (("", np.ones(len(ranks), bool)), ("_seen", is_seen), ("_unseen", ~is_seen)):
-        row[f"map{suffix}"] = map_at(ranks[part])
-        for depth in depths:
-            row[f"recall_{depth}{suffix}"] = recall_at(ranks[part], depth)
+        row[f"map{suffix}"] = map_at(ranks[part], depth)
+        for k in recalls:
+            row[f"recall_{k}{suffix}"] = recall_at(ranks[part], k)
     return row
 
 
@@ -51,8 +49,8 @@ def agreement(rankings: Sequence[pd.DataFrame], top: int) -> tuple[np.ndarray, n
 
     Over the queries both have (NaN where there is none); a query's share is of the shorter of its two lists.
     """
-    sets = [table[table["rank"] <= top].groupby("query_id")["misconception_id"].agg(set) for table in rankings]
-    firsts = [table[table["rank"] == 1].set_index("query_id")["misconception_id"] for table in rankings]
+    sets = [table[table["rank"] <= top].groupby("query_id")["label_id"].agg(set) for table in rankings]
+    firsts = [table[table["rank"] == 1].set_index("query_id")["label_id"] for table in rankings]
     common, equal = (np.full((len(sets), len(sets)), np.nan) for _ in range(2))
     for i in range(len(sets)):
         for j in range(len(sets)):

@@ -16,11 +16,11 @@ from cascade.config.schema import Pipeline, Select
 from cascade.rankings import metrics, tables
 from cascade.rankings.windows import prompt_count
 
-PAIR = ["query_id", "misconception_id"]
+PAIR = ["query_id", "label_id"]
 
 
 def take(pipeline: Pipeline, given: pd.DataFrame, by: pd.DataFrame | None, seen: set[int]) -> pd.DataFrame:
-    """`query_id, misconception_id, rank` of what the pipeline is to score, in the order of `given`.
+    """`query_id, label_id, rank` of what the pipeline is to score, in the order of `given`.
 
     given: the ranking that the pipeline's `candidates` names; by: the one that `select.by` names, None
     where that is missing. A query that `by` lacks is taken whole.
@@ -34,7 +34,7 @@ def take(pipeline: Pipeline, given: pd.DataFrame, by: pd.DataFrame | None, seen:
         cut = cut[~tables.among(cut["query_id"], skipped_queries(by, select))]
     if select.extra_unseen:
         skipped = set() if by is None else skipped_queries(by, select)
-        unseen = given[~given["misconception_id"].isin(seen) & ~tables.among(given["query_id"], skipped)][PAIR]
+        unseen = given[~given["label_id"].isin(seen) & ~tables.among(given["query_id"], skipped)][PAIR]
         left_out = _without(unseen, cut)
         extra = left_out[left_out.groupby("query_id").cumcount() < select.extra_unseen]
         cut = pd.concat([cut, extra])
@@ -43,7 +43,7 @@ def take(pipeline: Pipeline, given: pd.DataFrame, by: pd.DataFrame | None, seen:
 
 
 def _without(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
-    """Those of `rows` whose query and misconception stand in no row of `others`."""
+    """Those of `rows` whose query and label stand in no row of `others`."""
     _, (pairs, there) = tables.keys(rows, others)
     return rows[~pd.Series(pairs).isin(there).to_numpy()]
 
@@ -91,7 +91,7 @@ class Saving:
     """What a selection spares a pipeline, and what it may cost. Labelled figures are None without labels.
 
     `right_dropped` of the `labelled` queries' right answers were candidates and are not any more, in
-    queries that are not skipped; `map_before` and `map_after` are MAP@25 of `by`'s own ranking with and
+    queries that are not skipped; `map_before` and `map_after` are MAP@`depth` of `by`'s own ranking with and
     without what was dropped: the cost, if the pipeline would have ranked as `by` does.
     """
 
@@ -103,6 +103,7 @@ class Saving:
     right_dropped: int | None = None
     map_before: float | None = None
     map_after: float | None = None
+    depth: int = 0
 
     def sentence(self, tokens: int = 0, prompts: int = 0) -> str:
         """In words; `tokens` and `prompts` of the run tell about how many tokens were saved."""
@@ -117,12 +118,17 @@ class Saving:
             return said
         return (
             f"{said}; it drops {self.right_dropped} of {self.labelled} right answers, "
-            f"MAP@25 {self.map_before:.4f} -> {self.map_after:.4f} by the ranking it selects by"
+            f"MAP@{self.depth} {self.map_before:.4f} -> {self.map_after:.4f} by the ranking it selects by"
         )
 
 
 def saving(
-    pipeline: Pipeline, given: pd.DataFrame, taken: pd.DataFrame, by: pd.DataFrame | None, labels: pd.DataFrame | None
+    pipeline: Pipeline,
+    given: pd.DataFrame,
+    taken: pd.DataFrame,
+    by: pd.DataFrame | None,
+    labels: pd.DataFrame | None,
+    depth: int,
 ) -> Saving:
     """What `taken` spares against all of `given` down to `top_k`."""
     whole = tables.cut(given, pipeline.top_k)
@@ -144,8 +150,9 @@ def saving(
         **counts,
         labelled=len(labels),
         right_dropped=len(right),
-        map_before=metrics.map_at(ranks),
-        map_after=metrics.map_at(ranks.where(~ranks.index.isin(right))),
+        map_before=metrics.map_at(ranks, depth),
+        map_after=metrics.map_at(ranks.where(~ranks.index.isin(right)), depth),
+        depth=depth,
     )
 
 

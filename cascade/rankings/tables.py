@@ -1,7 +1,7 @@
 """Ranking tables: the only thing that passes from one stage to the next.
 
-A table has one row per query and ranked misconception: `query_id` (str, `QuestionId_Answer`),
-`misconception_id` (int32), `score` (float32, finite, non-increasing with rank) and `rank`
+A table has one row per query and ranked label: `query_id` (str, of what is asked),
+`label_id` (int32), `score` (float32, finite, non-increasing with rank) and `rank`
 (int32, 1..k without gaps within a query). Rows stand by query, then by rank.
 """
 
@@ -17,23 +17,23 @@ import pandas as pd
 from cascade.base import atomic
 from cascade.base.errors import ScoreError, TableError
 
-COLUMNS = ["query_id", "misconception_id", "score", "rank"]
+COLUMNS = ["query_id", "label_id", "score", "rank"]
 BLOCK = 2_500_000  # scores that are held and sorted at a time
 
 
 def from_scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """Ranks `query_id, misconception_id, score` rows by falling score; ties by misconception id.
+    """Ranks `query_id, label_id, score` rows by falling score; ties by label id.
 
     Queries keep the order in which they first appear.
     """
     query, queries = pd.factorize(rows["query_id"])
     query = query.astype(np.min_scalar_type(len(queries)))  # numbers of two bytes are sorted by radix
-    score, id_ = rows["score"].to_numpy(np.float32), rows["misconception_id"].to_numpy(np.int32)
+    score, id_ = rows["score"].to_numpy(np.float32), rows["label_id"].to_numpy(np.int32)
     order = np.lexsort((id_, -score, query))
     return pd.DataFrame(
         {
             "query_id": rows["query_id"].take(order).reset_index(drop=True),
-            "misconception_id": id_[order],
+            "label_id": id_[order],
             "score": score[order],
             "rank": places(query[order]),
         }
@@ -56,7 +56,7 @@ def changes(query: np.ndarray) -> np.ndarray:
 def keys(*rankings: pd.DataFrame) -> tuple[pd.Index, list[np.ndarray]]:
     """All queries in the order in which they first appear, and a number for every row of each ranking.
 
-    It is the query's place there times 2^32, plus the misconception's id: joining by such numbers takes a tenth of
+    It is the query's place there times 2^32, plus the label's id: joining by such numbers takes a tenth of
     what joining by texts does.
     """
     place: dict[str, int] = {}
@@ -64,7 +64,7 @@ def keys(*rankings: pd.DataFrame) -> tuple[pd.Index, list[np.ndarray]]:
     for ranking in rankings:
         query, queries = pd.factorize(ranking["query_id"])
         number = np.array([place.setdefault(each, len(place)) for each in queries.tolist()], dtype=np.int64)
-        found.append((number[query] << 32) + ranking["misconception_id"].to_numpy(np.int64))
+        found.append((number[query] << 32) + ranking["label_id"].to_numpy(np.int64))
     return pd.Index(list(place)), found
 
 
@@ -90,10 +90,10 @@ def best_columns(scores: np.ndarray, top_k: int) -> np.ndarray:
     return best
 
 
-def from_matrix(query_ids: list[str], misconception_ids: np.ndarray, scores: np.ndarray, top_k: int) -> pd.DataFrame:
-    """The `top_k` best columns of every row of `scores` [n_queries, n_misconceptions] as a table."""
-    blocks = (scores[rows] for rows in parts(len(query_ids), len(misconception_ids)))
-    return from_blocks(query_ids, misconception_ids, blocks, top_k)
+def from_matrix(query_ids: list[str], label_ids: np.ndarray, scores: np.ndarray, top_k: int) -> pd.DataFrame:
+    """The `top_k` best columns of every row of `scores` [n_queries, n_labels] as a table."""
+    blocks = (scores[rows] for rows in parts(len(query_ids), len(label_ids)))
+    return from_blocks(query_ids, label_ids, blocks, top_k)
 
 
 def parts(rows: int, columns: int) -> list[slice]:
@@ -102,14 +102,12 @@ def parts(rows: int, columns: int) -> list[slice]:
     return [slice(start, start + step) for start in range(0, rows, step)]
 
 
-def from_blocks(
-    query_ids: list[str], misconception_ids: np.ndarray, blocks: Iterable[np.ndarray], top_k: int
-) -> pd.DataFrame:
+def from_blocks(query_ids: list[str], label_ids: np.ndarray, blocks: Iterable[np.ndarray], top_k: int) -> pd.DataFrame:
     """As `from_matrix`, of a matrix that is given some rows at a time."""
-    top_k = min(top_k, len(misconception_ids))
-    # Columns in rising order of id break ties by misconception id, as `from_scores` does.
-    by_id = np.argsort(misconception_ids, kind="stable")
-    ids = misconception_ids[by_id].astype(np.int32)
+    top_k = min(top_k, len(label_ids))
+    # Columns in rising order of id break ties by label id, as `from_scores` does.
+    by_id = np.argsort(label_ids, kind="stable")
+    ids = label_ids[by_id].astype(np.int32)
     in_order = bool((by_id[1:] > by_id[:-1]).all())
     best = np.empty((len(query_ids), top_k), dtype=np.int32)
     values = np.empty((len(query_ids), top_k), dtype=np.float32)
@@ -125,7 +123,7 @@ def from_blocks(
     return pd.DataFrame(
         {
             "query_id": pd.Series(query_ids, dtype=str).repeat(top_k).reset_index(drop=True),
-            "misconception_id": best.ravel(),
+            "label_id": best.ravel(),
             "score": values.ravel(),
             "rank": np.tile(np.arange(1, top_k + 1, dtype=np.int32), len(query_ids)),
         }
@@ -151,7 +149,7 @@ def validate(table: pd.DataFrame, what: str) -> pd.DataFrame:
     score = table["score"].to_numpy()
     if score.dtype != np.float32:
         raise TableError(f"{what}: score is {score.dtype}, not float32; run its stage again")
-    for column in ("misconception_id", "rank"):
+    for column in ("label_id", "rank"):
         if table[column].dtype.kind != "i":
             raise TableError(f"{what}: {column} is {table[column].dtype}, not an integer; run its stage again")
     refuse(~np.isfinite(score), "a score is not finite")
@@ -163,8 +161,8 @@ def validate(table: pd.DataFrame, what: str) -> pd.DataFrame:
     rank = table["rank"].to_numpy()
     refuse(np.where(first, rank != 1, rank != np.r_[0, rank[:-1] + 1]), "ranks are not 1, 2, 3, … in order")
     refuse(~first & (score > np.r_[np.float32(np.inf), score[:-1]]), "a score rises with the rank")
-    pair = (query << 32) + table["misconception_id"].to_numpy(np.int64)
-    refuse(pd.Series(pair).duplicated().to_numpy(), "a misconception stands there twice")
+    pair = (query << 32) + table["label_id"].to_numpy(np.int64)
+    refuse(pd.Series(pair).duplicated().to_numpy(), "a label stands there twice")
     return table
 
 
@@ -197,9 +195,9 @@ def cut(table: pd.DataFrame, top_k: int) -> pd.DataFrame:
 
 
 def ids(table: pd.DataFrame) -> dict[str, list[int]]:
-    """Each query's misconception ids, best first."""
+    """Each query's label ids, best first."""
     query, queries = pd.factorize(table["query_id"])
-    ranked = table["misconception_id"].to_numpy()[np.argsort(query, kind="stable")].tolist()
+    ranked = table["label_id"].to_numpy()[np.argsort(query, kind="stable")].tolist()
     ends = np.cumsum(np.bincount(query, minlength=len(queries))).tolist()
     return {each: ranked[start:end] for each, start, end in zip(queries.tolist(), [0, *ends], ends, strict=False)}
 
@@ -210,7 +208,7 @@ def from_rows(queries: Iterable[str], rows: Mapping[str, Sequence[int]]) -> pd.D
               for query in queries for rank, id_ in enumerate(dict.fromkeys(rows.get(query, [])), start=1)]  # fmt: skip
     if not ranked:
         return None
-    return from_scores(pd.DataFrame(ranked, columns=["query_id", "misconception_id", "score"]))
+    return from_scores(pd.DataFrame(ranked, columns=["query_id", "label_id", "score"]))
 
 
 def check_finite(scores: np.ndarray, names: Sequence[str]) -> None:

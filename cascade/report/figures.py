@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 from cascade.base import ledger
-from cascade.competitions.eedi import Competition
+from cascade.competitions.base import Task
 from cascade.rankings import metrics
 from cascade.report import timeline
 from cascade.report.markup import as_html
@@ -32,14 +32,14 @@ DEPTHS = range(1, 101)
 NO_LABELS = "No labels are known for these queries"
 
 
-def score_histogram(table: pd.DataFrame, competition: Competition) -> Figure:
+def score_histogram(table: pd.DataFrame, task: Task) -> Figure:
     """How the scores are spread: of all candidates, of each query's first, and of the right answer (with labels)."""
     figure, axes = _axes("Scores of the candidates", "score", "share of its group (%)")
     groups = [
         ("all candidates", table["score"], GREY),
         ("first of each query", table["score"][table["rank"] == 1], BLUE),
     ]
-    labels = _labels(competition)
+    labels = _labels(task)
     if labels is None:
         _note(figure, f"{NO_LABELS}: the right answers' scores are not shown.")
     else:
@@ -56,18 +56,18 @@ def score_histogram(table: pd.DataFrame, competition: Competition) -> Figure:
     return _done(figure)
 
 
-def recall_curves(tables: Mapping[str, pd.DataFrame], competition: Competition) -> Figure:
-    """Recall@k for k = 1…100, a colour a table: all queries solid, seen dashed, unseen dotted; MAP@25 in the legend."""
+def recall_curves(tables: Mapping[str, pd.DataFrame], task: Task) -> Figure:
+    """Recall@k for k = 1…100, a colour a table: all queries solid, seen dashed, unseen dotted; MAP in the legend."""
     figure, axes = _axes("How far down the right answer stands", "k (candidates kept of each query)", "recall@k (%)")
     axes.set(xscale="log", xlim=(1, DEPTHS[-1]), ylim=(0, 1))
     axes.xaxis.set_major_formatter(FuncFormatter(_rank_name))
     axes.set_xticks([1, 2, 5, 10, 25, 50, 100])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
-    labels = _labels(competition)
+    labels = _labels(task)
     if labels is None:
         return _empty(figure, f"{NO_LABELS}: there is no recall to draw.")
-    seen = _is_seen(labels, competition)
+    seen = _is_seen(labels, task)
     lines = []
     for number, (name, table) in enumerate(tables.items()):
         colour = COLOURS[number % len(COLOURS)]
@@ -76,7 +76,15 @@ def recall_curves(tables: Mapping[str, pd.DataFrame], competition: Competition) 
             if part.any():
                 recall = [metrics.recall_at(ranks[part], depth) for depth in DEPTHS]
                 axes.plot(DEPTHS, recall, style, color=colour, linewidth=width)
-        lines.append(Line2D([], [], color=colour, linewidth=2.2, label=f"{name}: MAP@25 {metrics.map_at(ranks):.3f}"))
+        lines.append(
+            Line2D(
+                [],
+                [],
+                color=colour,
+                linewidth=2.2,
+                label=f"{name}: MAP@{task.depth} {metrics.map_at(ranks, task.depth):.3f}",
+            )
+        )
     for style, width, name in (
         ("-", 2.2, _count("all", seen)),
         ("--", 1.0, _count("seen in train", seen[seen])),
@@ -88,14 +96,14 @@ def recall_curves(tables: Mapping[str, pd.DataFrame], competition: Competition) 
 
 
 def moves(
-    before: pd.DataFrame, after: pd.DataFrame, competition: Competition, names: tuple[str, str] = ("before", "after")
+    before: pd.DataFrame, after: pd.DataFrame, task: Task, names: tuple[str, str] = ("before", "after")
 ) -> Figure:
     """How far a stage moved the right answer: its rank before against its rank after, seen and unseen coloured.
 
     A dot's area is the number of queries; a table that lacks the answer puts it on the band "absent".
     Without labels: where each query's new first candidate stood before.
     """
-    labels = _labels(competition)
+    labels = _labels(task)
     if labels is None:
         return _origins_of_first(before, after, names)
     ranks = [metrics.ranks_of_labels(table, labels).to_numpy() for table in (before, after)]
@@ -111,7 +119,7 @@ def moves(
         axis.set_ticks([], minor=True)
     axes.text(longest, 1.4, "better", ha="right", color=GREY, style="italic")
     axes.text(0.8, longest, "worse", color=GREY, style="italic")
-    seen = _is_seen(labels, competition)
+    seen = _is_seen(labels, task)
     legend = []
     for part, name, colour, shift in ((seen, "seen", SEEN_COLOUR, 1 / 1.05), (~seen, "unseen", UNSEEN_COLOUR, 1.05)):
         if not part.any():
@@ -120,21 +128,21 @@ def moves(
         dots = pd.DataFrame({"was": was, "now": now}).value_counts().reset_index(name="count")
         area = 14 * dots["count"] if len(seen) < 1000 else 14_000 / len(seen) * dots["count"]
         axes.scatter(dots["was"] * shift, dots["now"], area, color=colour, alpha=0.6, linewidth=0.4, edgecolor="white")
-        before_map, after_map = (metrics.map_at(pd.Series(rank[part])) for rank in ranks)
+        before_map, after_map = (metrics.map_at(pd.Series(rank[part]), task.depth) for rank in ranks)
         counts = f"{(now < was).sum()} better, {(now == was).sum()} same, {(now > was).sum()} worse"
-        label = f"{name}: {counts}; MAP@25 {before_map:.3f} → {after_map:.3f}"
+        label = f"{name}: {counts}; MAP@{task.depth} {before_map:.3f} → {after_map:.3f}"
         legend.append(Line2D([], [], marker="o", linestyle="", color=colour, alpha=0.7, label=label))
     axes.legend(handles=legend, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1))
     was, now = (np.nan_to_num(rank, nan=absent) for rank in ranks)
-    before_map, after_map = (metrics.map_at(pd.Series(rank)) for rank in ranks)
+    before_map, after_map = (metrics.map_at(pd.Series(rank), task.depth) for rank in ranks)
     title = f"Where the right answer of {len(seen)} queries went, from {names[0]} to {names[1]}"
     counts = f"{(now < was).sum()} better, {(now == was).sum()} same, {(now > was).sum()} worse"
-    axes.set_title(f"{title}\n{counts}; MAP@25 {before_map:.3f} → {after_map:.3f}", loc="left")
+    axes.set_title(f"{title}\n{counts}; MAP@{task.depth} {before_map:.3f} → {after_map:.3f}", loc="left")
     return _done(figure)
 
 
 def _origins_of_first(before: pd.DataFrame, after: pd.DataFrame, names: tuple[str, str]) -> Figure:
-    first = after.loc[after["rank"] == 1, ["query_id", "misconception_id"]]
+    first = after.loc[after["rank"] == 1, ["query_id", "label_id"]]
     was = first.merge(before, how="left")["rank"]
     edges = [(1, 1), (2, 2), (3, 5), (6, 10), (11, 25), (26, 50), (51, 100), (101, np.inf)]
     bars = {f"{low}" if low == high else f"{low}–{high}": was.between(low, high).sum() for low, high in edges[:-1]}
@@ -145,7 +153,7 @@ def _origins_of_first(before: pd.DataFrame, after: pd.DataFrame, names: tuple[st
     return _done(figure)
 
 
-def overlap(tables: Mapping[str, pd.DataFrame], top: int = 25) -> Figure:
+def overlap(tables: Mapping[str, pd.DataFrame], top: int) -> Figure:
     """How alike the tables are: the mean share of the first `top` ids that two have in common, and of equal firsts.
 
     Over the queries both tables have; a query's share is of the shorter of its two lists.
@@ -211,46 +219,46 @@ def times(run: Path) -> Figure:
     return _done(figure)
 
 
-def metrics_table(tables: Mapping[str, pd.DataFrame], competition: Competition) -> pd.DataFrame:
-    """MAP@25 (all, seen, unseen queries) and recall@25, @100 of each table; empty cells where no labels are known."""
-    columns = {
-        "map": "MAP@25", "map_seen": "MAP@25 seen", "map_unseen": "MAP@25 unseen",
-        "recall_25": "recall@25", "recall_100": "recall@100",
-    }  # fmt: skip
-    labels = _labels(competition)
-    rows = [{} if labels is None else metrics.report(table, labels, competition.seen) for table in tables.values()]
+def metrics_table(tables: Mapping[str, pd.DataFrame], task: Task) -> pd.DataFrame:
+    """MAP (all, seen, unseen queries) and recall at its depth and at 100 of each table; empty cells without labels."""
+    depth, recalls = task.depth, (task.depth, DEPTHS[-1])
+    columns = {"map": f"MAP@{depth}", "map_seen": f"MAP@{depth} seen", "map_unseen": f"MAP@{depth} unseen"}
+    columns |= {f"recall_{k}": f"recall@{k}" for k in recalls}
+    labels = _labels(task)
+    rows = [
+        {} if labels is None else metrics.report(table, labels, task.seen, depth, recalls) for table in tables.values()
+    ]
     frame = pd.DataFrame(rows, index=pd.Index(list(tables), name="no labels known" if labels is None else "table"))
     return frame.reindex(columns=list(columns)).rename(columns=columns).astype(float).round(3)
 
 
-def examples(table: pd.DataFrame, competition: Competition, count: int = 12, top: int = 5) -> HTML:
+def examples(table: pd.DataFrame, task: Task, count: int = 12, top: int = 5) -> HTML:
     """`count` queries with their first `top` candidates and scores, evenly over the rank of the right answer.
 
     The right answer is marked, and added where it stands further down. Without labels: evenly over the queries.
     """
-    labels = _labels(competition)
+    labels = _labels(task)
     order = pd.Series(table["query_id"].unique())
     right: dict[str, int] = {}
     if labels is not None and order.isin(labels["query_id"]).any():
         known = labels[labels["query_id"].isin(order)]
-        right = dict(zip(known["query_id"], known["misconception_id"].tolist(), strict=True))
+        right = dict(zip(known["query_id"], known["label_id"].tolist(), strict=True))
         order = pd.Series(metrics.ranks_of_labels(table, known).sort_values(kind="stable").index)
     chosen = order.iloc[np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int))]
-    queries = {query["query_id"]: query for query in competition.test.to_dict("records")}
+    queries = {query["query_id"]: query for query in task.queries.to_dict("records")}
     rankings = dict(iter(table[table["query_id"].isin(chosen)].groupby("query_id")))
-    blocks = [_example(queries[id_], rankings[id_], competition, right.get(id_), top) for id_ in chosen]
+    blocks = [_example(queries[id_], rankings[id_], task, right.get(id_), top) for id_ in chosen]
     head = "evenly over the rank of the right answer" if right else f"evenly over the queries. {NO_LABELS}"
     return HTML(  # type: ignore[no-untyped-call]
         f"<p>{len(blocks)} of {len(order)} queries, {head}.</p>{''.join(blocks)}"
     )
 
 
-def _example(
-    query: dict[Hashable, Any], ranking: pd.DataFrame, competition: Competition, right: int | None, top: int
-) -> str:
-    names, seen = competition.names, competition.seen
-    shown = ranking[(ranking["rank"] <= top) | (ranking["misconception_id"] == right)]
-    candidates = list(zip(shown["rank"], shown["misconception_id"].tolist(), shown["score"], strict=True))
+def _example(query: dict[Hashable, Any], ranking: pd.DataFrame, task: Task, right: int | None, top: int) -> str:
+    names, seen = task.texts, task.seen
+    (_, main), *others = task.competition.show(query)
+    shown = ranking[(ranking["rank"] <= top) | (ranking["label_id"] == right)]
+    candidates = list(zip(shown["rank"], shown["label_id"].tolist(), shown["score"], strict=True))
     rank_of_right = next((rank for rank, id_, _ in candidates if id_ == right), None)
     rows = [
         _row(f"{rank}.", f"{score:.3f}", names.get(id_, f"id {id_}"), id_ in seen, id_ == right)
@@ -264,10 +272,9 @@ def _example(
             rows.append(_row("absent", "", names.get(right, f"id {right}"), right in seen, True))
     return (
         f'<div style="border-top:1px solid {GREY};padding:0.7em 0;max-width:60em">'
-        f"<div>{as_html(query['query_id'])} · {as_html(query['subject'])} · "
-        f"{as_html(query['construct'])}{verdict}</div>"
-        f'<div style="margin:0.6em 0">{as_html(query["question"])}</div>'
-        f"<div>correct: {as_html(query['correct'])} &emsp; wrong: <b>{as_html(query['wrong'])}</b></div>"
+        f"<div>{as_html(query['query_id'])}{verdict}</div>"
+        f'<div style="margin:0.6em 0">{as_html(main)}</div>'
+        f"<div>{' &emsp; '.join(f'{as_html(heading)}: <b>{as_html(text)}</b>' for heading, text in others)}</div>"
         f'<table style="margin:0.6em 0;border-collapse:collapse">{"".join(rows)}</table></div>'
     )
 
@@ -283,12 +290,12 @@ def _badge(seen: bool) -> str:
     return f'<span style="border:1px solid {colour};border-radius:3px;padding:0 4px;font-size:85%">{name}</span>'
 
 
-def _labels(competition: Competition) -> pd.DataFrame | None:
-    return competition.labels if competition.labels is not None and len(competition.labels) else None
+def _labels(task: Task) -> pd.DataFrame | None:
+    return task.truth if task.truth is not None and len(task.truth) else None
 
 
-def _is_seen(labels: pd.DataFrame, competition: Competition) -> np.ndarray:
-    is_seen: np.ndarray = labels["misconception_id"].isin(competition.seen).to_numpy()
+def _is_seen(labels: pd.DataFrame, task: Task) -> np.ndarray:
+    is_seen: np.ndarray = labels["label_id"].isin(task.seen).to_numpy()
     return is_seen
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from cascade.competitions.eedi import Competition
+from cascade.competitions.base import Query, Task
 from cascade.config.schema import LLMPipeline, Select, TournamentPipeline
 from cascade.models import locate, prompters
 from cascade.models.prompts import lettered, query_fields
@@ -35,27 +35,32 @@ def prompt(context: RunContext, stage: str) -> str:
     fields = query_fields(query.to_dict())
     if isinstance(model, LLMPipeline):
         given = reading.candidates(context, model.candidates)
-        ids = given["misconception_id"][given["query_id"] == query["query_id"]].head(model.top_k)
-        names = [context.competition.names[id_] for id_ in ids]
+        ids = given["label_id"][given["query_id"] == query["query_id"]].head(model.top_k)
+        names = [context.task.texts[id_] for id_ in ids]
         sizes = {"listwise": getattr(model, "window", 0), "tournament": getattr(model, "group", 0)}
         fields |= {"candidate": names[0], "options": lettered(names[: sizes.get(model.kind, 0)])}
     text = prompter.text(fields)
     return f"{text}\n\n({len(prompter.encode([text])[0])} tokens)"
 
 
-def reasons(table: pd.DataFrame, competition: Competition, count: int = 12) -> HTML:
+def reasons(table: pd.DataFrame, task: Task, count: int = 12) -> HTML:
     """`count` queries, evenly over the test, with what was written about each."""
     written = dict(zip(table["query_id"], table["reason"], strict=True))
-    queries = competition.test[competition.test["query_id"].isin(written)]
+    queries = task.queries[task.queries["query_id"].isin(written)]
     chosen = queries.iloc[np.unique(np.linspace(0, len(queries) - 1, count).round().astype(int))]
     rows = [
-        f"<tr style='background:none'><td style='text-align:left'>{as_html(query['question'])}<br>wrong: "
-        f"<b>{as_html(query['wrong'])}</b></td>"
+        f"<tr style='background:none'><td style='text-align:left'>{_shown(task, query)}</td>"
         f"<td style='text-align:left'>{as_html(written[query['query_id']])}</td></tr>"
         for query in chosen.to_dict("records")
     ]
     head = f"<p>{len(chosen)} of {len(queries)} queries, evenly over the test.</p>"
     return HTML(f"{head}<table style='max-width:60em'>{''.join(rows)}</table>")  # type: ignore[no-untyped-call]
+
+
+def _shown(task: Task, query: Query) -> str:
+    (_, main), *others = task.competition.show(query)
+    lines = [as_html(main), *(f"{as_html(heading)}: <b>{as_html(text)}</b>" for heading, text in others)]
+    return "<br>".join(lines)
 
 
 def reason_lengths(table: pd.DataFrame) -> Figure:
@@ -74,7 +79,7 @@ def reason_lengths(table: pd.DataFrame) -> Figure:
 def curve(context: RunContext, pipeline: str, key: str) -> pd.DataFrame:
     """`threshold, kept, map` for values of one key of `select`, against what the pipeline has scored.
 
-    kept: the share of the pipeline's prompts that are left; map: MAP@25 of its ranking with what is left,
+    kept: the share of the pipeline's prompts that are left; map: MAP of its ranking with what is left,
     a query's rest in the order it had before (NaN without labels). Empty where there is nothing to select by.
     """
     settings = context.config.pipeline_named(pipeline)
@@ -108,16 +113,16 @@ def _probabilities(context: RunContext, name: str) -> pd.DataFrame | None:
 
 
 def _map(context: RunContext, first: pd.DataFrame, then: pd.DataFrame) -> float:
-    """MAP@25 of `first`'s order, followed by what of `then` it lacks; NaN without labels."""
-    if context.competition.labels is None or not len(context.competition.labels):
+    """MAP of `first`'s order, followed by what of `then` it lacks; NaN without labels."""
+    if context.task.truth is None or not len(context.task.truth):
         return float("nan")
     both = pd.concat([first[PAIR], then[PAIR]]).drop_duplicates(PAIR)
     ranks = both.groupby("query_id", sort=False).cumcount().add(1)
-    return metrics.map_at(metrics.ranks_of_labels(both.assign(rank=ranks), context.competition.labels))
+    return metrics.map_at(metrics.ranks_of_labels(both.assign(rank=ranks), context.task.truth), context.task.depth)
 
 
 def trade_off(context: RunContext, pipeline: str) -> Figure:
-    """MAP@25 against the prompts that are left, a line for each key of `select`, some thresholds written beside.
+    """MAP against the prompts that are left, a line for each key of `select`, some thresholds written beside.
 
     Only what the pipeline has scored can be judged: run it without `select` for the whole picture.
     """
@@ -132,7 +137,7 @@ def trade_off(context: RunContext, pipeline: str) -> Figure:
             continue
         labelled = points["map"].notna().all()
         y = points["map"] if labelled else points["threshold"]
-        axes.set_ylabel("MAP@25" if labelled else "threshold (no labels are known)")
+        axes.set_ylabel(f"MAP@{context.task.depth}" if labelled else "threshold (no labels are known)")
         axes.plot(100 * points["kept"], y, "o-", markersize=3, color=colour, label=key)
         for _, point in points.drop_duplicates("kept").iloc[::4].iterrows():
             height = point["map"] if labelled else point["threshold"]

@@ -33,7 +33,7 @@ class LLMReranker:
         """Each query of the chunk with its candidates, in the order of `candidates`."""
         fields = {query["query_id"]: query_fields(query) for query in queries.to_dict("records")}
         for query_id, rows in candidates.groupby("query_id", sort=False):
-            yield str(query_id), fields[str(query_id)], rows["misconception_id"].tolist()
+            yield str(query_id), fields[str(query_id)], rows["label_id"].tolist()
 
     def ask(self, asked: Sequence[tuple[str, Sequence[Fields]]], n_options: int) -> list[np.ndarray]:
         """Log-probabilities of the first `n_options` answers to each query's prompts: [n_prompts, n_options] a query.

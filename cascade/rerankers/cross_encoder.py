@@ -1,4 +1,4 @@
-"""The classic reranker: a transformer reads query and misconception together and gives one number."""
+"""The classic reranker: a transformer reads query and label together and gives one number."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Module, Transformer
 
 from cascade.base.errors import ModelError
-from cascade.competitions import eedi
 from cascade.config.schema import Config, CrossEncoderPipeline
 from cascade.models import adapters, locate, precision
 from cascade.models.checks import encoders
@@ -24,7 +23,7 @@ class SegmentSimilarity(Module):  # type: ignore[misc]
     """The head "segments": cosine of the two segments' mean token vectors, each read in the other's sight.
 
     A sentence-embedding model as base so ranks from the start about as it does when it reads the texts
-    apart, and learns from few queries: after 75 steps on 350 of them MAP@25 was .294 where a fresh classifier,
+    apart, and learns from few queries: after 75 steps on 350 of them MAP was .294 where a fresh classifier,
     its pooler trained too, had .233 (one trial each, 25 candidates; chance is .153).
     The score is a logit: a cosine of MIDDLE is even odds, 1 / SCALE more is odds of e to 1.
     """
@@ -94,10 +93,10 @@ class CrossEncoderReranker:
 
     def rerank(self, queries: pd.DataFrame, candidates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
         """See `Reranker`; a score is a sigmoid in (0, 1)."""
-        text = dict(zip(queries["query_id"], eedi.query_texts(queries), strict=True))
+        text = dict(zip(queries["query_id"], queries["text"].tolist(), strict=True))
         pairs = [
             (text[query], self.names[id_])
-            for query, id_ in zip(candidates["query_id"], candidates["misconception_id"], strict=True)
+            for query, id_ in zip(candidates["query_id"], candidates["label_id"], strict=True)
         ]
         scores = self.model.predict(pairs, batch_size=self.pipeline.batch_size, activation_fn=torch.nn.Sigmoid())
         check_finite(

@@ -30,9 +30,9 @@ class ListwiseReranker(LLMReranker):
                     asked.append((query_id, fields, ids[start:stop][::-1]))
         rows = pd.concat(
             [
-                pd.DataFrame({"query_id": query_id, "misconception_id": ids, "score": chosen})
+                pd.DataFrame({"query_id": query_id, "label_id": ids, "score": chosen})
                 for (query_id, _, ids), chosen in zip(asked, self.choose(asked), strict=True)
             ]
         )
-        means = rows.groupby(["query_id", "misconception_id"], sort=False)["score"].mean().reset_index()
+        means = rows.groupby(["query_id", "label_id"], sort=False)["score"].mean().reset_index()
         return tables.from_scores(means), self.scorer.usage.take()

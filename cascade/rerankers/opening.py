@@ -16,7 +16,7 @@ class Reranker(Protocol):
     def rerank(self, queries: pd.DataFrame, candidates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
         """The chunk's ranking table, and what it took for the ledger (prompts, tokens, cached_tokens, shortened).
 
-        queries: rows of the query table with a `reason` column. candidates: `query_id, misconception_id`,
+        queries: rows of the query table with a `reason` column. candidates: `query_id, label_id`,
         best first, of those queries alone. Raises ScoreError where a score is no finite number.
         """
         ...
@@ -25,7 +25,7 @@ class Reranker(Protocol):
 def open_reranker(place: DeviceSlot, pipeline: AnyPipeline, config: Config, names: dict[int, str]) -> Any:
     """What a pool's process works with: (queries, candidates) -> `Reranker.rerank` of them.
 
-    `names` are the misconceptions' texts by id.
+    `names` are the labels' texts by id.
     """
     made: Reranker
     if isinstance(pipeline, CrossEncoderPipeline):

@@ -21,7 +21,7 @@ class PointwiseReranker(LLMReranker):
         rows = pd.DataFrame(
             {
                 "query_id": [query_id for query_id, _, ids in given for _ in ids],
-                "misconception_id": [id_ for _, _, ids in given for id_ in ids],
+                "label_id": [id_ for _, _, ids in given for id_ in ids],
                 "score": np.concatenate(yes),
             }
         )

@@ -36,7 +36,7 @@ class TournamentReranker(LLMReranker):
                 survivors[i], beaten[i] = order[:1], order[1:] + beaten[i]
         rows = pd.concat(
             [
-                pd.DataFrame({"query_id": query_id, "misconception_id": ids, "score": 1 / np.arange(1, len(ids) + 1)})
+                pd.DataFrame({"query_id": query_id, "label_id": ids, "score": 1 / np.arange(1, len(ids) + 1)})
                 for (query_id, _, _), best, rest in zip(given, survivors, beaten, strict=True)
                 for ids in [best + rest]
             ]

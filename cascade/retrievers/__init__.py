@@ -1,1 +1,1 @@
-"""Retrievers: from a query to scores for all misconceptions, and to a table of the best."""
+"""Retrievers: from a query to scores for all labels, and to a table of the best."""

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from cascade.base.errors import ModelError, ScoreError, StageError, WorkerError
-from cascade.competitions import eedi
-from cascade.competitions.eedi import Competition
+from cascade.competitions import registry
+from cascade.competitions.base import Task
 from cascade.config.schema import Config, DensePart, EmbeddingModel, NeighboursPart, Part, Retrieval
 from cascade.models.prompts import Template, query_fields
 from cascade.rankings import tables
@@ -50,8 +50,8 @@ class Blend:
             self.embedded += self._embedder[1].spent
         self._embedder = None
 
-    def retrieve(self, queries: pd.DataFrame, competition: Competition) -> pd.DataFrame:
-        """The `top_k` best misconceptions of every query, as a ranking table.
+    def retrieve(self, queries: pd.DataFrame, task: Task) -> pd.DataFrame:
+        """The `top_k` best labels of every query, as a ranking table.
 
         A part whose model cannot be used or gives no numbers is left out, said in `left_out`, while
         another is there: half a blend is better than none.
@@ -59,13 +59,13 @@ class Blend:
         parts: list[tuple[np.float32, Iterator[np.ndarray]]] = []
         for part in self.retrieval.retriever:
             try:
-                parts.append((np.float32(part.weight), self._part_blocks(part, queries, competition)))
+                parts.append((np.float32(part.weight), self._part_blocks(part, queries, task)))
             except (ModelError, ScoreError, WorkerError) as error:
                 self.left_out.append(f"{part.kind} is left out: {error}")
                 if len(self.left_out) == len(self.retrieval.retriever):
                     raise
                 print(self.left_out[-1])
-        ids = competition.misconceptions["misconception_id"].to_numpy()
+        ids = task.labels["label_id"].to_numpy()
         weights, scores = zip(*parts, strict=True)
         summed = (
             np.sum([weight * block for weight, block in zip(weights, blocks, strict=True)], axis=0)
@@ -76,42 +76,42 @@ class Blend:
             raise StageError(f"retrieval '{self.retrieval.name}': every score is 0, so there is nothing to rank by")
         return table
 
-    def part_scores(self, part: Part, queries: pd.DataFrame, competition: Competition) -> np.ndarray:
-        """What one retriever says of every misconception: float32 [n_queries, n_misconceptions]."""
-        return np.concatenate([*self._part_blocks(part, queries, competition)])
+    def part_scores(self, part: Part, queries: pd.DataFrame, task: Task) -> np.ndarray:
+        """What one retriever says of every label: float32 [n_queries, n_labels]."""
+        return np.concatenate([*self._part_blocks(part, queries, task)])
 
-    def _part_blocks(self, part: Part, queries: pd.DataFrame, competition: Competition) -> Iterator[np.ndarray]:
+    def _part_blocks(self, part: Part, queries: pd.DataFrame, task: Task) -> Iterator[np.ndarray]:
         """The rows of `part_scores`, some at a time; what can fail does so before the first is asked for."""
-        texts, names = self.texts(queries), competition.misconceptions["name"].tolist()
+        texts, names = self.texts(queries), task.labels["text"].tolist()
         if isinstance(part, DensePart):
             from cascade.retrievers.dense import dense_vectors
 
             asked, passages = dense_vectors(self._embedder_of(part), part, texts, names)
             return (asked[rows] @ passages.T for rows in tables.parts(len(texts), len(names)))
         if isinstance(part, NeighboursPart):
-            return self._neighbours(part, texts, competition)
+            return self._neighbours(part, texts, task)
         return tfidf_blocks(texts, names)
 
-    def _neighbours(self, part: NeighboursPart, texts: list[str], competition: Competition) -> Iterator[np.ndarray]:
+    def _neighbours(self, part: NeighboursPart, texts: list[str], task: Task) -> Iterator[np.ndarray]:
         from cascade.retrievers.dense import nearest
         from cascade.retrievers.neighbours import neighbour_scores
 
-        train, embedder = competition.train, self._embedder_of(part)
-        n_columns = len(competition.misconceptions)
+        train, embedder = task.train, self._embedder_of(part)
+        n_columns = len(task.labels)
         cuts = tables.parts(len(texts), n_columns)
         if train.empty:
             return (np.zeros((len(texts[rows]), n_columns), dtype=np.float32) for rows in cuts)
         labelled = embedder.embed(self.texts(train), part.query_prompt)
         similarities, neighbours = nearest(embedder.embed(texts, part.query_prompt), labelled, part.top_n)
-        column = pd.Series(range(n_columns), index=competition.misconceptions["misconception_id"])
-        columns = train["misconception_id"].map(column).to_numpy()
+        column = pd.Series(range(n_columns), index=task.labels["label_id"])
+        columns = train["label_id"].map(column).to_numpy()
         return (neighbour_scores(similarities[rows], neighbours[rows], columns, n_columns, part.gate) for rows in cuts)
 
     def texts(self, queries: pd.DataFrame) -> list[str]:
         """What the retrievers read of each query: the config's `query_text` template, else the data's own order."""
         if self.retrieval.query_text is None:
-            return eedi.query_texts(queries)
-        template = Template(self.config.path.parent / self.retrieval.query_text)
+            return queries["text"].tolist()
+        template = Template(self.config.path.parent / self.retrieval.query_text, registry.of(self.config).fields)
         return [template.text(query_fields(query)) for query in queries.to_dict("records")]
 
     def _embedder_of(self, part: EmbeddingModel) -> Embedder:

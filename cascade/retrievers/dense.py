@@ -179,6 +179,6 @@ def nearest(queries: np.ndarray, passages: np.ndarray, top_k: int) -> tuple[np.n
 def dense_vectors(
     embedder: Embedder, part: DensePart, texts: Sequence[str], names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors of the query texts and of the misconception names, whose products are cosine similarities."""
+    """Unit vectors of the query texts and of the label texts, whose products are cosine similarities."""
     passages = embedder.embed(names, part.passage_prompt)
     return embedder.embed(texts, part.query_prompt), passages

@@ -13,7 +13,7 @@ from cascade.rankings import tables
 
 
 def tfidf_blocks(query_texts: Sequence[str], names: Sequence[str]) -> Iterator[np.ndarray]:
-    """Cosine similarity of every text with every misconception name, as many rows at a time as `tables.parts` says.
+    """Cosine similarity of every text with every label text, as many rows at a time as `tables.parts` says.
 
     Character n-grams within words beat whole words, stemming for free (multiply, multiplying),
     and document frequencies over both sides beat those of the names alone.

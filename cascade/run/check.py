@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from cascade.base import folder
 from cascade.base.errors import CheckError, ConfigError, StageError
-from cascade.competitions import eedi as csvs
-from cascade.competitions.eedi import Competition
+from cascade.competitions import registry
+from cascade.competitions.base import Task
 from cascade.config import schema as configs
 from cascade.config.messages import explained
 from cascade.config.schema import Config, Encoder
@@ -22,9 +22,7 @@ from cascade.models.checks.target import Target
 from cascade.run import check_prompts
 
 
-def facts(
-    config: Config, target: Target, competition: Competition | None = None, out: Path | None = None
-) -> Iterator[Fact]:
+def facts(config: Config, target: Target, task: Task | None = None, out: Path | None = None) -> Iterator[Fact]:
     """Everything but the data, for a run of the config on that machine; competition: whose texts the prompts take."""
     yield from tried("engine", lambda: _engine(config, target), target.is_known)
     yield from tried("devices", lambda: _devices(config, target), target.is_known)
@@ -35,7 +33,7 @@ def facts(
         yield from language_models.facts(name, model, config, target)
         yield from dtypes.facts(name, model, config, target)
     if config.language_models():
-        yield from tried("prompts", lambda: check_prompts.facts(config, competition), target.is_here)
+        yield from tried("prompts", lambda: check_prompts.facts(config, task), target.is_here)
     if out is not None:
         yield from tried("output folder", lambda: _out(out), target.is_here)
 
@@ -43,7 +41,7 @@ def facts(
 def of_files(path: Path, data: Path | None, out: Path | None, engine: str, target: Target) -> Iterator[Fact]:
     """Everything, the config and the data among it."""
     read: list[Config] = []
-    competitions: list[Competition] = []
+    competitions: list[Task] = []
 
     def config() -> Iterator[Fact]:
         try:
@@ -58,9 +56,9 @@ def of_files(path: Path, data: Path | None, out: Path | None, engine: str, targe
         yield Fact("config", True, f"{path}: {', '.join(stage.name for stage in stages)}")
 
     def competition(folder: Path) -> Iterator[Fact]:
-        found = csvs.read(folder)
+        found = (registry.of(read[0]) if read else registry.of_data(folder)).read(folder)
         competitions.append(found)
-        counts = f"{len(found.train)} train queries, {len(found.test)} test queries, {len(found.misconceptions)} names"
+        counts = f"{len(found.train)} train queries, {len(found.queries)} test queries, {len(found.labels)} labels"
         yield Fact("data", True, f"{folder}: {counts}")
         yield from (Fact("data", True, str(folder), warning) for warning in found.warnings)
 

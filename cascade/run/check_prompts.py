@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cascade.base.errors import CascadeError
-from cascade.competitions.eedi import Competition, query_texts
+from cascade.competitions.base import Task
 from cascade.config.schema import Config, LanguageModel, Pipeline, Reason
 from cascade.models import locate, prompters
 from cascade.models.checks.facts import Fact
@@ -49,12 +49,12 @@ class Stage:
         return (variants[0] for _, variants in self.asked)
 
 
-def facts(config: Config, competition: Competition | None) -> Iterator[Fact]:
+def facts(config: Config, task: Task | None) -> Iterator[Fact]:
     """A fact for each thing that was looked at; templates are filled with rows of the data where it is given."""
     for name, model in config.language_models().items():
         try:
-            stage = Stage(name, model, prompters.template(model, config), _asked(model, config, competition))
-            for fields in (BLANK, *stage.fields):
+            stage = Stage(name, model, prompters.template(model, config), _asked(model, config, task))
+            for fields in (stage.template.everywhere(BLANK), *stage.fields):
                 stage.template.text(fields)
         except CascadeError as error:
             found, _, mend = str(error).rpartition("; ")
@@ -79,7 +79,7 @@ def _of_stage(stage: Stage, config: Config) -> Iterator[Fact]:
     length = prompters.context_length(stage.model, folder)
     try:
         prompter = prompters.open_prompter(stage.model, config, tokenizer, length)
-        for fields in (BLANK, PROBE, *stage.fields):
+        for fields in (stage.template.everywhere(BLANK), stage.template.everywhere(PROBE), *stage.fields):
             prompter.text(fields)
     except CascadeError as error:
         yield stage.refused("template", error)
@@ -88,27 +88,29 @@ def _of_stage(stage: Stage, config: Config) -> Iterator[Fact]:
         yield from look(stage, prompter)
 
 
-def _asked(model: LanguageModel, config: Config, competition: Competition | None) -> Sequence[CALL]:
+def _asked(model: LanguageModel, config: Config, task: Task | None) -> Sequence[CALL]:
     """The prompts of a few queries, each with the longest candidates that there are, as the stage asks them first."""
-    if competition is None:
+    if task is None:
         return []
-    texts = query_texts(competition.test)
+    texts = task.queries["text"].tolist()
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
     places = sorted({round(step * (len(order) - 1) / (ROWS - 1)) for step in range(ROWS)})
-    rows = competition.test.iloc[[order[place] for place in places]].to_dict("records")
+    rows = task.queries.iloc[[order[place] for place in places]].to_dict("records")
     given = [(str(row["query_id"]), query_fields(row)) for row in rows]
     if isinstance(model, Reason):
         return [(query, [fields]) for query, fields in given]
     assert isinstance(model, Pipeline)
     if config.reason is not None and config.reason.enabled:  # what is written may be missing, too
-        given = [(query, {**fields, "reason": fields["construct"]}) for query, fields in given[:-1]] + given[-1:]
-    names = sorted(competition.misconceptions["name"], key=len, reverse=True)[: model.top_k]
+        given = [
+            (query, {**fields, "reason": fields[task.competition.fields[-1]]}) for query, fields in given[:-1]
+        ] + given[-1:]
+    names = sorted(task.labels["text"], key=len, reverse=True)[: model.top_k]
     return calls(model, [(query, fields, names) for query, fields in given])[0]
 
 
 def _template(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
     """Whether the model's chat template keeps all that the messages say."""
-    for fields in (PROBE, *stage.fields):
+    for fields in (stage.template.everywhere(PROBE), *stage.fields):
         dropped = prompter.dropped(fields) if prompter.template.plain is None else []
         if dropped:
             role, line = dropped[0]
@@ -124,7 +126,7 @@ def _template(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
 def _tokenizer(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
     """Whether what is written is what is read."""
     try:
-        changed = [prompter.check_tokenizer(fields) for fields in (PROBE, *stage.fields)]
+        changed = [prompter.check_tokenizer(fields) for fields in (stage.template.everywhere(PROBE), *stage.fields)]
     except CascadeError as error:
         yield stage.refused("tokenizer", error)
         return
@@ -156,7 +158,7 @@ def _options(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
 
 def _thinking(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
     """A model that thinks first; with an adapter it may have been taught not to."""
-    found = thinking(prompter, next(stage.fields, BLANK))
+    found = thinking(prompter, next(stage.fields, stage.template.everywhere(BLANK)))
     if found is None:
         return
     if found.sure and stage.model.adapter is None:

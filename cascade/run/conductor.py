@@ -17,8 +17,7 @@ from typing import Any
 from cascade.base import clock, durations, folder, ledger
 from cascade.base.errors import CascadeError, StageError, TableError, nearest
 from cascade.base.runtime import is_rerun
-from cascade.competitions import eedi as csvs
-from cascade.competitions import submission
+from cascade.competitions import registry, submission
 from cascade.config import schema as configs
 from cascade.config.schema import ENSEMBLE, REASON
 from cascade.models.checks.target import this_machine
@@ -101,14 +100,15 @@ def conduct(
         print(f"warning: {error}: a stage that hides a process may keep it")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     resume = resume or bool(again)
-    context = RunContext(configs.load(config, engine), csvs.read(data, lenient=is_rerun()), out, resume=resume)
+    settings = configs.load(config, engine)
+    context = RunContext(settings, registry.of(settings).read(data, lenient=is_rerun()), out, resume=resume)
     end = deadline or (began or start) + context.config.time.available
     plan = planned(context)
     common = {"config": str(config.resolve()), "data": str(data.resolve()), "run": str(out.resolve())}
     for stage in plan:
         check_parameters(notebooks / stage.notebook, {**common, "deadline": 0.0, **stage.parameters})
     if not is_rerun():  # there a model that is missing costs the stages that want it, and no more
-        checking.require(checking.facts(context.config, this_machine(begins=True), context.competition, out))
+        checking.require(checking.facts(context.config, this_machine(begins=True), context.task, out))
     if resume:
         resuming.check(out)
     keeping = Keeping(context, notebooks, _from(plan, again))
@@ -134,14 +134,14 @@ def _conduct(
     times: tuple[float, float, float],
 ) -> int:
     """All that is written; `times`: when this process, and when the run's time, began, and the deadline."""
-    (start, began, end), out, data = times, context.run, context.competition.folder
+    (start, began, end), out, data = times, context.run, context.task.folder
     identity, tables = resuming.identity(context), {stage.name: stage.table for stage in plan}
     begun = clock.now()
     try:
         if not context.resume:
             folder.set_aside(out, {name: table.name for name, table in tables.items()})
         keeping.begin(identity, tables)
-        rows = baseline.write(data, out, anew=not context.resume)
+        rows = baseline.write(context.task.competition.outline(data), out, anew=not context.resume)
         for name in (folder.LOGS, folder.NOTEBOOKS):
             (out / name).mkdir(exist_ok=True)
         console.log_to(out / folder.LOGS / "conductor.log")
@@ -149,9 +149,9 @@ def _conduct(
         raise StageError(f"{out}: cannot be written to: {error}; pass --out with a folder that can") from error
     if start - began > 0:  # what stood before this process: the checks and the environment
         ledger.record(out, "install", ledger.STAGE, began, start, status=ledger.OK)
-    facts = {"status": ledger.OK, "queries": len(context.competition.test), "deadline": end}
+    facts = {"status": ledger.OK, "queries": len(context.task.queries), "deadline": end}
     ledger.record(out, "zero", ledger.STAGE, begun, clock.now(), **facts)
-    for warning in context.competition.warnings:
+    for warning in context.task.warnings:
         print(f"warning: {warning}")
     printer = console.Printer()
     printer.say("check", begun - start)
@@ -292,7 +292,7 @@ def _standing(context: RunContext) -> str:
     """Whether submission.csv is valid, and which tables are in it."""
     path = context.run / "submission.csv"
     try:
-        submission.validate(path, context.competition.asked, set(context.competition.names))
+        submission.validate(path, context.task)
     except TableError as error:
         return f"submission.csv is NOT valid: {error}"
     return f"{path} is valid ({', '.join([*reading.members(context), 'submission zero'])})"
@@ -318,12 +318,11 @@ def _verdict(course: Course, results: list[Result], seconds: float) -> int:
         print(loss)
     for warning in timeline.warnings(context.run):
         print(f"warning: {warning}")
-    query_ids = context.competition.asked
-    mismatch = submission.check_against_sample(context.competition.folder / "sample_submission.csv", query_ids)
+    mismatch = submission.check_against_sample(context.task.folder, context.task)
     for difference in mismatch:
         print(f"submission.csv may be refused: {difference}")
     try:
-        submission.validate(path, query_ids, set(context.competition.names))
+        submission.validate(path, context.task)
     except TableError as error:
         print(f"submission.csv is NOT valid: {error}")
         return 1

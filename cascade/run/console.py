@@ -67,8 +67,8 @@ class Printer:
             print(bar(name, seconds, log), flush=True)
 
     def score(self, context: RunContext, table: Path | None = None) -> str:
-        """A stage's own MAP@25 by its `table`, and the submission's with what has changed; "" without labels."""
-        labels = context.competition.labels
+        """A stage's own MAP by its `table`, and the submission's with what has changed; "" without labels."""
+        labels = context.task.truth
         if labels is None:
             return ""
         own = ""
@@ -77,16 +77,17 @@ class Printer:
                 ranking = tables.read(table)
                 reached = labels[labels["query_id"].isin(ranking["query_id"])]
                 of = f" on {len(reached)} of {len(labels)} queries" if len(reached) < len(labels) else ""
-                own = f"own {metrics.report(ranking, reached, set(), depths=())['map']:.4f}{of}; "
+                found = metrics.report(ranking, reached, set(), context.task.depth)
+                own = f"own {found['map']:.4f}{of}; "
         try:
             submitted = reading.submitted(context)
         except TableError as error:
             return str(error)
-        found = metrics.report(submitted, labels, context.competition.seen, depths=())
+        found = metrics.report(submitted, labels, context.task.seen, context.task.depth)
         change = "" if self._map is None else f" {found['map'] - self._map:+.4f}"
         self._map = found["map"]
         parts = f"seen {found['map_seen']:.4f}, unseen {found['map_unseen']:.4f}"
-        return f"MAP@25: {own}submission {found['map']:.4f}{change} ({parts})"
+        return f"MAP@{context.task.depth}: {own}submission {found['map']:.4f}{change} ({parts})"
 
 
 def bar(name: str, seconds: float, log: Path) -> str:

@@ -10,8 +10,8 @@ import pandas as pd
 from cascade.base import folder as folders
 from cascade.base.errors import TableError
 from cascade.base.runtime import is_rerun, resolve, resolve_output
-from cascade.competitions import eedi as csvs
-from cascade.competitions.eedi import Competition
+from cascade.competitions import registry
+from cascade.competitions.base import Task
 from cascade.config import schema as configs
 from cascade.config.schema import Config
 from cascade.rankings import reasons
@@ -25,7 +25,7 @@ class RunContext:
     """
 
     config: Config
-    competition: Competition
+    task: Task
     run: Path
     deadline: float = 0.0
     resume: bool = False
@@ -45,10 +45,10 @@ class RunContext:
         path = self.run / reasons.FILE
         wanted = self.config.reason is not None and self.config.reason.enabled and path.is_file()
         try:
-            return reasons.join(self.competition.test, reasons.read(path) if wanted else None)
+            return reasons.join(self.task.queries, reasons.read(path) if wanted else None)
         except TableError as error:
             print(f"left out: {error}")
-            return reasons.join(self.competition.test, None)
+            return reasons.join(self.task.queries, None)
 
 
 def open_context(
@@ -59,9 +59,9 @@ def open_context(
     `engine`: the config's, where empty. StageError for a folder that is not empty and no run's.
     """
     loaded = configs.load(resolve(config), engine)
-    competition = csvs.read(resolve(data), lenient=is_rerun())
+    task = registry.of(loaded).read(resolve(data), lenient=is_rerun())
     folder = resolve_output(run)
     folder.mkdir(parents=True, exist_ok=True)
     if not is_rerun():
         folders.claim(folder)
-    return RunContext(loaded, competition, folder, deadline, resume)
+    return RunContext(loaded, task, folder, deadline, resume)

@@ -21,7 +21,7 @@ def fuse(context: RunContext, rankings: dict[str, pd.DataFrame], boosted: bool =
     """The members' rank fusion, with the config's unseen boost, as a ranking table."""
     settings = context.config.ensemble
     fused = fusion.fuse(rankings, settings.weights)
-    seen = context.competition.seen
+    seen = context.task.seen
     if boosted and settings.unseen_boost is not None:
         fused = fusion.boost_unseen(fused, seen, settings.unseen_boost)
     elif boosted and settings.unseen_share is not None:
@@ -30,7 +30,7 @@ def fuse(context: RunContext, rankings: dict[str, pd.DataFrame], boosted: bool =
 
 
 def write_submission(context: RunContext, table: pd.DataFrame, of: Collection[str]) -> dict[str, list[int]] | None:
-    """submission.csv from a ranking: a row short of 25 is filled from its candidates, then from submission zero.
+    """submission.csv from a ranking: a row that is short is filled from its candidates, then from submission zero.
 
     `of`: the members it was fused from. What it would write is checked first: TableError leaves the file as it is. So
     does, with None, a valid one of more of the ensemble's weight: a table that is gone makes no submission better.
@@ -41,10 +41,10 @@ def write_submission(context: RunContext, table: pd.DataFrame, of: Collection[st
     if sum(weights[name] for name in of) < sum(weights[name] for name in standing):
         print(f"{path}: stays, as it was made with {', '.join(lost)} too; remove it to have it without")
         return None
-    query_ids, known = context.competition.asked, list(context.competition.names)
-    first = tables.ids(tables.cut(table, submission.ROW_LENGTH))
-    rows = {query_id: first.get(query_id, []) for query_id in query_ids}
-    short = {query_id for query_id, ids in rows.items() if len(ids) < submission.ROW_LENGTH}
+    known, length = list(context.task.texts), submission.row_length(context.task)
+    first = tables.ids(tables.cut(table, length))
+    rows = {query_id: first.get(query_id, []) for query_id in context.task.asked}
+    short = {query_id for query_id, ids in rows.items() if len(ids) < length}
     if short:  # else no other table need be read
         names = dict.fromkeys([*context.config.ensemble.weights, *(each.name for each in context.config.retrieval)])
         given = (read_table(context, name) for name in names)
@@ -52,11 +52,11 @@ def write_submission(context: RunContext, table: pd.DataFrame, of: Collection[st
         lists = [*map(tables.ids, of_short), zero_rows(context)]
         for query_id in short:
             others = (ids.get(query_id, []) for ids in lists)
-            rows[query_id] = fusion.fill(rows[query_id], *others, known, length=submission.ROW_LENGTH)
-    submission.check(rows, query_ids, set(known), str(path))
-    submission.write(rows, path)
+            rows[query_id] = fusion.fill(rows[query_id], *others, known, length=length)
+    submission.check(rows, context.task, str(path))
+    submission.write(rows, context.task, path)
     with contextlib.suppress(OSError):  # a disk that is full now costs the copy and the record, not the submission
-        submission.write(rows, context.run / submission.LAST)
+        submission.write(rows, context.task, context.run / submission.LAST)
         folders.update(context.run, submission={"sha256": manifest.sha256(path), "members": list(of)})
     return rows
 
@@ -67,7 +67,7 @@ def _standing_members(context: RunContext, path: Path) -> list[str]:
     try:
         if told.get("sha256") != manifest.sha256(path):
             return []
-        submission.validate(path, context.competition.asked, set(context.competition.names))
+        submission.validate(path, context.task)
     except (OSError, TableError):
         return []
     return [name for name in told["members"] if name in context.config.ensemble.weights]

@@ -21,7 +21,7 @@ def candidates(context: RunContext, name: str) -> pd.DataFrame:
     input. What a retrieval lacks is read from submission zero; StageError where that is missing too.
     """
     own = read_table(context, name)
-    if own is not None and own["query_id"].nunique() == len(context.competition.test):
+    if own is not None and own["query_id"].nunique() == len(context.task.queries):
         return own
     if any(name == retrieval.name for retrieval in context.config.retrieval):
         below = zero_table(context)
@@ -40,13 +40,13 @@ def candidates(context: RunContext, name: str) -> pd.DataFrame:
 
 def zero_table(context: RunContext) -> pd.DataFrame | None:
     """Submission zero as a ranking whose score is 1/rank."""
-    return tables.from_rows(context.competition.test["query_id"], zero_rows(context))
+    return tables.from_rows(context.task.queries["query_id"], zero_rows(context))
 
 
 def zero_rows(context: RunContext) -> dict[str, list[int]]:
     path = context.run / baseline.FILE
     try:
-        return submission.read(path) if path.is_file() else {}
+        return submission.read(path, context.task) if path.is_file() else {}
     except TableError as error:
         print(f"left out: {error}")
         return {}
@@ -65,10 +65,10 @@ def read_table(context: RunContext, name: str) -> pd.DataFrame | None:
 
 
 def check_fits(context: RunContext, table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The table itself, or a TableError where it speaks of queries or misconceptions that the data lacks."""
+    """The table itself, or a TableError where it speaks of queries or labels that the data lacks."""
     for column, known in (
-        ("query_id", context.competition.test["query_id"]),
-        ("misconception_id", context.competition.misconceptions["misconception_id"]),
+        ("query_id", context.task.queries["query_id"]),
+        ("label_id", context.task.labels["label_id"]),
     ):
         there = set(known)  # not `isin`: pandas' is slow for Arrow strings
         strange = [each for each in table[column].unique().tolist() if each not in there] if column in table else []
@@ -80,20 +80,20 @@ def check_fits(context: RunContext, table: pd.DataFrame, path: Path) -> pd.DataF
 def taken(context: RunContext, pipeline: Pipeline) -> tuple[pd.DataFrame, selection.Saving]:
     """What a pipeline is to score, and what its `select` spares it."""
     rows, given, by = _selected(context, pipeline)
-    return rows, selection.saving(pipeline, given, rows, by, context.competition.labels)
+    return rows, selection.saving(pipeline, given, rows, by, context.task.truth, context.task.depth)
 
 
 def _selected(context: RunContext, pipeline: Pipeline) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame | None]:
     """What a pipeline is to score, of which ranking, and the one it selects by."""
     given = candidates(context, pipeline.candidates)
     by = read_table(context, pipeline.select.by) if pipeline.select and pipeline.select.by else None
-    return selection.take(pipeline, given, by, context.competition.seen), given, by
+    return selection.take(pipeline, given, by, context.task.seen), given, by
 
 
 def expected(context: RunContext, stage: str) -> set[str]:
     """The queries that the reasoning stage, a retrieval, a pipeline or the ensemble is to leave in its table."""
     pipeline = next((pipeline for pipeline in context.config.pipeline if pipeline.name == stage), None)
-    rows = context.competition.test if pipeline is None else _selected(context, pipeline)[0]
+    rows = context.task.queries if pipeline is None else _selected(context, pipeline)[0]
     return set(rows["query_id"].unique())
 
 
@@ -106,7 +106,7 @@ def members(context: RunContext) -> dict[str, pd.DataFrame]:
 def submitted(context: RunContext) -> pd.DataFrame:
     """submission.csv as a ranking of the test's queries whose score is 1/rank; TableError where it is none."""
     path = context.run / submission.FILE
-    ranking = tables.from_rows(context.competition.test["query_id"], submission.read(path))
+    ranking = tables.from_rows(context.task.queries["query_id"], submission.read(path, context.task))
     if ranking is None:
         raise TableError(f"{path}: has no query of the data; run again")
     return ranking

@@ -13,7 +13,7 @@ from cascade.base import folder, ledger, manifest
 from cascade.base.errors import CascadeError, StageError
 from cascade.base.patience import within
 from cascade.base.runtime import is_rerun
-from cascade.competitions import eedi as csvs
+from cascade.competitions import registry
 from cascade.config import schema as configs
 from cascade.config.schema import REASON, Config, LanguageModel, Pipeline
 from cascade.models import adapters, locate, placement, precision
@@ -51,7 +51,7 @@ def identity(context: RunContext) -> dict[str, str]:
     """What times are compared by: a digest of the config, without its times and devices, and of each data file."""
     settings = context.config.model_dump(mode="json", exclude={"time", "devices"})
     without_limits(settings)
-    files = sorted(context.competition.folder.glob("*.csv"))
+    files = sorted(context.task.folder.glob("*.csv"))
     return {"config": _digest(settings), **{path.name: manifest.sha256(path) for path in files}}
 
 
@@ -80,8 +80,8 @@ def open_run(run: Path, config: Path | None = None, data: Path | None = None) ->
     if missing:
         raise StageError(f"{run / FILE}: does not tell the run's {missing[0]}; pass --{missing[0]}, or a run's folder")
     engine = "" if config else str(record.get("engine", ""))
-    found = csvs.read(Path(told["data"]), lenient=is_rerun())
-    return RunContext(configs.load(Path(told["config"]), engine), found, run)
+    loaded = configs.load(Path(told["config"]), engine)
+    return RunContext(loaded, registry.of(loaded).read(Path(told["data"]), lenient=is_rerun()), run)
 
 
 class Origins:
@@ -94,9 +94,15 @@ class Origins:
     @functools.cached_property
     def _everywhere(self) -> dict[str, str]:
         """What is the same for all stages: the code, and the data."""
-        data = {f"data: {p.name}": manifest.sha256(p) for p in sorted(self.context.competition.folder.glob("*.csv"))
+        data = {f"data: {p.name}": manifest.sha256(p) for p in sorted(self.context.task.folder.glob("*.csv"))
                 if p.name not in UNREAD}  # fmt: skip
-        return {CODE: code_version(), **data}
+        adaptor = self.context.config.competition
+        own = (
+            {f"competition: {adaptor}": _file(self.context.config.path.parent / adaptor)}
+            if adaptor.endswith(".py")
+            else {}
+        )
+        return {CODE: code_version(), **own, **data}
 
     def of(self, name: str) -> dict[str, str]:
         """The parts of the reasoning stage, a retrieval or a pipeline, each under what a person calls it."""
@@ -216,7 +222,7 @@ class Keeping:
         told = {name: {**earlier.get(name, {}), "table": table.name} for name, table in tables.items()}
         folder.update(
             run, identity=dict(identity), config=str(config.path.resolve()), engine=config.engine,
-            data=str(self.context.competition.folder.resolve()), settings=config.model_dump(mode="json"),
+            data=str(self.context.task.folder.resolve()), settings=config.model_dump(mode="json"),
             templates=templates(config), stages={**earlier, **told},
         )  # fmt: skip
 

@@ -10,7 +10,6 @@ import pandas as pd
 
 from cascade.base import clock, ledger
 from cascade.base.errors import StageError
-from cascade.competitions import eedi as csvs
 from cascade.config import schema as configs
 from cascade.config.schema import ENSEMBLE, REASON, LanguageModel, Pipeline, Retrieval, TournamentPipeline
 from cascade.models import placement, prompters
@@ -41,7 +40,7 @@ def retrieve(context: RunContext, retrieval: str) -> pd.DataFrame:
         Blend(settings, context.config, context.cache) as blend,
     ):
         facts["embedded"] = blend.embedded
-        table = blend.retrieve(queries, context.competition)
+        table = blend.retrieve(queries, context.task)
         tables.write(table, context.config.table_path(retrieval, context.run))
     if blend.left_out:  # the table counts all the same
         raise StageError(f"retrieval '{retrieval}': {'; '.join(blend.left_out)}")
@@ -49,9 +48,9 @@ def retrieve(context: RunContext, retrieval: str) -> pd.DataFrame:
 
 
 def _passages(context: RunContext, retrieval: Retrieval) -> int:
-    """How many texts are read beside the queries, whatever the test: misconceptions, and train for neighbours."""
+    """How many texts are read beside the queries, whatever the test: labels, and train for neighbours."""
     reads_train = any(part.kind == "neighbours" for part in retrieval.retriever)
-    return len(context.competition.misconceptions) + (len(context.competition.train) if reads_train else 0)
+    return len(context.task.labels) + (len(context.task.train) if reads_train else 0)
 
 
 def rerank(context: RunContext, pipeline: str) -> pd.DataFrame:
@@ -65,13 +64,11 @@ def rerank(context: RunContext, pipeline: str) -> pd.DataFrame:
         raise StageError(f"pipeline '{pipeline}': its select leaves no query to rerank; loosen it or run without it")
     done = checkpoints.prepare(table, context.resume)
     order = [query for query in _least_sure_first(context, settings, rows) if query not in done]
-    names = context.competition.names
+    names = context.task.texts
     queries = context.queries().set_index("query_id", drop=False)
     by_query = dict(iter(rows.groupby("query_id")))
-    texts = rows["misconception_id"].map(names).str.len().groupby(rows["query_id"]).sum()
-    weights = [
-        len(text) + texts[query] for query, text in zip(order, csvs.query_texts(queries.loc[order]), strict=True)
-    ]
+    texts = rows["label_id"].map(names).str.len().groupby(rows["query_id"]).sum()
+    weights = [len(text) + texts[query] for query, text in zip(order, queries.loc[order]["text"].tolist(), strict=True)]
     tasks = [
         (queries.loc[order[part]].reset_index(drop=True), pd.concat([by_query[query] for query in order[part]]))
         for part in checkpoints.share_out(weights, settings.chunk, len(_places(context, settings)))
@@ -94,8 +91,8 @@ def reason(context: RunContext) -> pd.DataFrame:
         raise StageError(f"{context.config.path}: has no [reason] to run; add it")
     table = context.run / reasons.FILE
     done = checkpoints.prepare(table, context.resume)
-    queries = context.competition.test[~context.competition.test["query_id"].isin(done)]
-    weights = [len(text) for text in csvs.query_texts(queries)]
+    queries = context.task.queries[~context.task.queries["query_id"].isin(done)]
+    weights = [len(text) for text in queries["text"].tolist()]
     tasks = [
         (queries.iloc[part].reset_index(drop=True),)
         for part in checkpoints.share_out(weights, settings.chunk, len(_places(context, settings)))

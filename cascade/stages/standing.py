@@ -22,8 +22,8 @@ class Standing:
 
     def _valid(self, path: Path) -> Rows | None:
         try:
-            rows = submission.read(path)
-            submission.check(rows, self.context.competition.asked, set(self.context.competition.names), str(path))
+            rows = submission.read(path, self.context.task)
+            submission.check(rows, self.context.task, str(path))
         except TableError:
             return None
         return rows
@@ -42,4 +42,4 @@ class Standing:
         if (found := self._valid(self.path)) is not None:
             self.rows = found
         else:  # a stage has spoiled it
-            submission.write(self.rows, self.path)
+            submission.write(self.rows, self.context.task, self.path)

@@ -87,6 +87,11 @@ def own_files(config: Config, root: Path) -> Contents:
         if not path.is_file():
             raise ContentsError(f"{config.path}: stage '{stage}' names {text}, which is no file; correct it")
         edited[_inside(path, root, f"stage '{stage}': {text}").as_posix()] = path
+    if config.competition.endswith(".py"):
+        path = config.path.parent / config.competition
+        if not path.is_file():
+            raise ContentsError(f"{config.path}: competition = '{config.competition}' is no file; correct it")
+        edited[_inside(path, root, f"competition: {config.competition}").as_posix()] = path
     linked: dict[str, Path] = {}
     left_out = list(_linked_folders(root))
     for place, (folder, trusted) in _model_folders(config, root).items():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade.base.errors import CascadeError, nearest
+from cascade.competitions.base import Competition
 from cascade.config.schema import Config
 from packer.datasets import contents, notebooks, secrets
 from packer.datasets.secrets import SecretError
@@ -159,18 +160,21 @@ def _notebook(path: Path, code_file: Any) -> list[str]:
     return found
 
 
-def write(metadata: dict[str, Any], notebook: Path, config: str, folder: Path = state.FOLDER) -> None:
+def write(
+    metadata: dict[str, Any], notebook: Path, competition: Competition, config: str, folder: Path = state.FOLDER
+) -> None:
     """Writes what is pushed: `metadata`, already filled, and the notebook without outputs.
 
-    `config` is the config's place in the dataset with the code. `kaggle kernels push -p folder` would push the same.
+    `config` is the config's place in the dataset with the code; `competition` has the cell for where nothing works.
+    `kaggle kernels push -p folder` would push the same.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(exist_ok=True)
     state.write_whole(folder / METADATA.name, json.dumps(metadata, indent=2) + "\n")
-    state.write_whole(folder / NOTEBOOK, _prepared(notebook, config))
+    state.write_whole(folder / NOTEBOOK, _prepared(notebook, competition, config))
 
 
-def _prepared(path: Path, config: str) -> str:
+def _prepared(path: Path, competition: Competition, config: str) -> str:
     """The notebook as text; each cell's source is one string, as Kaggle's server expects it."""
     import nbformat
 
@@ -180,6 +184,8 @@ def _prepared(path: Path, config: str) -> str:
             cell.outputs, cell.execution_count = [], None
         if "parameters" in cell.metadata.get("tags", []):
             cell.source = _with_config(cell.source, config, path)
+        if "fallback" in cell.metadata.get("tags", []):
+            cell.source = competition.fallback.rstrip("\n")
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade.base import manifest
+from cascade.competitions import registry
 from cascade.config import handles
 from cascade.config.schema import Config
 from packer.datasets import contents, staging
@@ -67,7 +68,9 @@ def push_kernel(
     commit, dirty = staging.git(say)
     if commit != staged["code"].commit:
         say("warning: the code was packed at another commit; pack it again: make pack")
-    kernel.write(filled, path.parent / metadata["code_file"], staged["code"].about["config"], state.FOLDER)
+    kernel.write(
+        filled, path.parent / metadata["code_file"], registry.of(config), staged["code"].about["config"], state.FOLDER
+    )
     slug = filled["id"].partition("/")[2]
     attempt = {"owner": session.owner, "slug": slug, "config": config.path.as_posix(), "at": state.now()}
     state.remember(state.ATTEMPT, attempt)

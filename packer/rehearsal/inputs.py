@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from cascade.base.errors import CascadeError
+from cascade.competitions import registry
+from cascade.competitions.base import Competition
 from cascade.config import handles
 from cascade.config.schema import Config
 from packer.datasets import adapters, contents, staging
@@ -55,9 +58,9 @@ def make(config: Config, image: Image, questions: int, folder: Path, say: Callab
         shown[f"{INPUT}/{place}"] = model.resolve()
     metadata = kernel.read()
     where = staged[0][1].about["config"]
-    kernel.write(metadata, Path(metadata["code_file"]), where, folder / "kernel")
+    kernel.write(metadata, Path(metadata["code_file"]), registry.of(config), where, folder / "kernel")
     shown[NOTEBOOK] = (folder / "kernel" / kernel.NOTEBOOK).resolve()
-    rerun, commit = _data(folder, questions)
+    rerun, commit = _data(registry.of(config), folder, questions)
     return Inputs(shown, rerun.resolve(), commit.resolve(), sum(told.size for _, told in staged))
 
 
@@ -74,12 +77,14 @@ def _models(config: Config) -> list[tuple[str, Path]]:
     return found
 
 
-def _data(folder: Path, questions: int) -> tuple[Path, Path]:
+def _data(competition: Competition, folder: Path, questions: int) -> tuple[Path, Path]:
     """The competition's folder in the rerun, and in the commit run, whose test has a few of the same questions."""
     from sample.generate.dataset import generate
 
     rerun, commit = folder / "data" / "rerun", folder / "data" / "commit"
     generate(rerun, SEED, TRAIN + questions, questions)
+    if not competition.is_data(rerun):
+        raise CascadeError(f"competition '{competition.name}': no data can be generated for it, so it has no rehearsal")
     (rerun / "test_labels.csv").unlink()  # Kaggle keeps them
     shutil.copytree(rerun, commit, dirs_exist_ok=True)
     visible = pd.read_csv(rerun / "test.csv", dtype=str, keep_default_na=False).head(VISIBLE)

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cascade.base.errors import PlanError
-from cascade.competitions import eedi as csvs
+from cascade.competitions import registry
 from cascade.config.schema import Config
 from cascade.plan import calibration, ledgers
 from cascade.plan import profile as profiles
@@ -128,12 +128,12 @@ def _step(made: list[tuple[str, float, int]], console: Console, name: str, of: C
 def plan(config: Config, commit: Run, data: Path) -> Forecast:
     """The rerun's, by the rates that the commit run's practice showed, as before a submission."""
     base = profiles.load(default_profile(config))
-    practised = csvs.read(commit.tables / "data")
+    practised = registry.of(config).read(commit.tables / "data")
     found = ledgers.read(
         [commit.tables / "ledger.jsonl"], resume.identity(RunContext(config, practised, commit.tables))
     )
     known = calibration.calibrate(config, practised, base, found, "the commit run")
-    return forecast(config, known, Planner(config, csvs.read(data), known).stages(config, known))
+    return forecast(config, known, Planner(config, registry.of(config).read(data), known).stages(config, known))
 
 
 def show(rehearsal: Rehearsal, console: Console) -> None:

@@ -12,10 +12,10 @@ import nbformat
 
 from cascade.base import ledger
 from cascade.base.errors import TableError
-from cascade.competitions import lenient_csv, submission
+from cascade.competitions import registry, submission
+from cascade.competitions.base import Competition
 from cascade.config.schema import REASON, Config
 from cascade.kaggle.kernel import PRACTICE
-from cascade.stages import baseline
 from packer.rehearsal import sandbox
 from packer.rehearsal.image_python import PLACE
 from packer.rehearsal.inputs import NOTEBOOK
@@ -76,7 +76,7 @@ def run(where: Sandbox, config: Config, data: Path, rerun: bool, said: Callable[
         found.append("ended at that: what would have come after it was not tried")
     else:
         found += _unfinished(tables, config)
-    found += _invalid(stay.working / "submission.csv", data)
+    found += _invalid(registry.of(config), stay.working / "submission.csv", data)
     return Run("scoring rerun" if rerun else "commit run", stay, _steps(stay, cells, tables), found, tables)
 
 
@@ -128,9 +128,9 @@ def _unfinished(tables: Path, config: Config) -> list[str]:
     return [*(f"stage {name}: {said}" for name, said in status.items() if said != ledger.OK), *missing]
 
 
-def _invalid(path: Path, data: Path) -> list[str]:
+def _invalid(competition: Competition, path: Path, data: Path) -> list[str]:
     try:
-        submission.validate(path, list(baseline.rows(data)), lenient_csv.known(data))
+        submission.validate(path, competition.outline(data))
     except TableError as error:
         return [f"submission.csv: {error}"]
     return []

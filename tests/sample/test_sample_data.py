@@ -8,7 +8,7 @@ import pytest
 
 import sample
 from cascade.base import made as files
-from cascade.competitions import eedi
+from cascade.competitions.eedi import EEDI
 from sample.generate.dataset import generate
 from tests.conftest import read_rows
 
@@ -50,27 +50,27 @@ def test_another_seed_gives_other_bytes(made: dict[int, Path], name: str) -> Non
 @pytest.mark.parametrize("seed", [1, 2])
 class TestSample:
     def test_is_a_valid_folder_without_warnings(self, made: dict[int, Path], seed: int) -> None:
-        assert eedi.read(made[seed]).warnings == []
+        assert EEDI.read(made[seed]).warnings == []
 
     def test_has_the_sizes_promised(self, made: dict[int, Path], seed: int) -> None:
-        competition = eedi.read(made[seed])
-        tests = competition.test["question_id"].nunique()
+        task = EEDI.read(made[seed])
+        tests = task.queries["question_id"].nunique()
         assert 60 <= tests <= 100
         assert len(read_rows(made[seed] / "train.csv")) - 1 + tests >= 400
-        assert len(competition.misconceptions) >= 250
-        assert competition.misconceptions["name"].is_unique
+        assert len(task.labels) >= 250
+        assert task.labels["text"].is_unique
 
     def test_much_of_the_test_is_never_seen_in_train(self, made: dict[int, Path], seed: int) -> None:
-        competition = eedi.read(made[seed])
-        assert competition.labels is not None
-        shown = set(competition.labels["misconception_id"].tolist())
-        assert len(shown - competition.seen) >= 0.4 * len(shown)
-        assert shown & competition.seen
+        task = EEDI.read(made[seed])
+        assert task.truth is not None
+        shown = set(task.truth["label_id"].tolist())
+        assert len(shown - task.seen) >= 0.4 * len(shown)
+        assert shown & task.seen
 
     def test_no_question_stands_in_train_and_test(self, made: dict[int, Path], seed: int) -> None:
-        competition = eedi.read(made[seed])
+        task = EEDI.read(made[seed])
         for column in ("question_id", "question"):
-            assert not set(competition.train[column]) & set(competition.test[column])
+            assert not set(task.train[column]) & set(task.queries[column])
 
     def test_labelled_answers_are_wrong(self, made: dict[int, Path], seed: int) -> None:
         labels = {row[0]: row[1:] for row in read_rows(made[seed] / "test_labels.csv")[1:]}

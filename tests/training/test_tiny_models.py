@@ -13,6 +13,7 @@ from cascade.processes.workers import DeviceSlot
 from cascade.rankings import metrics, tables
 from cascade.rerankers.opening import open_reranker
 from cascade.scorers.transformers_engine import TransformersScorer
+from tests.eedi import FIELDS
 from tests.llm import ADAPTERS, LISTWISE, MODEL, POINTWISE, make_bench, make_config
 
 CPU = DeviceSlot(("cpu",))
@@ -37,10 +38,10 @@ def test_each_adapter_reranks_shuffled_candidates(tmp_path: Path, pipeline: str)
     reached = []
     for seed in range(3):
         context = make_bench(tmp_path, config, queries=205, seed=seed)
-        assert context.competition.labels is not None and len(context.competition.labels) == 205
-        rerank = open_reranker(CPU, config.pipeline[0], config, context.competition.names)
+        assert context.task.truth is not None and len(context.task.truth) == 205
+        rerank = open_reranker(CPU, config.pipeline[0], config, context.task.texts)
         ranking, _ = rerank((context.queries(), tables.read(config.table_path("r1", context.run))))
-        reached.append(metrics.report(ranking, context.competition.labels, context.competition.seen, depths=()))
+        reached.append(metrics.report(ranking, context.task.truth, context.task.seen, 25, recalls=()))
     print([{name: round(value, 3) for name, value in row.items()} for row in reached])
     assert min(row["map"] for row in reached) >= 0.25
 
@@ -50,9 +51,9 @@ def test_the_model_alone_writes_and_its_options_are_tokens(tmp_path: Path) -> No
     pipeline = config.pipeline[0]
     assert isinstance(pipeline, PointwisePipeline)
     scorer = TransformersScorer(CPU, pipeline, MODEL, None)
-    listwise = Prompter(Template(PROMPTS / "listwise.txt", "options"), scorer.tokenizer, 2048)
+    listwise = Prompter(Template(PROMPTS / "listwise.txt", FIELDS, "options"), scorer.tokenizer, 2048)
     assert len(set(listwise.option_ids(LETTERS))) == 52
-    prompter = Prompter(Template(PROMPTS / "reason.txt"), scorer.tokenizer, 2048)
+    prompter = Prompter(Template(PROMPTS / "reason.txt", FIELDS), scorer.tokenizer, 2048)
     queries = make_bench(tmp_path, config, queries=12).queries().to_dict("records")
     written = scorer.generate([prompter.fit("", [query_fields(query)])[0][0] for query in queries], 16)
     print(written)

@@ -21,6 +21,7 @@ from cascade.rerankers.opening import open_reranker
 from cascade.scorers.prefixes import common_length
 from cascade.stages import stages
 from cascade.stages.context import RunContext
+from tests.eedi import FIELDS
 from tests.llm import (
     LISTWISE,
     MODEL,
@@ -62,15 +63,13 @@ def pointwise_prompts(context: RunContext) -> tuple[list[list[int]], list[int]]:
     from transformers import AutoTokenizer
 
     prompter = Prompter(
-        Template(Path("configs/prompts/pointwise.txt"), "candidate"), AutoTokenizer.from_pretrained(MODEL), 1000
+        Template(Path("configs/prompts/pointwise.txt"), FIELDS, "candidate"), AutoTokenizer.from_pretrained(MODEL), 1000
     )
     given = tables.read(context.config.table_path("r1", context.run))
     prompts: list[list[int]] = []
     for query in context.queries().to_dict("records"):
-        ids = given["misconception_id"][given["query_id"] == query["query_id"]]
-        prompts += prompter.fit("", [{**query_fields(query), "candidate": context.competition.names[i]} for i in ids])[
-            0
-        ]
+        ids = given["label_id"][given["query_id"] == query["query_id"]]
+        prompts += prompter.fit("", [{**query_fields(query), "candidate": context.task.texts[i]} for i in ids])[0]
     return prompts, prompter.option_ids(["Yes", "No"])
 
 
@@ -114,9 +113,9 @@ def test_both_engines_agree_on_52_letters(tmp_path: Path) -> None:
 
     oracle, context = both_engines(tmp_path, LISTWISE.replace("max_length = 1024", "max_length = 2048"))
     prompter = Prompter(
-        Template(Path("configs/prompts/listwise.txt"), "options"), AutoTokenizer.from_pretrained(MODEL), 2000
+        Template(Path("configs/prompts/listwise.txt"), FIELDS, "options"), AutoTokenizer.from_pretrained(MODEL), 2000
     )
-    names = list(context.competition.names.values())[:52]
+    names = list(context.task.texts.values())[:52]
     prompts = [
         prompter.fit("", [{**query_fields(query), "options": lettered(names)}])[0][0]
         for query in context.queries().to_dict("records")
@@ -135,7 +134,7 @@ def one_worker(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 def assert_same(one: pd.DataFrame, other: pd.DataFrame) -> None:
-    pair = ["query_id", "misconception_id"]
+    pair = ["query_id", "label_id"]
     first, second = (table.set_index(pair)["score"].sort_index() for table in (one, other))
     assert first.index.equals(second.index)
     assert (first - second).abs().max() < 1e-4
@@ -165,7 +164,7 @@ def test_a_killed_worker_gives_its_queries_to_the_other(
     ]
     pool = workers.Pool(
         "p", workers.device_slots(["cpu", "cpu"]), context.run / "logs", open_reranker,
-        (pipeline, config, context.competition.names), config.environment,
+        (pipeline, config, context.task.texts), config.environment,
     )  # fmt: skip
     done = []
     with pool:
@@ -187,9 +186,9 @@ def test_a_chunk_whose_score_is_no_number_is_left_out(tmp_path: Path) -> None:
     broken = broken_model(tmp_path / "tiny-qwen2", "@")
     config = make_config(tmp_path, POINTWISE.replace(str(MODEL), str(broken)), "vllm")
     context = make_bench(tmp_path, config, queries=4)
-    context.competition.test.loc[2, "question"] += " @"
+    context.task.queries.loc[2, "question"] += " @"
     table = stages.rerank(context, "p")
-    query = context.competition.test["query_id"][2]
+    query = context.task.queries["query_id"][2]
     assert query not in set(table["query_id"]) and table["query_id"].nunique() == 2
     decision = next(entry["decision"] for entry in ledger.read(context.run) if "decision" in entry)
     assert f"prompt {query}, number 1: its score is no finite number" in decision

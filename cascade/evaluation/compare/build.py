@@ -15,7 +15,7 @@ from cascade.base.errors import StageError
 from cascade.evaluation.compare import changes, scores
 from cascade.evaluation.compare.changes import Setting, TemplateChange
 from cascade.evaluation.compare.scores import Move, Score
-from cascade.evaluation.compare.sides import SCORED_BY, Side, open_side
+from cascade.evaluation.compare.sides import SEEN_BY, Side, open_side
 from cascade.report import timeline
 from cascade.report.markup import as_html
 from cascade.report.page import pictures
@@ -72,11 +72,11 @@ def compare(a: Path, b: Path, data: Path | None = None) -> Comparison:
             labels = scores.common_labels(benches[0], benches[1])
             ranked = scores.rankings(benches[0]), scores.rankings(benches[1])
             found = scores.scores(benches[0], benches[1], ranked, labels)
-            moves = scores.moves(benches[1].competition, ranked, labels)
-            if any(name in SCORED_BY for name in differing):
+            moves = scores.moves(benches[1].task, ranked, labels)
+            if any(name != SEEN_BY for name in differing):
                 notes.append(_of_different_data(differing, len(labels)))
         else:
-            notes.append("MAP@25 is not compared: the data has no labels (test_labels.csv)")
+            notes.append("MAP is not compared: the data has no labels (test_labels.csv)")
     return Comparison(
         *sides, changes.settings(*sides), changes.templates(*sides), changes.parts(*sides), differing, found, moves,
         scores.agreement(a, b), scores.times(a, b), notes,
@@ -86,8 +86,8 @@ def compare(a: Path, b: Path, data: Path | None = None) -> Comparison:
 def _of_different_data(differing: list[str], common: int) -> str:
     said = f"runs of different data ({', '.join(differing)}): "
     if common:
-        return f"{said}MAP@25 is over the {common} labelled queries that are the same in both"
-    return f"{said}no labelled query is the same in both, so each MAP@25 is over a run's own, and has no interval"
+        return f"{said}MAP is over the {common} labelled queries that are the same in both"
+    return f"{said}no labelled query is the same in both, so each MAP is over a run's own, and has no interval"
 
 
 def began(side: Side) -> str:
@@ -111,7 +111,7 @@ def html(comparison: Comparison) -> str:
     )  # fmt: skip
     environment.filters["duration"] = pictures.duration
     environment.filters["rank"] = rank
-    environment.filters["question"] = question
+    environment.filters["formulas"] = formulas
     sides: list[dict[str, Any]] = [
         {"name": name, "run": side.run, "config": side.record.get("config", "–"), "data": side.record.get("data", "–"),
          "engine": side.record.get("engine", "–"), "began": began(side)}
@@ -128,7 +128,7 @@ def rank(value: float) -> str:
     return f"{value:.0f}" if value == value else "absent"
 
 
-def question(text: str) -> str:
+def formulas(text: str) -> str:
     """A question as HTML."""
     if len(text) > TEXT:
         return as_html(shorten(text, TEXT, placeholder=" …"))

@@ -44,7 +44,7 @@ def lines(found: Comparison) -> Iterator[str]:
         yield from _template(template)
     yield from (f"  note: {note}" for note in found.notes)
     if found.scores:
-        yield f"\n{'MAP@25':<28} {'n':>5} {'A':>7} {'B':>7} {'change':>8}   95 % interval"
+        yield f"\n{'MAP':<28} {'n':>5} {'A':>7} {'B':>7} {'change':>8}   95 % interval"
     for row in found.scores:
         name = row.name[:28] if row.part == "all" else f"  {row.part}"
         interval = f"{row.interval[0]:+.4f} {row.interval[1]:+.4f}" if row.interval else "–"
@@ -62,7 +62,7 @@ def lines(found: Comparison) -> Iterator[str]:
         yield f"\nOf {len(found.moves)} right labels that moved in submission.csv, those that moved most"
     for move in found.moves[:MOVES]:
         start = f"{move.query_id:<10} {build.rank(move.a):>6} → {build.rank(move.b):<6}  "
-        yield start + shorten(move.question, max(20, WIDTH - len(start)), placeholder="…")
+        yield start + shorten(move.text, max(20, WIDTH - len(start)), placeholder="…")
 
 
 def _template(template: TemplateChange) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What the changes did: MAP@25 with the interval of its difference, seconds a stage, and the queries that moved."""
+"""What the changes did: MAP with the interval of its difference, seconds a stage, and the queries that moved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from cascade.base.errors import CascadeError
 from cascade.competitions import submission
-from cascade.competitions.eedi import Competition
+from cascade.competitions.base import Task
 from cascade.rankings import metrics
 from cascade.report import timeline
 from cascade.stages import reading
@@ -26,7 +26,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Score:
-    """MAP@25 of a ranking over all, seen or unseen queries; NaN where a run has no such ranking.
+    """MAP of a ranking over all, seen or unseen queries; NaN where a run has no such ranking.
 
     `interval`: of the difference, by a paired bootstrap; None where the two are not of the same queries.
     """
@@ -56,7 +56,7 @@ class Move:
     a: float
     b: float
     seen: bool
-    question: str
+    text: str
     label: str
 
 
@@ -78,13 +78,13 @@ def rankings(context: RunContext) -> Rankings:
 
 
 def common_labels(a: RunContext, b: RunContext) -> pd.DataFrame:
-    """`query_id, misconception_id` of the labelled queries that both have with the same label and the same texts."""
+    """`query_id, label_id` of the labelled queries that both have with the same label and the same texts."""
     parts = []
     for context in (a, b):
-        assert context.competition.labels is not None
-        parts.append(context.competition.labels.merge(context.competition.test, on="query_id"))
+        assert context.task.truth is not None
+        parts.append(context.task.truth.merge(context.task.queries, on="query_id"))
     both = parts[0].merge(parts[1], on=list(parts[0].columns))
-    return both[["query_id", "misconception_id"]].reset_index(drop=True)
+    return both[["query_id", "label_id"]].reset_index(drop=True)
 
 
 def scores(a: RunContext, b: RunContext, ranked: tuple[Rankings, Rankings], labels: pd.DataFrame) -> list[Score]:
@@ -95,20 +95,20 @@ def scores(a: RunContext, b: RunContext, ranked: tuple[Rankings, Rankings], labe
     for name in [*names, SUBMISSION]:
         gains = []
         for context, tables_ in zip((a, b), ranked, strict=True):
-            own = labels if paired else context.competition.labels
+            own = labels if paired else context.task.truth
             assert own is not None
             # Unseen is what the second run's train lacks: one split for both.
-            seen = own["misconception_id"].isin((b if paired else context).competition.seen).to_numpy()
-            gains.append((_gains(tables_[name], own) if name in tables_ else None, seen))
+            seen = own["label_id"].isin((b if paired else context).task.seen).to_numpy()
+            gains.append((_gains(tables_[name], own, context.task.depth) if name in tables_ else None, seen))
         for part in PARTS:
             found.append(_score(name, part, gains, paired))
     return found
 
 
-def _gains(table: pd.DataFrame, labels: pd.DataFrame) -> np.ndarray:
-    """What each query adds to MAP@25: 1/rank, or 0."""
+def _gains(table: pd.DataFrame, labels: pd.DataFrame, depth: int) -> np.ndarray:
+    """What each query adds to MAP: 1/rank, or 0."""
     ranks = metrics.ranks_of_labels(table, labels)
-    gains: np.ndarray = (1 / ranks).where(ranks <= metrics.MAP_DEPTH, 0.0).to_numpy()
+    gains: np.ndarray = (1 / ranks).where(ranks <= depth, 0.0).to_numpy()
     return gains
 
 
@@ -136,18 +136,18 @@ def bootstrap(differences: np.ndarray, seed: int = SEED) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def moves(competition: Competition, ranked: tuple[Rankings, Rankings], labels: pd.DataFrame) -> list[Move]:
-    """The queries whose label moved from one submission to the other, those that MAP@25 felt most first."""
+def moves(task: Task, ranked: tuple[Rankings, Rankings], labels: pd.DataFrame) -> list[Move]:
+    """The queries whose label moved from one submission to the other, those that MAP felt most first."""
     if labels.empty or not all(SUBMISSION in each for each in ranked):
         return []
     was, now = (metrics.ranks_of_labels(each[SUBMISSION], labels).to_numpy() for each in ranked)
     felt = np.abs(_inverse(now) - _inverse(was))
-    questions = dict(zip(competition.test["query_id"], competition.test["question"], strict=True))
+    shown = dict(zip(task.queries["query_id"], task.queries[task.competition.fields[0]], strict=True))
     order = [place for place in np.argsort(-felt, kind="stable").tolist() if felt[place] > 0]
-    ids = labels["misconception_id"].tolist()
+    ids = labels["label_id"].tolist()
     return [
         Move(str(query := labels["query_id"].iloc[place]), float(was[place]), float(now[place]),
-             ids[place] in competition.seen, questions[query], competition.names[ids[place]])
+             ids[place] in task.seen, shown[query], task.texts[ids[place]])
         for place in order
     ]  # fmt: skip
 
@@ -159,7 +159,8 @@ def _inverse(ranks: np.ndarray) -> np.ndarray:
 def agreement(a: Path, b: Path) -> tuple[int, float, float] | None:
     """Of the queries in both submissions: how many, the share of ids in common, the share with the same first."""
     try:
-        old, new = (submission.read(run / "submission.csv") for run in (a, b))
+        cells = (submission.read_cells(run / submission.FILE)[1] for run in (a, b))
+        old, new = ({query: cell.split() for query, cell in each.items()} for each in cells)
     except CascadeError:
         return None
     both = [(set(old[query]), set(new[query]), old[query][0] == new[query][0])

@@ -12,15 +12,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from cascade.base import folder, manifest
-from cascade.base.errors import DataError, StageError
-from cascade.competitions import eedi as csvs
-from cascade.competitions.eedi import Competition
+from cascade.base.errors import CascadeError, StageError
+from cascade.competitions import registry
+from cascade.competitions.base import Competition, Task
+from cascade.competitions.submission import SAMPLE
 from cascade.config.schema import Config
 from cascade.stages import resume
 from cascade.stages.context import RunContext
 
-# The files by which a label belongs to a query and a table speaks of it; train.csv only says what is seen.
-SCORED_BY = ("test.csv", "test_labels.csv", "misconception_mapping.csv")
+SEEN_BY = "train.csv"  # which only says what is seen: by the others a label belongs to a query
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Side:
 
     @property
     def labelled(self) -> bool:
-        labels = self.context.competition.labels if self.context else None
+        labels = self.context.task.truth if self.context else None
         return labels is not None and len(labels) > 0
 
 
@@ -57,15 +57,15 @@ def open_side(run: Path, data: Path | None = None) -> Side:
         )
     notes: list[str] = []
     config = _config(run, record, notes)
-    competition = _data(run, record, data, notes)
-    both = config is not None and competition is not None
-    return Side(run, record, RunContext(config, competition, run) if both else None, notes)  # type: ignore[arg-type]
+    task = None if config is None else _data(config, run, record, data, notes)
+    both = config is not None and task is not None
+    return Side(run, record, RunContext(config, task, run) if both else None, notes)  # type: ignore[arg-type]
 
 
 def _config(run: Path, record: Mapping[str, Any], notes: list[str]) -> Config | None:
     settings = copy.deepcopy(record.get("settings"))
     if not isinstance(settings, dict):
-        notes.append(f"{run / folder.FILE} keeps no settings, so neither they nor MAP@25 are compared: run it again")
+        notes.append(f"{run / folder.FILE} keeps no settings, so neither they nor MAP are compared: run it again")
         return None
     settings.pop("time", None)
     resume.without_limits(settings)  # they are kept in seconds, which no config may write
@@ -73,30 +73,31 @@ def _config(run: Path, record: Mapping[str, Any], notes: list[str]) -> Config | 
         return Config.model_validate({**settings, "path": Path(str(record.get("config", "")))})
     except ValidationError as error:
         key = ".".join(map(str, error.errors()[0]["loc"]))
-        notes.append(f"{run / folder.FILE}: its settings are another version's ({key}), so MAP@25 is not compared")
+        notes.append(f"{run / folder.FILE}: its settings are another version's ({key}), so MAP is not compared")
         return None
 
 
-def _data(run: Path, record: Mapping[str, Any], data: Path | None, notes: list[str]) -> Competition | None:
+def _data(config: Config, run: Path, record: Mapping[str, Any], data: Path | None, notes: list[str]) -> Task | None:
     folder_ = data or Path(str(record.get("data") or run))
     try:
-        competition = read(folder_)
-    except DataError as error:
-        notes.append(f"{run}: MAP@25 is not compared: {error}, or pass --data")
+        task = read(registry.of(config), folder_)
+    except CascadeError as error:
+        notes.append(f"{run}: MAP is not compared: {error}, or pass --data")
         return None
     then = record["identity"]
-    for name in (*SCORED_BY, "train.csv") if then else ():
+    there = {path.name for path in folder_.glob("*.csv")} | {name for name in then if name.endswith(".csv")}
+    for name in sorted(there - {SAMPLE}) if then else ():
         path = folder_ / name
         if then.get(name) == (manifest.sha256(path) if path.is_file() else None):
             continue
-        if name in SCORED_BY:
-            notes.append(f"{run}: {path} is not what it read, so MAP@25 is not compared: pass --data with what it was")
+        if name != SEEN_BY:
+            notes.append(f"{run}: {path} is not what it read, so MAP is not compared: pass --data with what it was")
             return None
         notes.append(f"{run}: {path} is not what it read: seen and unseen are told by what lies there now")
-    return competition
+    return task
 
 
 @functools.cache
-def read(data: Path) -> Competition:
+def read(competition: Competition, data: Path) -> Task:
     """The data, read once for both runs; leniently, as a run of the past is not stopped by it."""
-    return csvs.read(data, lenient=True)
+    return competition.read(data, lenient=True)

@@ -13,7 +13,7 @@ import pandas as pd
 from cascade.base import atomic, folder, ledger
 from cascade.base.errors import CascadeError, StageError
 from cascade.competitions import submission
-from cascade.competitions.eedi import Competition
+from cascade.competitions.base import Task
 from cascade.config.schema import ENSEMBLE
 from cascade.rankings import metrics
 from cascade.report import timeline
@@ -41,8 +41,8 @@ def write(context: RunContext) -> Path:
 
 def html(context: RunContext) -> str:
     """The page; without labels it has no scores and no moves, but how far the rankings agree."""
-    competition = context.competition
-    labelled = competition.labels is not None and len(competition.labels) > 0
+    task = context.task
+    labelled = task.truth is not None and len(task.truth) > 0
     found, zero = rankings(context), reading.zero_table(context)
     stood = ({} if zero is None else {ZERO: zero}) | standing(context, found)
     environment = jinja2.Environment(
@@ -56,11 +56,11 @@ def html(context: RunContext) -> str:
         head=head(context),
         labelled=labelled,
         times=pictures.times(context.run, _deadline(context)),
-        scores=scores(stood, found, competition) if labelled else [],
+        scores=scores(stood, found, task) if labelled else [],
         moves=list(moves(context, stood)) if labelled else [],
-        agreement=agreement(found),
-        top=metrics.MAP_DEPTH,
-        data=queries.data(found, context.queries(), competition),
+        agreement=agreement(found, task.depth),
+        top=task.depth,
+        data=queries.data(found, context.queries(), task),
     )
 
 
@@ -77,21 +77,21 @@ def rankings(context: RunContext) -> dict[str, pd.DataFrame]:
 
 def head(context: RunContext) -> dict[str, Any]:
     """What was run on what, when, for how long, and how it ended."""
-    competition, line = context.competition, timeline.read(context.run)
+    task, line = context.task, timeline.read(context.run)
     entries = [entry for entries in line.attempts.values() for entry in entries]
     start = max((e["start"] for e in line.attempts.get("zero", [])), default=min(e["start"] for e in entries))
     failures = {name: timeline.failure(each) for name, each in line.attempts.items()}
     planned = [stage.name for stage in schedule.planned(context)]
     try:
-        submission.validate(context.run / "submission.csv", competition.asked, set(competition.names))
+        submission.validate(context.run / "submission.csv", task)
         invalid = ""
     except CascadeError as error:
         invalid = str(error)
     return {
         "config": context.config.path,
-        "data": competition.folder,
-        "queries": len(competition.test),
-        "labelled": len(queries.label_of(competition)),
+        "data": task.folder,
+        "queries": len(task.queries),
+        "labelled": len(queries.label_of(task)),
         "began": datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "seconds": max(0.0, max(e["end"] for e in entries) - start),
         "failed": [name for name, why in failures.items() if why],
@@ -106,15 +106,13 @@ def _deadline(context: RunContext) -> float | None:
     return next((e["deadline"] for e in reversed(ledger.read(context.run)) if "deadline" in e), None)
 
 
-def scores(
-    stood: Mapping[str, pd.DataFrame], found: Mapping[str, pd.DataFrame], competition: Competition
-) -> list[dict[str, Any]]:
+def scores(stood: Mapping[str, pd.DataFrame], found: Mapping[str, pd.DataFrame], task: Task) -> list[dict[str, Any]]:
     """A row each: the name, `metrics.report`, and how many of the labelled queries the stage itself ranked."""
-    labels = competition.labels
+    labels = task.truth
     assert labels is not None
     return [
         {"name": name, "queries": int(labels["query_id"].isin(found.get(name, table)["query_id"]).sum()),
-         **metrics.report(table, labels, competition.seen)}
+         **metrics.report(table, labels, task.seen, task.depth, (task.depth, 100))}
         for name, table in stood.items()
     ]  # fmt: skip
 
@@ -127,19 +125,23 @@ def standing(context: RunContext, found: Mapping[str, pd.DataFrame]) -> dict[str
 
 def moves(context: RunContext, stood: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
     """For each ranking that was made of another: both names and `pictures.moves`."""
-    labels, seen = context.competition.labels, context.competition.seen
+    labels, seen = context.task.truth, context.task.seen
     assert labels is not None
     of = {pipeline.name: pipeline.candidates for pipeline in context.config.pipeline}
     of[ENSEMBLE] = next(iter(reading.members(context)), ZERO)
     for name, table in stood.items():
         before = of.get(name, ZERO)
         if before in stood and before != name:
-            yield {"before": before, "after": name, **pictures.moves(stood[before], table, labels, seen)}
+            yield {
+                "before": before,
+                "after": name,
+                **pictures.moves(stood[before], table, labels, seen, context.task.depth),
+            }
 
 
-def agreement(found: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+def agreement(found: Mapping[str, pd.DataFrame], depth: int) -> list[dict[str, Any]]:
     """A row each: the name and, against every ranking, the shares of the first ids in common and of equal firsts."""
-    common, equal = metrics.agreement(list(found.values()), metrics.MAP_DEPTH)
+    common, equal = metrics.agreement(list(found.values()), depth)
     return [
         {"name": name, "cells": [(float(a), float(b)) for a, b in zip(common[row], equal[row], strict=True)]}
         for row, name in enumerate(found)

@@ -41,12 +41,12 @@ const CONDITIONS = {
 
 function matching() {
   const words = value("text").toLowerCase().split(/\s+/).filter(Boolean);
-  const [label, subject, ranking] = [value("label"), value("subject"), value("ranking")];
+  const [label, group, ranking] = [value("label"), value("group"), value("ranking")];
   const [meets, rank] = [CONDITIONS[value("condition")], Number(value("rank"))];
   return data.queries
     .filter((query) => words.every((word) => query.plain.includes(word)))
     .filter((query) => !label || query.kind === label)
-    .filter((query) => !subject || query.subject === subject)
+    .filter((query) => !group || query.group === group)
     .filter((query) => ranking === "" || meets(query, Number(ranking), rank))
     .sort(ORDERS[value("order")]);
 }
@@ -77,11 +77,9 @@ function answer(name, html) {
 function card(query) {
   const made = element("article");
   made.dataset.query = query.id;
-  const about = element("div", "about", `${query.id} · ${query.subject} · `);
-  about.append(withHtml("span", "", query.construct));
   const answers = element("div", "answers");
-  answers.append(answer("correct", query.correct), answer("wrong", query.wrong));
-  made.append(about, withHtml("div", "question", data.questions[query.question]), answers);
+  answers.append(...query.shown.map(([heading, html]) => answer(heading, html)));
+  made.append(element("div", "about", query.id), withHtml("div", "question", data.mains[query.main]), answers);
   if (query.reason) made.append(withHtml("div", "about reason", query.reason));
   if (query.label !== null) {
     const [name, seen] = data.names[query.label];
@@ -126,8 +124,8 @@ function show() {
   showMore();
 }
 
-const subjects = [...new Set(data.queries.map((query) => query.subject))].sort();
-at("subject").append(...subjects.map((subject) => new Option(subject, subject)));
+const groups = [...new Set(data.queries.map((query) => query.group))].sort();
+at("group")?.append(...groups.map((group) => new Option(group, group)));
 at("ranking").append(...data.rankings.map((name, place) => new Option(name, String(place))));
 at("filters").addEventListener("input", show);
 at("filters").addEventListener("submit", (event) => event.preventDefault());

@@ -94,7 +94,9 @@ def duration(seconds: float) -> str:
     return f"{large} {names[0]}" + (f" {small} {names[1]}" if small else "")
 
 
-def moves(before: pd.DataFrame, after: pd.DataFrame, labels: pd.DataFrame, seen: set[int]) -> dict[str, Any]:
+def moves(
+    before: pd.DataFrame, after: pd.DataFrame, labels: pd.DataFrame, seen: set[int], depth: int
+) -> dict[str, Any]:
     """The labels' ranks in two rankings, as dots in a square of side 100; x before, y after, the first rank top left.
 
     dots: x, y, radius, seen and a title for each pair of ranks; ticks: (place, name); counts: better, same, worse.
@@ -105,7 +107,7 @@ def moves(before: pd.DataFrame, after: pd.DataFrame, labels: pd.DataFrame, seen:
     def place(rank: float) -> float:
         return ABSENT if math.isnan(rank) else round(LOW + (HIGH - LOW) * math.log(rank) / math.log(longest), 2)
 
-    pairs = pd.DataFrame({"was": was, "now": now, "seen": labels["misconception_id"].isin(seen)})
+    pairs = pd.DataFrame({"was": was, "now": now, "seen": labels["label_id"].isin(seen)})
     groups = Counter(zip(was.tolist(), now.tolist(), pairs["seen"].tolist(), strict=True))
     scale = min(1.0, math.sqrt(300 / max(len(pairs), 1)))
     filled = pairs[["was", "now"]].fillna(np.inf)
@@ -118,7 +120,7 @@ def moves(before: pd.DataFrame, after: pd.DataFrame, labels: pd.DataFrame, seen:
         ],
         "ticks": [*((place(edge), str(edge)) for edge in EDGES if edge <= longest), (ABSENT, "absent")],
         "counts": (better, len(pairs) - better - worse, worse),
-        "map": (metrics.map_at(pd.Series(was)), metrics.map_at(pd.Series(now))),
+        "map": (metrics.map_at(pd.Series(was), depth), metrics.map_at(pd.Series(now), depth)),
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pytest
 from cascade.base import folder
 from cascade.base.errors import CascadeError, StageError
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi as csvs
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.kaggle import holdout
 from cascade.run import conductor
@@ -166,7 +166,7 @@ class Resumed:
             write(checkpoints.parts_folder(table) / "00000.parquet", stage)
 
     def keeping(self, resume_: bool = True, again: tuple[str, ...] = ()) -> Keeping:
-        context = RunContext(configs.load(self.config), csvs.read(self.data), self.root / "out", resume=resume_)
+        context = RunContext(configs.load(self.config), EEDI.read(self.data), self.root / "out", resume=resume_)
         return Keeping(context, self.notebooks, again)
 
     @staticmethod
@@ -256,7 +256,7 @@ def test_a_run_knows_its_config_and_data(resumed: Resumed) -> None:
     """So that its page is made of them, whatever the sample's are."""
     out = resumed.root / "out"
     context = resume.open_run(out)
-    assert context.config.path == resumed.config.resolve() and context.competition.folder == resumed.data.resolve()
+    assert context.config.path == resumed.config.resolve() and context.task.folder == resumed.data.resolve()
     folder.update(out, engine="vllm")
     assert resume.open_run(out).config.engine == "vllm"
     with pytest.raises(StageError, match="does not tell the run's config; pass --config"):

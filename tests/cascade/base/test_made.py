@@ -11,6 +11,7 @@ import pytest
 from cascade.base import folder, made
 from cascade.base.errors import StageError
 from cascade.base.runtime import ROOT
+from cascade.competitions.eedi import EEDI
 from cascade.evaluation import evaluate
 from cascade.evaluation.folds import write_folds
 from cascade.plan import command
@@ -33,7 +34,7 @@ def contents(path: Path) -> dict[str, bytes]:
 def write(request: pytest.FixtureRequest, data: Path) -> tuple[Write, str]:
     """The command, by its seed, and one of its files."""
     if request.param == "folds":
-        return lambda out, seed: write_folds(data, out, 2, 0.6, seed), "fold-1/test.csv"
+        return lambda out, seed: write_folds(EEDI, data, out, 2, 0.6, seed), "fold-1/test.csv"
     return lambda out, seed: generate(out, seed, 400, 20), "test.csv"
 
 
@@ -71,9 +72,9 @@ def test_a_person_s_file_is_refused_by_name_and_nothing_is_written(
 
 def test_the_same_bytes_may_be_anybody_s(data: Path, tmp_path: Path) -> None:
     """So folds that an older version made, or a copy of a sample, are no obstacle."""
-    write_folds(data, tmp_path, 2, 0.6, 1)
+    write_folds(EEDI, data, tmp_path, 2, 0.6, 1)
     (tmp_path / made.FILE).unlink()
-    write_folds(data, tmp_path, 2, 0.6, 1)
+    write_folds(EEDI, data, tmp_path, 2, 0.6, 1)
     assert made.read(tmp_path).keys() == {f"fold-{n}/{name}" for n in (0, 1) for name in (
         "train.csv", "test.csv", "test_labels.csv", "misconception_mapping.csv")}  # fmt: skip
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from cascade.base.errors import DataError
-from cascade.competitions import eedi
+from cascade.competitions.eedi import EEDI
 from tests.conftest import drop_column, read_rows, set_cell, write_rows
 
 Spoil = Callable[[Path], object]
@@ -133,7 +133,7 @@ def test_refused_with_one_sentence_that_says_where(folder: Path, case: str) -> N
     spoil, told = REFUSED[case]
     spoil(folder)
     with pytest.raises(DataError) as caught:
-        eedi.read(folder)
+        EEDI.read(folder)
     message = str(caught.value)
     assert message.startswith(str(folder))
     assert "\n" not in message
@@ -147,37 +147,38 @@ def test_every_row_with_a_cell_too_many_is_refused_and_not_shifted(folder: Path)
     rows = read_rows(path)
     write_rows(path, [rows[0], *([*row, ""] for row in rows[1:])])
     with pytest.raises(DataError, match="more cells than the header"):
-        eedi.read(folder)
+        EEDI.read(folder)
 
 
 def test_unclosed_quote_is_refused(folder: Path) -> None:
     path = folder / MAPPING
     path.write_text(path.read_text() + '30,"never closed\n')
     with pytest.raises(DataError, match=r"not a CSV table .*EOF inside string"):
-        eedi.read(folder)
+        EEDI.read(folder)
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere: no such folder; pass the one that holds test\.csv"):
-        eedi.read(tmp_path / "nowhere")
+        EEDI.read(tmp_path / "nowhere")
 
 
 def test_valid_folder_reads_without_warnings(folder: Path) -> None:
-    competition = eedi.read(folder)
-    assert competition.warnings == []
-    assert competition.folder == folder
-    assert competition.names == {id_: f"Adds the fractions' numerators {id_} times" for id_ in range(30)}
-    assert list(competition.test.columns) == eedi.QUERY_COLUMNS
-    assert list(competition.train.columns) == [*eedi.QUERY_COLUMNS, "misconception_id"]
+    task = EEDI.read(folder)
+    assert task.warnings == []
+    assert task.folder == folder
+    assert task.texts == {id_: f"Adds the fractions' numerators {id_} times" for id_ in range(30)}
+    columns = ["query_id", "text", "question_id", "answer", "construct", "subject", "question", "correct", "wrong"]
+    assert list(task.queries.columns) == columns
+    assert list(task.train.columns) == [*columns, "label_id"]
 
 
 def test_labels_file_is_optional(folder: Path) -> None:
     (folder / "test_labels.csv").unlink()
-    assert eedi.read(folder).labels is None
+    assert EEDI.read(folder).truth is None
 
 
 def test_long_form_has_the_wrong_answers_in_order(folder: Path) -> None:
-    test = eedi.read(folder).test
+    test = EEDI.read(folder).queries
     assert test["query_id"].tolist() == ["20_A", "20_B", "20_D", "21_B", "21_C", "21_D", "22_A", "22_B", "22_C"]
     assert test["wrong"].tolist()[:3] == [r"\( 20 \)", r"\( 21 \)", r"\( 23 \)"]
     assert test["correct"].tolist() == [r"\( 22 \)"] * 3 + [r"\( 21 \)"] * 3 + [r"\( 25 \)"] * 3
@@ -185,8 +186,8 @@ def test_long_form_has_the_wrong_answers_in_order(folder: Path) -> None:
 
 
 def test_train_holds_the_labelled_answers_only(folder: Path) -> None:
-    train = eedi.read(folder).train
-    assert dict(zip(train["query_id"], train["misconception_id"], strict=True)) == {
+    train = EEDI.read(folder).train
+    assert dict(zip(train["query_id"], train["label_id"], strict=True)) == {
         "10_B": 0,
         "10_C": 1,
         "10_D": 2,
@@ -205,16 +206,16 @@ def test_train_holds_the_labelled_answers_only(folder: Path) -> None:
 
 
 def test_seen_is_what_train_labels(folder: Path) -> None:
-    assert eedi.read(folder).seen == set(range(12))
+    assert EEDI.read(folder).seen == set(range(12))
 
 
 def test_test_labels_follow_the_order_of_test(folder: Path) -> None:
     path = folder / "test_labels.csv"
     header, *rows = read_rows(path)
     write_rows(path, [header, *reversed(rows)])
-    labels = eedi.read(folder).labels
+    labels = EEDI.read(folder).truth
     assert labels is not None
-    assert list(zip(labels["query_id"], labels["misconception_id"], strict=True)) == [
+    assert list(zip(labels["query_id"], labels["label_id"], strict=True)) == [
         ("20_A", 0),
         ("20_B", 20),
         ("20_D", 21),
@@ -227,58 +228,58 @@ def test_test_labels_follow_the_order_of_test(folder: Path) -> None:
 
 def test_label_on_the_right_answer_falls_away(folder: Path) -> None:
     set_cell(folder / "train.csv", 1, "MisconceptionAId", "29")
-    competition = eedi.read(folder)
-    assert 29 not in competition.seen
-    assert "10_A" not in competition.train["query_id"].tolist()
+    task = EEDI.read(folder)
+    assert 29 not in task.seen
+    assert "10_A" not in task.train["query_id"].tolist()
 
 
 def test_train_without_any_label_is_accepted(folder: Path) -> None:
     header, *rows = read_rows(folder / "train.csv")
     write_rows(folder / "train.csv", [header, *([*row[:-4], "", "", "", ""] for row in rows)])
-    competition = eedi.read(folder)
-    assert competition.train.empty
-    assert competition.seen == set()
+    task = EEDI.read(folder)
+    assert task.train.empty
+    assert task.seen == set()
 
 
 def test_empty_question_text_is_a_warning_that_names_it(folder: Path) -> None:
     set_cell(folder / "test.csv", 2, "QuestionText", "  ")
-    competition = eedi.read(folder)
-    assert len(competition.warnings) == 1
-    assert competition.warnings[0].startswith("test.csv: QuestionId 21: QuestionText is empty")
-    assert len(competition.test) == 9
+    task = EEDI.read(folder)
+    assert len(task.warnings) == 1
+    assert task.warnings[0].startswith("test.csv: QuestionId 21: QuestionText is empty")
+    assert len(task.queries) == 9
 
 
 @pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte-order mark"])
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
 def test_byte_order_mark_and_line_ends_change_nothing(folder: Path, prefix: bytes, line_end: bytes) -> None:
-    expected = eedi.read(folder)
+    expected = EEDI.read(folder)
     for path in folder.iterdir():
         path.write_bytes(prefix + path.read_bytes().replace(b"\n", line_end))
-    read = eedi.read(folder)
+    read = EEDI.read(folder)
     for part in ("train", "test", "misconceptions", "labels"):
         pd.testing.assert_frame_equal(getattr(read, part), getattr(expected, part))
-    assert "\n" in read.test["question"].iloc[0]
-    assert "\r" not in read.test["question"].iloc[0]
+    assert "\n" in read.queries["question"].iloc[0]
+    assert "\r" not in read.queries["question"].iloc[0]
 
 
 @pytest.mark.parametrize("spelling", ["{}.0", "{}.", " {} ", "0{}"])
 def test_other_spellings_of_a_label_are_equal(folder: Path, spelling: str) -> None:
-    expected = eedi.read(folder).train
+    expected = EEDI.read(folder).train
     set_cell(folder / "train.csv", 6, "MisconceptionCId", spelling.format(10))
-    pd.testing.assert_frame_equal(eedi.read(folder).train, expected)
+    pd.testing.assert_frame_equal(EEDI.read(folder).train, expected)
 
 
 def test_nan_in_a_label_column_is_empty(folder: Path) -> None:
-    expected = eedi.read(folder).train
+    expected = EEDI.read(folder).train
     set_cell(folder / "train.csv", 2, "MisconceptionCId", "NaN")
-    pd.testing.assert_frame_equal(eedi.read(folder).train, expected)
+    pd.testing.assert_frame_equal(EEDI.read(folder).train, expected)
 
 
 @pytest.mark.parametrize("text", ["NA", "None", "nan", "null", "007", "1.50", "TRUE", "-inf"])
 def test_text_cells_stay_text(folder: Path, text: str) -> None:
     set_cell(folder / "test.csv", 1, "AnswerAText", text)
     set_cell(folder / "test.csv", 1, "AnswerCText", text)
-    test = eedi.read(folder).test
+    test = EEDI.read(folder).queries
     assert test["wrong"].iloc[0] == text
     assert test["correct"].iloc[0] == text
 
@@ -288,27 +289,27 @@ def test_text_cells_stay_text(folder: Path, text: str) -> None:
 )
 def test_question_texts_survive_as_they_are(folder: Path, text: str) -> None:
     set_cell(folder / "test.csv", 3, "QuestionText", text)
-    assert eedi.read(folder).test["question"].tolist()[6:] == [text] * 3
+    assert EEDI.read(folder).queries["question"].tolist()[6:] == [text] * 3
 
 
 def test_further_columns_are_ignored(folder: Path) -> None:
-    expected = eedi.read(folder).test
+    expected = EEDI.read(folder).queries
     rows = read_rows(folder / "test.csv")
     write_rows(folder / "test.csv", [["Notes", *rows[0]], *(["x", *row] for row in rows[1:])])
-    pd.testing.assert_frame_equal(eedi.read(folder).test, expected)
+    pd.testing.assert_frame_equal(EEDI.read(folder).queries, expected)
 
 
 def test_question_ids_need_not_be_numbers(folder: Path) -> None:
     set_cell(folder / "test.csv", 1, "QuestionId", "0x-é")
     set_cell(folder / "test_labels.csv", 1, "QuestionId", " 0x-é ")
-    competition = eedi.read(folder)
-    assert competition.labels is not None
-    assert competition.labels["query_id"].iloc[0] == "0x-é_A"
+    task = EEDI.read(folder)
+    assert task.truth is not None
+    assert task.truth["query_id"].iloc[0] == "0x-é_A"
 
 
 def test_query_text_names_answers_question_and_topic(folder: Path) -> None:
-    competition = eedi.read(folder)
-    texts = eedi.query_texts(competition.test)
+    task = EEDI.read(folder)
+    texts = task.queries["text"].tolist()
     assert len(texts) == 9
     assert texts[0].startswith(r"Add fractions 2. \( 20 \) instead of \( 22 \). Add the fractions.")
     assert texts[0].endswith("Fractions, Decimals")

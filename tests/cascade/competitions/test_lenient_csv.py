@@ -12,8 +12,8 @@ import pytest
 
 from cascade.base import csv_reader
 from cascade.base.errors import DataError, StageError
-from cascade.competitions import eedi, lenient_csv
-from cascade.competitions.eedi import Competition
+from cascade.competitions.base import Task
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.rankings import fusion, metrics
 from cascade.retrievers.blend import Blend
@@ -45,17 +45,17 @@ def test_read_leniently_the_odd_questions_are_left_to_submission_zero(folder: Pa
     (folder / "test_labels.csv").unlink()
     spoil(folder)
     with pytest.raises(DataError, match=re.escape(told)):
-        eedi.read(folder)
-    competition = eedi.read(folder, lenient=True)
-    assert competition.test["question_id"].unique().tolist() == left
-    assert competition.asked == list(baseline.rows(folder))
-    assert any(told in warning and "in the rerun" in warning for warning in competition.warnings)
+        EEDI.read(folder)
+    task = EEDI.read(folder, lenient=True)
+    assert task.queries["question_id"].unique().tolist() == left
+    assert task.asked == list(baseline.rows(EEDI.outline(folder)))
+    assert any(told in warning and "in the rerun" in warning for warning in task.warnings)
 
 
 def test_what_is_not_odd_is_read_leniently_as_it_is_strictly(folder: Path) -> None:
-    strict, lenient = eedi.read(folder), eedi.read(folder, lenient=True)
-    pd.testing.assert_frame_equal(lenient.test, strict.test)
-    assert lenient.asked == strict.asked == strict.test["query_id"].tolist()
+    strict, lenient = EEDI.read(folder), EEDI.read(folder, lenient=True)
+    pd.testing.assert_frame_equal(lenient.queries, strict.queries)
+    assert lenient.asked == strict.asked == strict.queries["query_id"].tolist()
     assert lenient.warnings == []
 
 
@@ -63,7 +63,7 @@ def test_a_test_file_of_which_nothing_is_left_is_refused_leniently_too(folder: P
     for row in (1, 2, 3):
         set_cell(folder / "test.csv", row, "CorrectAnswer", "E")
     with pytest.raises(DataError, match="no rows"):
-        eedi.read(folder, lenient=True)
+        EEDI.read(folder, lenient=True)
 
 
 NUL_CELL = "before\0after"
@@ -72,7 +72,7 @@ NUL_CELL = "before\0after"
 def test_a_cell_with_a_nul_is_read_whole_by_both_readers(folder: Path) -> None:
     for answer in "ABD":
         set_cell(folder / "test.csv", 1, f"Answer{answer}Text", f"{NUL_CELL} {answer}")
-    assert eedi.read(folder).test["wrong"].tolist()[:3] == [f"{NUL_CELL} {answer}" for answer in "ABD"]
+    assert EEDI.read(folder).queries["wrong"].tolist()[:3] == [f"{NUL_CELL} {answer}" for answer in "ABD"]
     assert csv_reader.read(folder / "test.csv")["AnswerBText"][0] == f"{NUL_CELL} B"
 
 
@@ -113,16 +113,16 @@ FOREIGN: dict[str, tuple[Spoil, str]] = {
 
 @pytest.mark.parametrize("case", FOREIGN)
 def test_a_foreign_file_is_refused_but_read_in_the_rerun_as_submission_zero_reads_it(folder: Path, case: str) -> None:
-    expected = eedi.read(folder)
+    expected = EEDI.read(folder)
     spoil, told = FOREIGN[case]
     spoil(folder)
     with pytest.raises(DataError, match=re.escape(told)):
-        eedi.read(folder)
-    competition = eedi.read(folder, lenient=True)
-    pd.testing.assert_frame_equal(competition.test, expected.test)
-    assert list(baseline.rows(folder)) == competition.asked == expected.asked
-    assert lenient_csv.known(folder) == set(competition.names)
-    assert any(told in warning for warning in competition.warnings)
+        EEDI.read(folder)
+    task = EEDI.read(folder, lenient=True)
+    pd.testing.assert_frame_equal(task.queries, expected.queries)
+    assert list(baseline.rows(EEDI.outline(folder))) == task.asked == expected.asked
+    assert set(EEDI.outline(folder).texts) == set(task.texts)
+    assert any(told in warning for warning in task.warnings)
 
 
 def without(file: str, column: str) -> Spoil:
@@ -164,19 +164,19 @@ BROKEN_TRAIN: dict[str, tuple[Spoil, int, str]] = {
 
 @pytest.mark.parametrize("case", BROKEN_TRAIN)
 def test_a_broken_train_is_refused_and_in_the_rerun_read_as_far_as_it_goes(folder: Path, case: str) -> None:
-    whole = eedi.read(folder)
+    whole = EEDI.read(folder)
     assert len(whole.train) == ALL
     spoil, left, told = BROKEN_TRAIN[case]
     spoil(folder)
     with pytest.raises(DataError, match=re.escape(told)):
-        eedi.read(folder)
-    competition = eedi.read(folder, lenient=True)
-    pd.testing.assert_frame_equal(competition.test, whole.test)
-    assert list(competition.train.columns) == list(whole.train.columns)
-    assert len(competition.train) == left
-    pairs = set(map(tuple, whole.train[["query_id", "misconception_id"]].to_numpy().tolist()))
-    assert set(map(tuple, competition.train[["query_id", "misconception_id"]].to_numpy().tolist())) <= pairs
-    [warning] = [warning for warning in competition.warnings if TRAIN in warning]
+        EEDI.read(folder)
+    task = EEDI.read(folder, lenient=True)
+    pd.testing.assert_frame_equal(task.queries, whole.queries)
+    assert list(task.train.columns) == list(whole.train.columns)
+    assert len(task.train) == left
+    pairs = set(map(tuple, whole.train[["query_id", "label_id"]].to_numpy().tolist()))
+    assert set(map(tuple, task.train[["query_id", "label_id"]].to_numpy().tolist())) <= pairs
+    [warning] = [warning for warning in task.warnings if TRAIN in warning]
     assert told in warning and "in the rerun it is read as far as it goes" in warning
     assert ("all count as unseen" in warning) == (left == 0)
 
@@ -194,24 +194,24 @@ def test_broken_labels_stop_nothing_in_the_rerun(folder: Path, case: str) -> Non
     spoil, left = BROKEN_LABELS[case]
     spoil(folder)
     with pytest.raises(DataError, match=LABELS):
-        eedi.read(folder)
-    competition = eedi.read(folder, lenient=True)
-    assert (0 if competition.labels is None else len(competition.labels)) == left
-    assert any(LABELS in warning and f"as far as it goes: {left} labels" in warning for warning in competition.warnings)
+        EEDI.read(folder)
+    task = EEDI.read(folder, lenient=True)
+    assert (0 if task.truth is None else len(task.truth)) == left
+    assert any(LABELS in warning and f"as far as it goes: {left} labels" in warning for warning in task.warnings)
 
 
 @pytest.mark.parametrize("column", ["SubjectId", "ConstructName", "AnswerBText", "QuestionText"])
 def test_a_column_that_test_csv_lacks_is_empty_in_the_rerun(folder: Path, column: str) -> None:
     drop_column(folder / "test.csv", column)
     with pytest.raises(DataError, match=f"column {column} is missing"):
-        eedi.read(folder)
-    competition = eedi.read(folder, lenient=True)
-    assert len(competition.test) == 9 and competition.asked == list(baseline.rows(folder))
+        EEDI.read(folder)
+    task = EEDI.read(folder, lenient=True)
+    assert len(task.queries) == 9 and task.asked == list(baseline.rows(EEDI.outline(folder)))
 
 
-def without_train(folder: Path) -> Competition:
+def without_train(folder: Path) -> Task:
     (folder / TRAIN).unlink()
-    return eedi.read(folder, lenient=True)
+    return EEDI.read(folder, lenient=True)
 
 
 def settings(tmp_path: Path, parts: str) -> configs.Config:
@@ -225,24 +225,24 @@ NEIGHBOURS = '[[retrieval.retriever]]\nkind = "neighbours"\nmodel = "package:gt-
 
 
 def test_without_train_neighbours_add_nothing_and_everything_is_unseen(folder: Path, tmp_path: Path) -> None:
-    competition = without_train(folder)
+    task = without_train(folder)
     found = []
     for parts in (TFIDF, TFIDF + NEIGHBOURS):
         config = settings(tmp_path, parts)
         with Blend(config.retrieval[0], config, tmp_path / "cache") as blend:
-            found.append(blend.retrieve(competition.test, competition))
+            found.append(blend.retrieve(task.queries, task))
     pd.testing.assert_frame_equal(*found)
-    assert competition.labels is not None
-    report = metrics.report(found[0], competition.labels, competition.seen)
+    assert task.truth is not None
+    report = metrics.report(found[0], task.truth, task.seen, 25, (25, 100))
     assert np.isnan(report["map_seen"]) and report["map_unseen"] == report["map"]
     fused = fusion.fuse({"r1": found[0]}, {"r1": 1.0})
-    assert fusion.factor_for_share(fused, competition.seen, 0.6) == 1.0
-    boosted = fusion.boost_unseen(fused, competition.seen, 2.0)
-    assert boosted["misconception_id"].tolist() == fused["misconception_id"].tolist()
+    assert fusion.factor_for_share(fused, task.seen, 0.6) == 1.0
+    boosted = fusion.boost_unseen(fused, task.seen, 2.0)
+    assert boosted["label_id"].tolist() == fused["label_id"].tolist()
 
 
 def test_a_retrieval_that_has_nothing_to_rank_by_leaves_no_table(folder: Path, tmp_path: Path) -> None:
     """Else the mapping's order, whose scores are all 0, would take submission zero's place."""
-    competition, config = without_train(folder), settings(tmp_path, NEIGHBOURS)
+    task, config = without_train(folder), settings(tmp_path, NEIGHBOURS)
     with Blend(config.retrieval[0], config, tmp_path / "cache") as blend, pytest.raises(StageError, match="nothing to"):
-        blend.retrieve(competition.test, competition)
+        blend.retrieve(task.queries, task)

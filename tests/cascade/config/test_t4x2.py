@@ -14,17 +14,18 @@ import pytest
 from cascade.base import runtime
 from cascade.base.errors import ModelError
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.config.schema import Config, DensePart, LanguageModel, ListwisePipeline, TournamentPipeline
 from cascade.models import adapters, locate
 from cascade.models.prompters import template
-from cascade.models.prompts import QUERY_FIELDS, Template, lettered
+from cascade.models.prompts import OF_ALL, Template, lettered
 from cascade.processes.workers import device_slots
 from cascade.rankings.windows import rounds, windows
 from cascade.scorers.vllm_engine import engine_arguments
 from cascade.stages.context import RunContext
 from cascade.stages.schedule import planned
+from tests.eedi import FIELDS
 
 PATH = ROOT / "configs" / "t4x2.toml"
 EXTRACT = json.loads((ROOT / "wheels" / "vllm-0.19.1.json").read_text(encoding="utf-8"))
@@ -35,7 +36,7 @@ CAPABILITY = {"awq": 75, "awq_marlin": 75, "gptq": 60, "gptq_marlin": 75, "bitsa
 # Families that vLLM 0.19.1 refuses in float16, which is all a T4 has.
 NO_HALF = ("gemma-2", "gemma-3", "plamo-2", "glm-4")
 NCCL = {"NCCL_P2P_DISABLE", "NCCL_SHM_DISABLE", "NCCL_DEBUG"}
-QUERY = {name: f"the {name}" for name in QUERY_FIELDS}
+QUERY = {name: f"the {name}" for name in (*FIELDS, *OF_ALL)}
 OPTIONS = {"candidate": "the candidate", "options": lettered(["the candidate", "another"])}
 
 
@@ -68,7 +69,7 @@ HANDLES = sorted({model.model for model in MODELS.values()} | {part.model for pa
 
 @pytest.fixture
 def context(folder: Path, tmp_path: Path) -> RunContext:
-    return RunContext(CONFIG, eedi.read(folder), tmp_path / "run")
+    return RunContext(CONFIG, EEDI.read(folder), tmp_path / "run")
 
 
 def test_it_is_the_seventh_places_cascade(context: RunContext) -> None:
@@ -96,7 +97,7 @@ def test_what_is_not_enabled_is_not_planned(context: RunContext) -> None:
     assert off == ["p4", "gemma"]
     assert not {f"rerank-{name}" for name in off} & {stage.name for stage in planned(context)}
     on = CONFIG.model_copy(update={"pipeline": [p.model_copy(update={"enabled": True}) for p in CONFIG.pipeline]})
-    names = [stage.name for stage in planned(RunContext(on, context.competition, context.run))]
+    names = [stage.name for stage in planned(RunContext(on, context.task, context.run))]
     assert names[-3:] == ["rerank-p4", "rerank-gemma", "ensemble"]
 
 
@@ -169,7 +170,7 @@ def test_every_variable_of_the_environment_is_known() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_prompt_shows_what_the_model_must_see(name: str) -> None:
     shown = template(MODELS[name], CONFIG).text({**QUERY, **OPTIONS})
-    fields = set(QUERY_FIELDS) - ({"reason"} if name == "reason" else set())
+    fields = {*FIELDS, "reason"} - ({"reason"} if name == "reason" else set())
     assert [field for field in fields if QUERY[field] not in shown] == []
     assert name == "reason" or "the candidate" in shown
     assert name == "reason" or "view" not in template(MODELS[name], CONFIG).text({**QUERY, **OPTIONS, "reason": ""})
@@ -186,7 +187,7 @@ def test_gemmas_prompt_has_no_system_message() -> None:
 @pytest.mark.parametrize("retrieval", CONFIG.retrieval, ids=lambda retrieval: retrieval.name)
 def test_a_retriever_reads_the_reason_behind_an_instruction(retrieval: configs.Retrieval) -> None:
     assert retrieval.query_text is not None
-    text = Template(PATH.parent / retrieval.query_text)
+    text = Template(PATH.parent / retrieval.query_text, FIELDS)
     assert text.text(QUERY).splitlines()[-2:] == ["Wrong answer: the wrong", "A colleague's view: the reason"]
     assert text.text({**QUERY, "reason": ""}).endswith("\nWrong answer: the wrong")
     for part in retrieval.retriever:

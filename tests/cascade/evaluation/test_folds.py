@@ -9,7 +9,8 @@ import pytest
 from cascade.base.errors import DataError
 from cascade.base.runtime import ROOT
 from cascade.competitions import eedi
-from cascade.competitions.eedi import Competition
+from cascade.competitions.base import Task
+from cascade.competitions.eedi import EEDI
 from cascade.evaluation.folds import write_folds
 from tests.conftest import read_rows, set_cell, write_rows
 
@@ -21,9 +22,9 @@ def question_ids(path: Path) -> list[str]:
     return [row[header.index("QuestionId")] for row in rows]
 
 
-def unseen_share(competition: Competition) -> float:
-    assert competition.labels is not None
-    return float((~competition.labels["misconception_id"].isin(competition.seen)).mean())
+def unseen_share(task: Task) -> float:
+    assert task.truth is not None
+    return float((~task.truth["label_id"].isin(task.seen)).mean())
 
 
 @pytest.fixture(params=["tiny", "sample"])
@@ -34,7 +35,7 @@ def source(request: pytest.FixtureRequest, folder: Path) -> Path:
 def test_every_question_is_in_one_test_and_in_all_other_trains(source: Path, tmp_path: Path) -> None:
     every = question_ids(source / "train.csv")
     tests = []
-    for fold in write_folds(source, tmp_path / "folds", folds=3, unseen_share=0.6, seed=0):
+    for fold in write_folds(EEDI, source, tmp_path / "folds", folds=3, unseen_share=0.6, seed=0):
         test, train = question_ids(fold / "test.csv"), question_ids(fold / "train.csv")
         assert sorted(test + train) == sorted(every)
         assert question_ids(fold / "test_labels.csv") == test
@@ -43,38 +44,38 @@ def test_every_question_is_in_one_test_and_in_all_other_trains(source: Path, tmp
 
 
 def test_folds_are_valid_folders(source: Path, tmp_path: Path) -> None:
-    train = eedi.read(source).train
-    truth = dict(zip(train["query_id"], train["misconception_id"], strict=True))
+    train = EEDI.read(source).train
+    truth = dict(zip(train["query_id"], train["label_id"], strict=True))
     told: dict[str, int] = {}
-    for number, fold in enumerate(write_folds(source, tmp_path / "folds", folds=3, unseen_share=0.6, seed=0)):
+    for number, fold in enumerate(write_folds(EEDI, source, tmp_path / "folds", folds=3, unseen_share=0.6, seed=0)):
         assert fold == tmp_path / "folds" / f"fold-{number}"
-        competition = eedi.read(fold)
-        assert competition.warnings == []
-        assert competition.labels is not None
-        told.update(zip(competition.labels["query_id"], competition.labels["misconception_id"], strict=True))
+        task = EEDI.read(fold)
+        assert task.warnings == []
+        assert task.truth is not None
+        told.update(zip(task.truth["query_id"], task.truth["label_id"], strict=True))
         # What train still tells is true.
-        kept = dict(zip(competition.train["query_id"], competition.train["misconception_id"], strict=True))
+        kept = dict(zip(task.train["query_id"], task.train["label_id"], strict=True))
         assert kept.items() <= truth.items()
     assert told == truth
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_unseen_share_is_near_the_one_asked_for(tmp_path: Path, seed: int) -> None:
-    for fold in write_folds(SAMPLE, tmp_path, folds=3, unseen_share=0.6, seed=seed):
-        assert unseen_share(eedi.read(fold)) == pytest.approx(0.6, abs=0.08)
+    for fold in write_folds(EEDI, SAMPLE, tmp_path, folds=3, unseen_share=0.6, seed=seed):
+        assert unseen_share(EEDI.read(fold)) == pytest.approx(0.6, abs=0.08)
 
 
 @pytest.mark.parametrize(("asked", "least", "most"), [(1.0, 1.0, 1.0), (0.0, 0.0, 0.3)])
 def test_extreme_shares(tmp_path: Path, asked: float, least: float, most: float) -> None:
-    for fold in write_folds(SAMPLE, tmp_path, folds=3, unseen_share=asked, seed=0):
-        assert least <= unseen_share(eedi.read(fold)) <= most
+    for fold in write_folds(EEDI, SAMPLE, tmp_path, folds=3, unseen_share=asked, seed=0):
+        assert least <= unseen_share(EEDI.read(fold)) <= most
 
 
 def test_only_labels_are_taken_from_train(tmp_path: Path) -> None:
     header, *rows = read_rows(SAMPLE / "train.csv")
     told = {row[0]: row for row in rows}
     emptied = 0
-    for fold in write_folds(SAMPLE, tmp_path, folds=2, unseen_share=0.6, seed=0):
+    for fold in write_folds(EEDI, SAMPLE, tmp_path, folds=2, unseen_share=0.6, seed=0):
         for row in read_rows(fold / "train.csv")[1:]:
             assert row[:-4] == told[row[0]][:-4]
             assert all(cell in ("", before) for cell, before in zip(row[-4:], told[row[0]][-4:], strict=True))
@@ -87,7 +88,7 @@ def test_only_labels_are_taken_from_train(tmp_path: Path) -> None:
 
 def test_same_seed_same_bytes_other_seed_other_bytes(source: Path, tmp_path: Path) -> None:
     def contents(name: str, seed: int) -> dict[str, bytes]:
-        write_folds(source, tmp_path / name, folds=3, unseen_share=0.6, seed=seed)
+        write_folds(EEDI, source, tmp_path / name, folds=3, unseen_share=0.6, seed=seed)
         return {str(f.relative_to(tmp_path / name)): f.read_bytes() for f in (tmp_path / name).rglob("*.csv")}
 
     first = contents("a", 1)
@@ -98,7 +99,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(source: Path, tmp_path: Pat
 
 def test_at_most_so_many_questions_a_test(tmp_path: Path) -> None:
     whole = question_ids(SAMPLE / "train.csv")
-    for fold in write_folds(SAMPLE, tmp_path, folds=4, unseen_share=0.6, seed=0, questions=10):
+    for fold in write_folds(EEDI, SAMPLE, tmp_path, folds=4, unseen_share=0.6, seed=0, questions=10):
         test, train = question_ids(fold / "test.csv"), question_ids(fold / "train.csv")
         assert len(test) == 10
         assert len(train) == len(whole) - len(whole) // 4  # the fold's other questions stay out of train
@@ -113,27 +114,27 @@ def test_two_spellings_of_an_id_are_one_misconception(folder: Path, tmp_path: Pa
         path,
         [header, *([*row[:-4], *(f"{c}.0" if c and i == 0 else c for c in row[-4:])] for i, row in enumerate(rows))],
     )
-    for fold in write_folds(folder, tmp_path / "folds", folds=6, unseen_share=1.0, seed=0):
-        assert unseen_share(eedi.read(fold)) == 1.0
+    for fold in write_folds(EEDI, folder, tmp_path / "folds", folds=6, unseen_share=1.0, seed=0):
+        assert unseen_share(EEDI.read(fold)) == 1.0
 
 
 def test_label_on_a_right_answer_belongs_to_no_pair(folder: Path, tmp_path: Path) -> None:
-    expected = [eedi.read(fold) for fold in write_folds(folder, tmp_path / "a", 3, 0.6, seed=4)]
+    expected = [EEDI.read(fold) for fold in write_folds(EEDI, folder, tmp_path / "a", 3, 0.6, seed=4)]
     set_cell(folder / "train.csv", 1, "MisconceptionAId", "29")
     set_cell(folder / "train.csv", 5, "MisconceptionAId", "3")
-    found = [eedi.read(fold) for fold in write_folds(folder, tmp_path / "b", 3, 0.6, seed=4)]
+    found = [EEDI.read(fold) for fold in write_folds(EEDI, folder, tmp_path / "b", 3, 0.6, seed=4)]
     assert [fold.seen for fold in found] == [fold.seen for fold in expected]
 
 
 @pytest.mark.parametrize("folds", [-1, 0, 1, 7])
 def test_impossible_number_of_folds_is_refused(folder: Path, tmp_path: Path, folds: int) -> None:
     with pytest.raises(DataError, match=rf"train\.csv: cannot make {folds} folds of 6 questions"):
-        write_folds(folder, tmp_path / "folds", folds, 0.6, seed=0)
+        write_folds(EEDI, folder, tmp_path / "folds", folds, 0.6, seed=0)
     assert not (tmp_path / "folds").exists()
 
 
 def test_broken_train_is_refused_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
     set_cell(folder / "train.csv", 2, "CorrectAnswer", "E")
     with pytest.raises(DataError, match=r"train\.csv: row 2 .*CorrectAnswer is 'E'"):
-        write_folds(folder, tmp_path / "folds", 3, 0.6, seed=0)
+        write_folds(EEDI, folder, tmp_path / "folds", 3, 0.6, seed=0)
     assert not (tmp_path / "folds").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from cascade.base import runtime
 from cascade.base.errors import ModelError
-from cascade.competitions import eedi as csvs
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.kaggle import checks, environment
 from cascade.kaggle.environment import InstallError
@@ -117,4 +117,4 @@ def test_what_needs_two_cards_is_skipped_where_one_is_left(
     run = tmp_path / "run"
     run.mkdir()
     with pytest.raises(ModelError, match="over cuda:0, cuda:1, of which only cuda:0 is here; run it on as many"):
-        stages.reason(RunContext(configs.load(path), csvs.read(folder), run))
+        stages.reason(RunContext(configs.load(path), EEDI.read(folder), run))

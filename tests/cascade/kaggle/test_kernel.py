@@ -17,10 +17,12 @@ import pytest
 from cascade.base import durations, ledger, runtime
 from cascade.base.errors import StageError
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi, submission
+from cascade.competitions import submission
+from cascade.competitions.eedi import EEDI
 from cascade.kaggle import checks, kernel
 from cascade.stages import baseline
 from tests import kernel_inputs
+from tests.eedi import asked, rows_of
 from tests.kernel_inputs import COMPETITION
 from tests.runs import small_run
 
@@ -77,11 +79,11 @@ def test_a_commit_run_installs_practises_and_predicts_without_a_network(inputs: 
     assert "environment made in" in output and str(environment / "bin" / "python") in output
     assert list(environment.glob("lib/*/site-packages/six.py"))
     # Only the test's rows are submitted; the practice's are scored, and timed in the ledger.
-    real = eedi.read(ROOT / "sample")
+    real = EEDI.read(ROOT / "sample")
     folder = inputs / "competitions" / COMPETITION
-    expected = eedi.to_queries(eedi.read_questions(folder / "test.csv", eedi.TEST_COLUMNS, []))["query_id"].tolist()
-    submission.validate(working / "submission.csv", expected, set(real.names))
-    assert submission.read(working / "submission.csv") != submission.read(working / "submission-zero.csv")
+    expected = list(EEDI.outline(folder).asked)
+    submission.validate(working / "submission.csv", asked(expected, set(real.texts)))
+    assert rows_of(working / "submission.csv") != rows_of(working / "submission-zero.csv")
     stages = [entry for entry in ledger.read(working / "practice") if entry["phase"] == ledger.STAGE]
     assert [(entry["stage"], entry["status"]) for entry in stages] == [
         ("install", "ok"), ("zero", "ok"), ("retrieve-r1", "ok"), ("ensemble", "ok"),
@@ -139,7 +141,7 @@ def run_kernel(rerun: bool, monkeypatch: pytest.MonkeyPatch) -> kernel.Kernel:
     if rerun:
         monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", "1")
     found = kernel.locate("configs/kernel.toml", "sample", "build/run", 48)
-    baseline.write(found.data, found.run)
+    baseline.write(EEDI.outline(found.data), found.run)
     kernel.prepare(found)
     code = kernel.conduct(found, time.time())
     kernel.settle(found, code)
@@ -169,9 +171,9 @@ def test_a_broken_input_raises_in_a_commit_run_and_costs_the_stages_in_the_rerun
         assert all(word in str(error.value) for word in told)
     said = capsys.readouterr().out
     assert all(word in said for word in told), said
-    rows = submission.read(tmp_path / "working" / "submission.csv")
+    rows = rows_of(tmp_path / "working" / "submission.csv")
     assert len(rows) == 9
-    assert rows == submission.read(tmp_path / "working" / "submission-zero.csv")
+    assert rows == rows_of(tmp_path / "working" / "submission-zero.csv")
     assert not (tmp_path / "scratch" / "cascade-kernel").exists()  # no half of an environment takes up the disk
 
 
@@ -183,7 +185,7 @@ def test_a_file_that_differs_and_does_no_harm_costs_nothing_in_the_rerun(
     run_kernel(True, monkeypatch)
     assert "image.lock: " in capsys.readouterr().out
     working = tmp_path / "working"
-    assert submission.read(working / "submission.csv") != submission.read(working / "submission-zero.csv")
+    assert rows_of(working / "submission.csv") != rows_of(working / "submission-zero.csv")
     assert not (working / "practice").exists()
 
 
@@ -191,7 +193,7 @@ def test_a_file_that_differs_in_its_hash_alone_is_told_in_a_commit_run(inputs: P
     lock = inputs / WHEELS / "image.lock"
     lock.write_text(lock.read_text()[:-1] + " ")
     found = kernel.locate("configs/kernel.toml", "sample", "build/run")
-    baseline.write(found.data, found.run)
+    baseline.write(EEDI.outline(found.data), found.run)
     kernel.prepare(found)
     assert found.python is not None  # raised at the end, when all has run that can
     with pytest.raises(StageError, match=r"image\.lock: its SHA-256 is not the manifest's"):
@@ -265,4 +267,4 @@ def test_submission_zero_needs_nothing_but_pandas_and_scikit_learn(wheels: Path,
         f"baseline.write(Path({str(folder)!r}), Path({str(tmp_path / 'out')!r}))\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
-    assert len(submission.read(tmp_path / "out" / "submission.csv")) == 9
+    assert len(rows_of(tmp_path / "out" / "submission.csv")) == 9

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from cascade.base.runtime import ROOT
-from cascade.competitions import lenient_csv, submission
+from cascade.competitions import submission
+from cascade.competitions.eedi import EEDI
 from cascade.stages import baseline
 from packer.datasets import project_wheel
 from tests import kernel_inputs
 from tests.conftest import write_folder
+from tests.eedi import asked, rows_of
 from tests.kernel_inputs import COMPETITION
 
 # Isolated (-I), and without the finder of an editable install, so that an import of cascade finds the wheel or nothing.
@@ -79,7 +81,10 @@ def a_data_file_that_is_none(inputs: Path) -> None:
 def test_without_submission_zero_a_commit_run_says_why_and_the_rerun_has_a_valid_file_all_the_same(
     inputs: Path, damage: Callable[[Path], None]
 ) -> None:
-    expected, known = baseline.rows(data := inputs / "competitions" / COMPETITION), lenient_csv.known(data)
+    expected, known = (
+        baseline.rows(EEDI.outline(data := inputs / "competitions" / COMPETITION)),
+        set(EEDI.outline(data).texts),
+    )
     damage(inputs)
     path = inputs.parent / "working" / "submission.csv"
     code, output = run_cells(inputs, rerun=False)
@@ -88,7 +93,7 @@ def test_without_submission_zero_a_commit_run_says_why_and_the_rerun_has_a_valid
     code, output = run_cells(inputs, rerun=True)
     assert code == 0, output
     assert "no submission zero, and nothing else is tried" in output
-    submission.validate(path, list(expected), known)
+    submission.validate(path, asked(list(expected), known))
 
 
 def test_the_wheel_is_found_beside_a_folder_that_is_called_manifest(inputs: Path) -> None:
@@ -97,5 +102,5 @@ def test_the_wheel_is_found_beside_a_folder_that_is_called_manifest(inputs: Path
     assert code == 0, output
     assert "passed over" in output and "no such dataset" in output
     working = inputs.parent / "working"
-    assert submission.read(working / "submission.csv") == baseline.rows(inputs / "competitions" / COMPETITION)
+    assert rows_of(working / "submission.csv") == baseline.rows(EEDI.outline(inputs / "competitions" / COMPETITION))
     assert (working / "submission-zero.csv").is_file()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cascade.competitions.eedi import EEDI
 from cascade.kaggle import kernel
 from tests.processes import wait_until_gone
 
@@ -19,7 +20,7 @@ def conducted(tmp_path: Path, script: str, time_: str = "", practice: int = 0) -
     python.write_text("#!/bin/sh\n" + script)
     python.chmod(0o755)
     config.write_text(f"[time]\n{time_}")
-    made = kernel.Kernel(config, tmp_path, tmp_path, tmp_path, practice, python)
+    made = kernel.Kernel(config, tmp_path, tmp_path, tmp_path, EEDI, practice, python)
     code = kernel.conduct(made, time.time())
     (tmp_path / "failures").write_text("\n".join(made.failures))
     return code

@@ -9,6 +9,7 @@ import pytest
 
 from cascade.base import ledger
 from cascade.base.runtime import ROOT
+from cascade.competitions.eedi import EEDI
 from cascade.kaggle import summary
 from cascade.kaggle.kernel import Kernel
 from cascade.plan import report
@@ -44,7 +45,9 @@ def test_an_empty_ledger_makes_an_empty_table(tmp_path: Path) -> None:
 def kernel(tmp_path: Path) -> Kernel:
     """A kernel whose run is over; it practised nothing, so the run's folder has the ledger."""
     Maker(tmp_path / "run").write()
-    return Kernel(tmp_path / "run" / "plan.toml", ROOT / "sample", tmp_path / "run", ROOT, python=Path(sys.executable))
+    return Kernel(
+        tmp_path / "run" / "plan.toml", ROOT / "sample", tmp_path / "run", ROOT, EEDI, python=Path(sys.executable)
+    )
 
 
 def test_the_whole_test_is_planned_by_the_runs_own_rates(kernel: Kernel, capfd: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +56,7 @@ def test_the_whole_test_is_planned_by_the_runs_own_rates(kernel: Kernel, capfd: 
     known = maker.calibrate()
     summary.plan(kernel)
     said = capfd.readouterr().out
-    planned = by_name(plan(maker.config, maker.competition, known, 2055))
+    planned = by_name(plan(maker.config, maker.task, known, 2055))
     for stage, seconds in planned.items():
         assert report.span(seconds) in next(line for line in said.splitlines() if f" {stage} " in line), said
     assert "fits: " in said

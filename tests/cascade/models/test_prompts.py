@@ -12,7 +12,8 @@ from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
 from cascade.base.errors import ModelError, PromptError
-from cascade.models.prompts import LETTERS, QUERY_FIELDS, Prompter, Template, lettered, query_fields
+from cascade.models.prompts import LETTERS, Prompter, Template, lettered, query_fields
+from tests.eedi import FIELDS
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -64,7 +65,7 @@ def path(tmp_path: Path) -> Path:
 
 def template(path: Path, source: str, *needed: str) -> Template:
     path.write_text(source, encoding="utf-8")
-    return Template(path, *needed)
+    return Template(path, FIELDS, *needed)
 
 
 def fields(**more: Any) -> dict[str, Any]:
@@ -130,7 +131,7 @@ def test_the_model_goes_on_with_a_last_assistant_message(path: Path, tokenizer: 
 @pytest.mark.parametrize("source", [CHAT, CHAT.replace("\n", "\r\n"), CHAT.replace("=== user", "=== user \t")])
 def test_headings_are_found_whatever_ends_their_lines(path: Path, source: str) -> None:
     path.write_bytes(source.encode())
-    assert Template(path, "candidate").chat(fields(candidate="c")) == [
+    assert Template(path, FIELDS, "candidate").chat(fields(candidate="c")) == [
         {"role": "system", "content": "You know pupils."},
         {"role": "user", "content": "Question: What is 1/2 + 1/3?\nWrong: 2/5\nIs it this one? c"},
     ]
@@ -197,7 +198,7 @@ def test_the_line_of_an_error_is_counted_from_the_top_of_the_file(path: Path) ->
 
 def test_a_missing_template_is_named(path: Path) -> None:
     with pytest.raises(PromptError, match=r"template\.txt: no such prompt template; correct the config's `prompt`"):
-        Template(path)
+        Template(path, FIELDS)
 
 
 def test_a_chat_asks_for_a_tokenizer_with_a_chat_template(path: Path) -> None:
@@ -373,7 +374,7 @@ def test_a_query_that_is_too_long_without_its_question_is_named(path: Path, toke
 
 
 def test_the_fields_of_a_query_are_those_of_its_row() -> None:
-    assert query_fields(QUERY | {"answer": "B"}) == {**{k: QUERY[k] for k in QUERY_FIELDS if k in QUERY}, "reason": ""}
+    assert query_fields(QUERY) == {"reason": "", **QUERY}
 
 
 @pytest.mark.parametrize(

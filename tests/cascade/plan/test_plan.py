@@ -11,7 +11,7 @@ import pytest
 
 from cascade.base.errors import ConfigError
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.config.schema import Config
 from cascade.plan import command, report
@@ -27,7 +27,7 @@ PROFILE = profiles.load(ROOT / "profiles" / "t4x2.toml")
 
 @pytest.fixture(scope="module")
 def planner() -> Planner:
-    return Planner(configs.load(ROOT / "configs" / "t4x2.toml"), eedi.read(ROOT / "sample"), PROFILE, 2055)
+    return Planner(configs.load(ROOT / "configs" / "t4x2.toml"), EEDI.read(ROOT / "sample"), PROFILE, 2055)
 
 
 def config_of(tmp_path: Path, *changes: tuple[str, str]) -> Config:

@@ -13,8 +13,8 @@ import pytest
 from cascade.base import ledger
 from cascade.base.errors import PlanError
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi
-from cascade.competitions.eedi import Competition
+from cascade.competitions.base import Task
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.config.schema import Config
 from cascade.plan import calibration, ledgers
@@ -80,7 +80,7 @@ class Maker:
     def __init__(self, folder: Path, workers: int = 1) -> None:
         folder.mkdir(exist_ok=True)
         self.config = config_of(folder)
-        self.competition = eedi.read(ROOT / "sample")
+        self.task = EEDI.read(ROOT / "sample")
         self.run = folder
         self.workers = workers
         self.now = 1_000_000.0
@@ -89,7 +89,7 @@ class Maker:
 
     @property
     def identity(self) -> dict[str, str]:
-        return resume.identity(RunContext(self.config, self.competition, self.run))
+        return resume.identity(RunContext(self.config, self.task, self.run))
 
     @property
     def path(self) -> Path:
@@ -97,10 +97,10 @@ class Maker:
 
     def write(self) -> Path:
         """Every stage in turn."""
-        queries = len(self.competition.test)
+        queries = len(self.task.queries)
         self.stage("install", lambda: None)
         self.stage("zero", lambda: self.phase("", ZERO * (queries + 343)))
-        planner = Planner(self.config, self.competition, BASE)
+        planner = Planner(self.config, self.task, BASE)
         works = {stage.name: stage.works for stage in planner.stages(self.config, BASE)}
         embedded = [
             {"texts": round(work.prompts), "load": LOAD * work.loads, "seconds": TEXT_TOKEN * work.tokens}
@@ -159,7 +159,7 @@ class Maker:
 
     def calibrate(self, *more: Path) -> Profile:
         runs = ledgers.read([self.path, *more], self.identity)
-        return calibration.calibrate(self.config, self.competition, BASE, runs, "by hand")
+        return calibration.calibrate(self.config, self.task, BASE, runs, "by hand")
 
 
 def config_of(folder: Path, **changes: str) -> Config:
@@ -171,8 +171,8 @@ def config_of(folder: Path, **changes: str) -> Config:
     return configs.load(path)
 
 
-def plan(config: Config, competition: Competition, profile: Profile, queries: int | None = None) -> Forecast:
-    return forecast(config, profile, Planner(config, competition, profile, queries).stages(config, profile))
+def plan(config: Config, task: Task, profile: Profile, queries: int | None = None) -> Forecast:
+    return forecast(config, profile, Planner(config, task, profile, queries).stages(config, profile))
 
 
 def by_name(found: Forecast) -> dict[str, float]:
@@ -208,21 +208,21 @@ def test_known_rates_are_found_again(made: Maker) -> None:
 
 
 def test_the_calibrated_run_is_predicted_to_the_second(made: Maker) -> None:
-    found = by_name(plan(made.config, made.competition, made.calibrate()))
+    found = by_name(plan(made.config, made.task, made.calibrate()))
     for line in (line for line in made.lines if line["phase"] == "stage"):
         assert found[line["stage"]] == pytest.approx(line["end"] - line["start"], rel=1e-3), line["stage"]
 
 
 def test_other_queries_and_candidates_are_predicted_exactly(made: Maker) -> None:
     known = made.calibrate()
-    once = plan(made.config, made.competition, known)
-    more = plan(made.config, made.competition, known, 3 * len(made.competition.test))
+    once = plan(made.config, made.task, known)
+    more = plan(made.config, made.task, known, 3 * len(made.task.queries))
     for stage in ("rerank-first", "rerank-second", "rerank-ce"):
         one, three = by_name(once)[stage], by_name(more)[stage]
         assert three - BESIDE - LOAD == pytest.approx(3 * (one - BESIDE - LOAD), rel=1e-3)
     assert by_name(more)["ensemble"] == pytest.approx(BESIDE + 3 * 240 * FUSION)
     narrow = [p.model_copy(update={"top_k": 5}) if p.name == "ce" else p for p in made.config.pipeline]
-    half = by_name(plan(made.config.model_copy(update={"pipeline": narrow}), made.competition, known))["rerank-ce"]
+    half = by_name(plan(made.config.model_copy(update={"pipeline": narrow}), made.task, known))["rerank-ce"]
     assert half == pytest.approx(BESIDE + LOAD + 240 * 5 * PAIR)
 
 
@@ -235,7 +235,7 @@ def test_two_workers_count_as_what_they_are_together(tmp_path: Path, made: Maker
         two, one = (each.find(kind, stage, model, "vllm") for each in (known, alone))
         assert two is not None and one is not None and two.prompt == pytest.approx(one.prompt / 2, rel=0.06)
     line = next(line for line in pair.lines if line["stage"] == "rerank-first" and line["phase"] == "stage")
-    found = by_name(plan(pair.config, pair.competition, known))["rerank-first"]
+    found = by_name(plan(pair.config, pair.task, known))["rerank-first"]
     assert found == pytest.approx(line["end"] - line["start"], rel=1e-3)
 
 
@@ -265,7 +265,7 @@ def test_a_profile_is_read_as_it_was_written(tmp_path: Path, made: Maker) -> Non
     assert [(rate.kind, rate.stage, rate.model) for rate in read.rate] == [
         (rate.kind, rate.stage, rate.model) for rate in known.rate
     ]
-    again, once = (by_name(plan(made.config, made.competition, profile)) for profile in (read, known))
+    again, once = (by_name(plan(made.config, made.task, profile)) for profile in (read, known))
     assert again == pytest.approx(once, rel=1e-4)
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["profile.toml"]
 
@@ -276,7 +276,7 @@ def test_a_cut_ledger_counts_as_far_as_its_lines_are_whole(tmp_path: Path) -> No
     maker.path.write_text(text[: text.index('"stage": "rerank-second", "phase": "stage"') + 5])
     runs = ledgers.read([maker.path], maker.identity)
     assert runs.said == [f"{maker.path}: 1 lines are cut off; the whole ones are used"]
-    known = calibration.calibrate(maker.config, maker.competition, BASE, runs, "cut")
+    known = calibration.calibrate(maker.config, maker.task, BASE, runs, "cut")
     rates = {(rate.kind, rate.stage) for rate in known.rate if rate.source == "cut"}
     assert ("llm", "rerank-second") in rates and ("notebook", "rerank-second") not in rates
     assert ("cross-encoder", "rerank-ce") not in rates and ("notebook", "rerank-first") in rates
@@ -309,7 +309,7 @@ def test_a_ledger_cut_within_a_character_or_with_other_things_in_it_is_read_all_
     ):
         runs = with_("more", **facts)
         assert runs.said == [f"{maker.path}: 1 entries end before they start or are none; left out"], facts
-        calibration.calibrate(maker.config, maker.competition, BASE, runs, "by hand")
+        calibration.calibrate(maker.config, maker.task, BASE, runs, "by hand")
 
 
 def test_times_of_a_clock_that_jumped_are_left_out_and_said(tmp_path: Path) -> None:
@@ -343,7 +343,7 @@ def test_a_chunk_in_which_the_clock_jumped_is_no_rate() -> None:
 def test_a_ledger_of_something_else_is_refused(tmp_path: Path) -> None:
     maker = Maker(tmp_path / "run")
     maker.write()
-    other = resume.identity(RunContext(config_of(tmp_path, top_k="7"), maker.competition, tmp_path))
+    other = resume.identity(RunContext(config_of(tmp_path, top_k="7"), maker.task, tmp_path))
     with pytest.raises(PlanError, match=r"ledger.jsonl: is of a run with another config; pass that one"):
         ledgers.read([maker.path], other)
     with pytest.raises(PlanError, match=r"is of a run on another test.csv; pass that run's data folder"):

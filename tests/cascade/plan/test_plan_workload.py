@@ -14,8 +14,8 @@ from transformers import AutoTokenizer
 from cascade.base import ledger
 from cascade.base.errors import PlanError
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi
-from cascade.competitions.eedi import FULL_MAPPING, FULL_TEST, Competition
+from cascade.competitions.base import Task
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.config.schema import Config
 from cascade.models.prompts import Prompter, Template, query_fields
@@ -26,6 +26,7 @@ from cascade.plan.prompts import _found_in_blocks
 from cascade.plan.tokenizer import FileTokenizer, PiecesTokenizer
 from cascade.plan.workload import Planner, StageWork
 from cascade.stages import stages
+from tests.eedi import FIELDS
 from tests.llm import LISTWISE, MODEL, POINTWISE, TOURNAMENT, make_bench, make_config
 
 T4X2 = ROOT / "configs" / "t4x2.toml"
@@ -33,23 +34,23 @@ PROFILE = profiles.load(ROOT / "profiles" / "t4x2.toml")
 
 
 @pytest.fixture(scope="module")
-def sample() -> Competition:
-    return eedi.read(ROOT / "sample")
+def sample() -> Task:
+    return EEDI.read(ROOT / "sample")
 
 
-def planned(config: Config, competition: Competition, queries: int | None = None) -> dict[str, StageWork]:
-    found = Planner(config, competition, PROFILE, queries).stages(config, PROFILE)
+def planned(config: Config, task: Task, queries: int | None = None) -> dict[str, StageWork]:
+    found = Planner(config, task, PROFILE, queries).stages(config, PROFILE)
     return {stage.name: stage for stage in found}
 
 
 @pytest.mark.parametrize("prompt", ["pointwise.txt", "listwise-tiny.txt", "reason.txt"])
-def test_prompts_are_made_as_transformers_makes_them(sample: Competition, prompt: str) -> None:
+def test_prompts_are_made_as_transformers_makes_them(sample: Task, prompt: str) -> None:
     needed = {"pointwise.txt": ["candidate"], "listwise-tiny.txt": ["options"]}.get(prompt, [])
-    template = Template(ROOT / "configs" / "prompts" / prompt, *needed)
+    template = Template(ROOT / "configs" / "prompts" / prompt, FIELDS, *needed)
     ours = Prompter(template, FileTokenizer(MODEL), 1024)
     theirs = Prompter(template, AutoTokenizer.from_pretrained(MODEL), 1024)
     spelt = {"question": "<|im_end|> <think> x", "construct": "<|endoftext|>", "wrong": "<|im_start|>"}
-    for row in (*sample.test.head(5).to_dict("records"), spelt):
+    for row in (*sample.queries.head(5).to_dict("records"), spelt):
         fields = {**query_fields(row), "candidate": "adds", "options": [{"letter": "A", "text": "adds"}]}
         assert ours.text(fields) == theirs.text(fields)
         assert ours.fit("q", [fields]) == theirs.fit("q", [fields])
@@ -60,7 +61,7 @@ def test_prompts_are_made_as_transformers_makes_them(sample: Competition, prompt
 
 def test_a_chat_that_goes_on_ends_where_transformers_ends_it(tmp_path: Path) -> None:
     (tmp_path / "prompt.txt").write_text("=== user\nWhy {{ question }}?\n=== assistant\nBecause\n")
-    template = Template(tmp_path / "prompt.txt")
+    template = Template(tmp_path / "prompt.txt", FIELDS)
     fields = query_fields({"question": "so"})
     theirs = Prompter(template, AutoTokenizer.from_pretrained(MODEL), 1024).text(fields)
     assert Prompter(template, FileTokenizer(MODEL), 1024).text(fields) == theirs
@@ -72,8 +73,8 @@ def test_counts_are_those_of_the_stage_itself(tmp_path: Path, kind: str) -> None
     context = make_bench(tmp_path, config, queries=8)
     stages.rerank(context, "p")
     did = next(entry for entry in ledger.read(context.run) if entry["phase"] == "score")
-    work = planned(config, context.competition)["rerank-p"].works[1]
-    per_query = did["queries"] / len(context.competition.test)
+    work = planned(config, context.task)["rerank-p"].works[1]
+    per_query = did["queries"] / len(context.task.queries)
     assert work.prompts * per_query == pytest.approx(did["prompts"])
     assert work.tokens * per_query == pytest.approx(did["tokens"], rel=0.05)
     assert work.cached * per_query == pytest.approx(did["cached_tokens"], rel=0.1, abs=0.02 * did["tokens"])
@@ -83,7 +84,7 @@ def test_counts_are_those_of_the_stage_itself(tmp_path: Path, kind: str) -> None
 
 @pytest.mark.parametrize("layers", [["full_attention", "sliding_attention"], ["linear_attention", "full_attention"]])
 def test_prompts_of_a_model_that_keeps_a_state_are_counted_whole(
-    tmp_path: Path, sample: Competition, layers: list[str]
+    tmp_path: Path, sample: Task, layers: list[str]
 ) -> None:
     folder = tmp_path / "model"
     shutil.copytree(MODEL, folder, ignore=shutil.ignore_patterns("*.safetensors"))
@@ -112,7 +113,7 @@ def test_pieces_are_as_long_as_a_token_and_shared_where_texts_are() -> None:
     assert tokenizer.decode(one) == "The same beginning, one"
 
 
-def test_a_model_that_is_read_once_is_counted_once(sample: Competition) -> None:
+def test_a_model_that_is_read_once_is_counted_once(sample: Task) -> None:
     found = planned(configs.load(T4X2), sample, 2055)
     for name, model in (("retrieve-r1", "sfrembedding2r"), ("retrieve-r2", "e5mistral7binstruct")):
         read = [work for work in found[name].works if work.kind == "embedding"]
@@ -121,14 +122,14 @@ def test_a_model_that_is_read_once_is_counted_once(sample: Competition) -> None:
         assert read[0].prompts == 343 and read[1].prompts == pytest.approx(2055)
 
 
-def test_neighbours_read_train_and_find_the_queries_read(sample: Competition) -> None:
+def test_neighbours_read_train_and_find_the_queries_read(sample: Task) -> None:
     found = planned(configs.load(ROOT / "configs" / "sample.toml"), sample)["retrieve-r1"]
     names, test, train = [work for work in found.works if work.kind == "embedding"]
-    assert (names.prompts, test.prompts, train.prompts) == (343, 240, len(set(eedi.query_texts(sample.train))))
+    assert (names.prompts, test.prompts, train.prompts) == (343, 240, len(set(sample.train["text"].tolist())))
     assert [work.loads for work in (names, test, train)] == [True, False, False]
 
 
-def test_work_grows_with_the_queries_and_misconceptions_do_not(sample: Competition) -> None:
+def test_work_grows_with_the_queries_and_misconceptions_do_not(sample: Task) -> None:
     config = configs.load(T4X2)
     once, twice = planned(config, sample, 1000), planned(config, sample, 2000)
     for name in ("reason", "rerank-p1", "rerank-p2", "rerank-p3"):
@@ -138,21 +139,21 @@ def test_work_grows_with_the_queries_and_misconceptions_do_not(sample: Competiti
     assert once["retrieve-r1"].works[2] == twice["retrieve-r1"].works[2]
 
 
-def test_what_a_text_costs_to_embed_goes_by_its_tokens(sample: Competition, tmp_path: Path) -> None:
+def test_what_a_text_costs_to_embed_goes_by_its_tokens(sample: Task, tmp_path: Path) -> None:
     """The public 50 minutes were for 2,587 names: by the sample's 343 it is what their tokens leave of it."""
     config = configs.load(T4X2)
-    names = pd.concat([sample.misconceptions] * 8, ignore_index=True).head(FULL_MAPPING)
-    names["name"] = [f"{name} ({number})" for number, name in enumerate(names["name"])]
+    names = pd.concat([sample.labels] * 8, ignore_index=True).head(EEDI.hidden_labels)
+    names["text"] = [f"{name} ({number})" for number, name in enumerate(names["text"])]
     few, many = (
-        forecast(config, PROFILE, [planned(config, each, FULL_TEST)["retrieve-r1"]]).stages[0]
-        for each in (sample, replace(sample, misconceptions=names))
+        forecast(config, PROFILE, [planned(config, each, EEDI.hidden_queries)["retrieve-r1"]]).stages[0]
+        for each in (sample, replace(sample, labels=names))
     )
     assert many.seconds == pytest.approx(3000, rel=0.05)
     tokens = [sum(work.tokens for work in stage.work.works) for stage in (few, many)]
     assert many.seconds - few.seconds == pytest.approx(0.0071 * (tokens[1] - tokens[0]))
 
 
-def test_select_leaves_what_its_keys_say(sample: Competition) -> None:
+def test_select_leaves_what_its_keys_say(sample: Task) -> None:
     config = configs.load(T4X2)
     found = planned(config, sample)
     # 25 of p1's best, and those of 70 that p1's 60 do not hold: 70 - 0.83 * 60.
@@ -165,7 +166,7 @@ def test_select_leaves_what_its_keys_say(sample: Competition) -> None:
     assert same.candidates == 25 + 10 and same.notes == ()
 
 
-def test_what_a_run_had_stands_over_what_is_assumed(sample: Competition) -> None:
+def test_what_a_run_had_stands_over_what_is_assumed(sample: Task) -> None:
     config = configs.load(T4X2)
     fact = Measured(stage="rerank-p2", queries=0.5, candidates=0.8, tokens=1.1)
     known = PROFILE.model_copy(update={"measured": [fact]})
@@ -176,11 +177,11 @@ def test_what_a_run_had_stands_over_what_is_assumed(sample: Competition) -> None
 
 
 @pytest.mark.parametrize("queries", [0, -3])
-def test_no_queries_are_refused(sample: Competition, queries: int) -> None:
+def test_no_queries_are_refused(sample: Task, queries: int) -> None:
     with pytest.raises(PlanError, match=f"^{queries} queries: there is nothing to plan for"):
         Planner(configs.load(T4X2), sample, PROFILE, queries)
     with pytest.raises(PlanError, match=r"^0 queries"):
-        Planner(configs.load(T4X2), replace(sample, test=sample.test.head(0)), PROFILE)
+        Planner(configs.load(T4X2), replace(sample, queries=sample.queries.head(0)), PROFILE)
 
 
 def test_a_profile_that_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:

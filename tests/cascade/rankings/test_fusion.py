@@ -14,7 +14,7 @@ from cascade.rankings import fusion, tables
 def ranking(**queries: list[int]) -> pd.DataFrame:
     rows = [(query, id_, 1.0 / rank, rank) for query, ids in queries.items() for rank, id_ in enumerate(ids, start=1)]
     table = pd.DataFrame(rows, columns=tables.COLUMNS)
-    return table.astype({"misconception_id": np.int32, "score": np.float32, "rank": np.int32})
+    return table.astype({"label_id": np.int32, "score": np.float32, "rank": np.int32})
 
 
 def lists(fused: pd.DataFrame) -> dict[str, list[tuple[int, float]]]:
@@ -43,7 +43,7 @@ def reference(rankings: dict[str, pd.DataFrame], weights: dict[str, float]) -> d
     """Dictionaries and exact fractions: ties are ties, whatever floats make of them."""
     place: dict[str, dict[int, dict[str, int]]] = {}
     for name, table in rankings.items():
-        for query, id_, rank in zip(table["query_id"], table["misconception_id"], table["rank"], strict=True):
+        for query, id_, rank in zip(table["query_id"], table["label_id"], table["rank"], strict=True):
             place.setdefault(query, {}).setdefault(id_, {})[name] = rank
     fused = {}
     for query, found in place.items():
@@ -132,12 +132,12 @@ def test_boosted_fusion_keeps_the_tables_contract(seed: int, factor: float) -> N
     rankings = random_rankings(seed)
     fused = fusion.boost_unseen(fusion.fuse(rankings, dict.fromkeys(rankings, 0.7)), set(range(9)), factor)
     table = tables.validate(fusion.to_table(fused), "fused")
-    assert table["misconception_id"].tolist() == fused["misconception_id"].tolist()
+    assert table["label_id"].tolist() == fused["label_id"].tolist()
     assert str(table["rank"].dtype) == "int32"
 
 
 def fused_list(*rows: tuple[str, int, float]) -> pd.DataFrame:
-    return pd.DataFrame(list(rows), columns=["query_id", "misconception_id", "score"])
+    return pd.DataFrame(list(rows), columns=["query_id", "label_id", "score"])
 
 
 def test_boost_multiplies_the_unseen_and_sorts_anew() -> None:
@@ -159,14 +159,14 @@ def test_boost_by_one_and_of_one_kind_only_changes_no_order(seen: set[int]) -> N
     fused = fused_list(("q", 9, 1.0), ("q", 1, 0.5), ("p", 3, 1.0), ("p", 2, 1.0))
     pd.testing.assert_frame_equal(fusion.boost_unseen(fused, seen, 1.0), fused)
     boosted = fusion.boost_unseen(fused, seen, 3.0)
-    assert boosted["misconception_id"].tolist() == fused["misconception_id"].tolist()
+    assert boosted["label_id"].tolist() == fused["label_id"].tolist()
 
 
 def first_unseen(fused: pd.DataFrame, seen: set[int], factor: float) -> int:
     """How many queries have an unseen misconception in the first place after the boost."""
     boosted = fusion.boost_unseen(fused, seen, factor)
     first = boosted.drop_duplicates("query_id")
-    return int((~first["misconception_id"].isin(seen)).sum())
+    return int((~first["label_id"].isin(seen)).sum())
 
 
 @pytest.mark.parametrize("share", [0.0, 0.07, 0.28, 0.5, 0.6, 0.9, 1.0])
@@ -178,7 +178,7 @@ def test_factor_reaches_the_share_and_is_the_smallest(seed: int, share: float) -
     others = {query: rng.permutation(30)[: rng.integers(1, 12)].tolist() for query in queries}
     fused = fusion.fuse({"a": ranking(**queries), "b": ranking(**others)}, {"a": 2.0, "b": 1.0})
     seen = set(range(22))
-    can_turn = fused[~fused["misconception_id"].isin(seen)]["query_id"].nunique()
+    can_turn = fused[~fused["label_id"].isin(seen)]["query_id"].nunique()
     wanted = -(-Fraction(str(share)) * n // 1)  # exactly rounded up
     factor = fusion.factor_for_share(fused, seen, share)
     assert factor >= 1.0

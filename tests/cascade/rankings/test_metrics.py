@@ -17,17 +17,15 @@ def random_case(seed: int) -> tuple[pd.DataFrame, pd.DataFrame, set[int]]:
     queries = [f"{q}_{'ABCD'[q % 4]}" for q in rng.permutation(40)]
     ids = rng.permutation(150)
     table = tables.from_matrix(queries, ids, rng.random((40, 150)).astype(np.float32), int(rng.integers(1, 151)))
-    labels = pd.DataFrame({"query_id": rng.permutation(queries), "misconception_id": rng.integers(0, 160, 40)})
+    labels = pd.DataFrame({"query_id": rng.permutation(queries), "label_id": rng.integers(0, 160, 40)})
     return table, labels, set(rng.permutation(160)[:70].tolist())
 
 
 def judged(table: pd.DataFrame, labels: pd.DataFrame) -> dict[str, float]:
-    qrels = [
-        ir_measures.Qrel(q, str(m), 1) for q, m in zip(labels["query_id"], labels["misconception_id"], strict=True)
-    ]
+    qrels = [ir_measures.Qrel(q, str(m), 1) for q, m in zip(labels["query_id"], labels["label_id"], strict=True)]
     run = [
         ir_measures.ScoredDoc(q, str(m), float(-rank))
-        for q, m, rank in zip(table["query_id"], table["misconception_id"], table["rank"], strict=True)
+        for q, m, rank in zip(table["query_id"], table["label_id"], table["rank"], strict=True)
         if q in set(labels["query_id"])
     ]
     found = ir_measures.calc_aggregate([AP @ 25, R @ 25, R @ 100], qrels, run)
@@ -37,8 +35,8 @@ def judged(table: pd.DataFrame, labels: pd.DataFrame) -> dict[str, float]:
 @pytest.mark.parametrize("seed", range(6))
 def test_report_agrees_with_ir_measures(seed: int) -> None:
     table, labels, seen = random_case(seed)
-    row = metrics.report(table, labels, seen)
-    is_seen = labels["misconception_id"].isin(seen)
+    row = metrics.report(table, labels, seen, 25, (25, 100))
+    is_seen = labels["label_id"].isin(seen)
     assert 0 < is_seen.sum() < len(labels)
     for suffix, part in (("", labels), ("_seen", labels[is_seen]), ("_unseen", labels[~is_seen])):
         for name, expected in judged(table, part).items():
@@ -51,13 +49,13 @@ def ranking(**queries: list[int]) -> pd.DataFrame:
 
 
 def labels_of(**queries: int) -> pd.DataFrame:
-    return pd.DataFrame({"query_id": list(queries), "misconception_id": list(queries.values())})
+    return pd.DataFrame({"query_id": list(queries), "label_id": list(queries.values())})
 
 
 def test_worked_by_hand() -> None:
     table = ranking(a=[1, 2, 3], b=list(range(30)), c=[4, 5], d=[1])
     labels = labels_of(c=5, a=1, b=26, d=9, e=1)  # ranks 2, 1, 27, none, and a query the table lacks
-    row = metrics.report(table, labels, seen={1, 26}, depths=(1, 25, 30))
+    row = metrics.report(table, labels, {1, 26}, 25, recalls=(1, 25, 30))
     assert row["map"] == pytest.approx((1 / 2 + 1) / 5)
     assert row["recall_1"] == pytest.approx(1 / 5)
     assert row["recall_25"] == pytest.approx(2 / 5)
@@ -69,11 +67,11 @@ def test_worked_by_hand() -> None:
 @pytest.mark.parametrize(("rank", "expected"), [(24, 1 / 25), (25, 0.0)])
 def test_the_cut_is_at_25(rank: int, expected: float) -> None:
     table = ranking(a=list(range(40)))
-    assert metrics.report(table, labels_of(a=rank), set())["map"] == pytest.approx(expected)
+    assert metrics.report(table, labels_of(a=rank), set(), 25, (25, 100))["map"] == pytest.approx(expected)
 
 
 def test_labels_that_the_table_lacks_count_nothing() -> None:
-    row = metrics.report(ranking(a=[1], b=[1]), labels_of(a=2, b=3), seen={2})
+    row = metrics.report(ranking(a=[1], b=[1]), labels_of(a=2, b=3), {2}, 25, (25, 100))
     assert set(row.values()) == {0.0}
 
 
@@ -84,11 +82,11 @@ def test_ranks_stand_in_the_order_of_the_labels() -> None:
 
 
 def test_queries_without_label_count_nothing() -> None:
-    assert metrics.report(ranking(a=[1], b=[1]), labels_of(a=1), seen=set())["map"] == 1.0
+    assert metrics.report(ranking(a=[1], b=[1]), labels_of(a=1), set(), 25, (25, 100))["map"] == 1.0
 
 
 def test_empty_part_is_not_a_number() -> None:
-    row = metrics.report(ranking(a=[1]), labels_of(a=1), seen={1})
+    row = metrics.report(ranking(a=[1]), labels_of(a=1), {1}, 25, (25, 100))
     assert row["map"] == row["map_seen"] == row["recall_25_seen"] == 1.0
     assert np.isnan(row["map_unseen"])
     assert np.isnan(row["recall_100_unseen"])

@@ -25,9 +25,7 @@ WHOLE = {"q1": [10, 11, 12, 13], "q2": [20, 21, 22, 23], "q3": [30, 31, 32, 33]}
 
 def table(scored: dict[str, list[tuple[int, float]]]) -> pd.DataFrame:
     rows = [(query, id_, score) for query, ids in scored.items() for id_, score in ids]
-    return tables.validate(
-        tables.from_scores(pd.DataFrame(rows, columns=["query_id", "misconception_id", "score"])), "test"
-    )
+    return tables.validate(tables.from_scores(pd.DataFrame(rows, columns=["query_id", "label_id", "score"])), "test")
 
 
 def given() -> pd.DataFrame:
@@ -43,12 +41,12 @@ def pointwise(top_k: int = 4, **select: Any) -> Pipeline:
 
 def shown(taken: pd.DataFrame) -> dict[str, list[int]]:
     """Candidates by query, in order; the ranks of each are 1, 2, 3, …"""
-    assert list(taken.columns) == ["query_id", "misconception_id", "rank"]
+    assert list(taken.columns) == ["query_id", "label_id", "rank"]
     assert taken.index.tolist() == list(range(len(taken)))
     assert taken["rank"].dtype == np.int32
     for _, rows in taken.groupby("query_id", sort=False):
         assert rows["rank"].tolist() == list(range(1, len(rows) + 1))
-    return {str(query): ids.tolist() for query, ids in taken.groupby("query_id", sort=False)["misconception_id"]}
+    return {str(query): ids.tolist() for query, ids in taken.groupby("query_id", sort=False)["label_id"]}
 
 
 def taken(
@@ -178,14 +176,14 @@ def test_skipped_queries(select: dict[str, Any], skipped: set[str]) -> None:
 
 # What it saves and costs.
 
-LABELS = pd.DataFrame({"query_id": ["q1", "q2", "q3", "q9"], "misconception_id": [12, 21, 31, 1]})
+LABELS = pd.DataFrame({"query_id": ["q1", "q2", "q3", "q9"], "label_id": [12, 21, 31, 1]})
 
 
 def saved(
     pipeline: Pipeline, by: dict[str, list[tuple[int, float]]] | None = BY, labels: pd.DataFrame | None = LABELS
 ) -> Saving:
     earlier = None if by is None else table(by)
-    return saving(pipeline, given(), take(pipeline, given(), earlier, SEEN), earlier, labels)
+    return saving(pipeline, given(), take(pipeline, given(), earlier, SEEN), earlier, labels, 25)
 
 
 def test_saving_by_candidate() -> None:
@@ -259,7 +257,7 @@ def test_selection_is_that_of_plain_dictionaries(seed: int) -> None:
         return tables.from_scores(
             pd.DataFrame(
                 [(f"{q}_A", id_, rng.integers(4) / 4) for q in queries for id_ in rng.permutation(12)[:7]],
-                columns=["query_id", "misconception_id", "score"],
+                columns=["query_id", "label_id", "score"],
             )
         )
 

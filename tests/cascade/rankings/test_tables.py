@@ -17,7 +17,7 @@ def valid() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "query_id": ["20_A", "20_A", "20_A", "3_B", "3_B"],
-            "misconception_id": np.array([7, 0, 3, 0, 9], dtype=np.int32),
+            "label_id": np.array([7, 0, 3, 0, 9], dtype=np.int32),
             "score": np.array([0.5, 0.5, -1.0, 2.0, 0.0], dtype=np.float32),
             "rank": np.array([1, 2, 3, 1, 2], dtype=np.int32),
         }
@@ -50,9 +50,9 @@ BREACHES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "rank goes on over queries": (ranks(1, 2, 3, 4, 5), "query 3_B: ranks are not"),
     "rank str": (lambda table: table.astype({"rank": str}), "rank is str"),
     "rank float": (lambda table: table.astype({"rank": np.float32}), "rank is float32"),
-    "misconception float": (lambda table: table.astype({"misconception_id": float}), "misconception_id is float64"),
+    "misconception float": (lambda table: table.astype({"label_id": float}), "label_id is float64"),
     "misconception twice": (
-        lambda table: table.assign(misconception_id=np.array([7, 0, 7, 0, 9], dtype=np.int32)),
+        lambda table: table.assign(label_id=np.array([7, 0, 7, 0, 9], dtype=np.int32)),
         "query 20_A: a misconception stands there twice",
     ),
     "query's rows apart": (
@@ -147,13 +147,13 @@ def test_from_scores_worked_by_hand() -> None:
     rows = pd.DataFrame(
         {
             "query_id": ["9_A", "1_B", "9_A", "1_B", "9_A"],
-            "misconception_id": [5, 1, 3, 2, 4],
+            "label_id": [5, 1, 3, 2, 4],
             "score": [0.1, 0.0, 0.1, 0.7, 0.9],
         }
     )
     table = tables.validate(tables.from_scores(rows), "made")
     assert table["query_id"].tolist() == ["9_A"] * 3 + ["1_B"] * 2
-    assert table["misconception_id"].tolist() == [4, 3, 5, 2, 1]
+    assert table["label_id"].tolist() == [4, 3, 5, 2, 1]
     assert table["rank"].tolist() == [1, 2, 3, 1, 2]
 
 
@@ -169,24 +169,24 @@ def test_from_scores_and_from_matrix_agree(seed: int, dtype: type) -> None:
     ).astype(dtype)
     queries = [f"{q}_A" for q in rng.permutation(n_queries)]
     rows = pd.DataFrame(
-        {"query_id": np.repeat(queries, n_ids), "misconception_id": np.tile(ids, n_queries), "score": matrix.ravel()}
+        {"query_id": np.repeat(queries, n_ids), "label_id": np.tile(ids, n_queries), "score": matrix.ravel()}
     )
     ranked = tables.from_scores(rows)
     for top_k in (1, 5, n_ids, n_ids + 3):
         table = tables.from_matrix(queries, ids, matrix, top_k)
         tables.validate(table, "made")
         pd.testing.assert_frame_equal(table, tables.cut(ranked, top_k), check_dtype=False)
-        assert [str(table[c].dtype) for c in ("misconception_id", "score", "rank")] == ["int32", "float32", "int32"]
+        assert [str(table[c].dtype) for c in ("label_id", "score", "rank")] == ["int32", "float32", "int32"]
 
 
 def test_equal_scores_stand_by_id_whatever_the_order_of_the_columns() -> None:
     table = tables.from_matrix(["1_A"], np.array([30, 10, 20]), np.zeros((1, 3), dtype=np.float32), 3)
-    assert table["misconception_id"].tolist() == [10, 20, 30]
+    assert table["label_id"].tolist() == [10, 20, 30]
 
 
 def test_cut_keeps_the_first_of_every_query() -> None:
     table = tables.validate(tables.cut(valid(), 2), "cut")
-    assert table["misconception_id"].tolist() == [7, 0, 0, 9]
+    assert table["label_id"].tolist() == [7, 0, 0, 9]
 
 
 @pytest.mark.parametrize("top_k", [1, 7, 40, 50])
@@ -207,7 +207,7 @@ def test_ranked_in_blocks_a_table_is_the_same(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_rows_of_one_query_and_misconception_have_one_key_in_all_tables() -> None:
-    one, other = valid(), valid().iloc[[3, 4, 0]].assign(misconception_id=[9, 5, 7])
+    one, other = valid(), valid().iloc[[3, 4, 0]].assign(label_id=[9, 5, 7])
     queries, (first, second) = tables.keys(one, other)
     assert queries.tolist() == ["20_A", "3_B"]
     assert (first >> 32).tolist() == [0, 0, 0, 1, 1] and (first & 0xFFFFFFFF).tolist() == [7, 0, 3, 0, 9]

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cascade.base import ledger
-from cascade.competitions.eedi import QUERY_COLUMNS, Competition
+from cascade.competitions.base import Task
+from cascade.competitions.eedi import EEDI
 from cascade.rankings import tables
 from cascade.report import figures
 
@@ -18,30 +19,31 @@ QUESTION = "Tom & <script>alert(1)</script> has $5\nand $6. ![A bar, \\( x < 3 \
 
 
 @pytest.fixture
-def labelled() -> Competition:
+def labelled() -> Task:
     """Four queries; train has misconception 0 only; q2's right answer is in no table, and q3 has no label."""
-    texts = {"question_id": "q", "answer": "A", "construct": "c", "subject": "s", "correct": "1", "wrong": "2"}
+    texts = {"text": "t", "construct": "c", "subject": "s", "correct": "1", "wrong": "2"}
     rows = [{**texts, "query_id": f"q{n}_A", "question": QUESTION} for n in range(4)]
-    return Competition(
+    return Task(
+        EEDI,
         folder=Path(),
-        train=pd.DataFrame([{**rows[0], "query_id": "t_A", "misconception_id": 0}]),
-        test=pd.DataFrame(rows)[QUERY_COLUMNS],
+        train=pd.DataFrame([{**rows[0], "query_id": "t_A", "label_id": 0}]),
+        queries=pd.DataFrame(rows),
         asked=[row["query_id"] for row in rows],
-        misconceptions=pd.DataFrame({"misconception_id": range(5), "name": [f"name {n}" for n in range(5)]}),
-        labels=pd.DataFrame({"query_id": ["q0_A", "q1_A", "q2_A"], "misconception_id": [0, 1, 4]}),
+        labels=pd.DataFrame({"label_id": range(5), "text": [f"name {n}" for n in range(5)]}),
+        truth=pd.DataFrame({"query_id": ["q0_A", "q1_A", "q2_A"], "label_id": [0, 1, 4]}),
     )
 
 
 @pytest.fixture(params=["labels", "no labels", "empty labels"])
-def competition(request: pytest.FixtureRequest, labelled: Competition) -> Competition:
-    assert labelled.labels is not None
-    labels = {"labels": labelled.labels, "no labels": None, "empty labels": labelled.labels.head(0)}[request.param]
-    return dataclasses.replace(labelled, labels=labels)
+def competition(request: pytest.FixtureRequest, labelled: Task) -> Task:
+    assert labelled.truth is not None
+    labels = {"labels": labelled.truth, "no labels": None, "empty labels": labelled.truth.head(0)}[request.param]
+    return dataclasses.replace(labelled, truth=labels)
 
 
 def ranking(*ids: int) -> pd.DataFrame:
     rows = [(f"q{n}_A", id_, 1 / (place + 1)) for n in range(4) for place, id_ in enumerate(ids)]
-    return tables.from_scores(pd.DataFrame(rows, columns=["query_id", "misconception_id", "score"]))
+    return tables.from_scores(pd.DataFrame(rows, columns=["query_id", "label_id", "score"]))
 
 
 def texts(figure: Figure) -> str:
@@ -50,16 +52,16 @@ def texts(figure: Figure) -> str:
     return "\n".join(artist.get_text() for artist in figure.findobj(Text))
 
 
-def test_every_figure_draws_and_says_where_labels_lack(competition: Competition) -> None:
+def test_every_figure_draws_and_says_where_labels_lack(task: Task) -> None:
     before, after = ranking(0, 1, 2, 3), ranking(1, 0, 2)
     drawn = [
-        figures.score_histogram(before, competition),
-        figures.recall_curves({"before": before, "after": after}, competition),
-        figures.moves(before, after, competition),
+        figures.score_histogram(before, task),
+        figures.recall_curves({"before": before, "after": after}, task),
+        figures.moves(before, after, task),
     ]
-    has_labels = competition.labels is not None and len(competition.labels) > 0
+    has_labels = task.truth is not None and len(task.truth) > 0
     assert [figures.NO_LABELS in texts(figure) for figure in drawn] == [not has_labels] * 3
-    metrics = figures.metrics_table({"before": before, "after": after}, competition)
+    metrics = figures.metrics_table({"before": before, "after": after}, task)
     assert list(metrics.columns) == ["MAP@25", "MAP@25 seen", "MAP@25 unseen", "recall@25", "recall@100"]
     assert metrics.notna().to_numpy().all() == has_labels
     if has_labels:
@@ -68,7 +70,7 @@ def test_every_figure_draws_and_says_where_labels_lack(competition: Competition)
         assert metrics.isna().to_numpy().all()
 
 
-def test_moves_counts_better_same_and_worse(labelled: Competition) -> None:
+def test_moves_counts_better_same_and_worse(labelled: Task) -> None:
     shown = texts(figures.moves(ranking(0, 1, 2), ranking(1, 0), labelled))
     assert "1 better, 1 same, 1 worse; MAP@25 0.500 → 0.500" in shown
     assert "unseen: 1 better, 1 same, 0 worse; MAP@25 0.250 → 0.500" in shown
@@ -94,15 +96,15 @@ def test_times_shows_the_last_attempt_failures_and_pauses(tmp_path: Path) -> Non
     assert "60 min pause" in shown
 
 
-def test_examples_escape_all_but_mathematics(competition: Competition) -> None:
-    shown = figures.examples(ranking(0, 1, 2), competition, count=3, top=1).data
+def test_examples_escape_all_but_mathematics(task: Task) -> None:
+    shown = figures.examples(ranking(0, 1, 2), task, count=3, top=1).data
     assert "<script" not in shown
     assert "Tom &amp; &lt;script&gt;alert(1)&lt;/script&gt; has <span>$</span>5<br>and" in shown
     assert "<i>[picture: A bar, \\( x &lt; 3 \\)]</i>" in shown
     assert "\\( \\frac{1}{2} \\)" in shown
 
 
-def test_examples_go_from_the_first_rank_to_the_absent(labelled: Competition) -> None:
+def test_examples_go_from_the_first_rank_to_the_absent(labelled: Task) -> None:
     shown = figures.examples(ranking(0, 2, 1), labelled, top=1).data
     where = [shown.index(f"right answer {place}") for place in ("at rank 1", "at rank 3", "is absent")]
     assert where == sorted(where)

@@ -14,7 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from cascade.competitions import eedi
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.rankings import tables
 from cascade.report import figures_llm
@@ -84,7 +84,7 @@ SECOND = {"20_A": [(0, 0.5), (1, 0.3), (2, 0.15), (3, 0.05)], "20_B": [(1, 0.4),
 
 def write_table(context: RunContext, name: str, scored: dict[str, list[tuple[int, float]]]) -> None:
     rows = [(query, id_, score) for query, ids in scored.items() for id_, score in ids]
-    ranked = tables.from_scores(pd.DataFrame(rows, columns=["query_id", "misconception_id", "score"]))
+    ranked = tables.from_scores(pd.DataFrame(rows, columns=["query_id", "label_id", "score"]))
     tables.write(ranked, context.config.table_path(name, context.run))
 
 
@@ -97,11 +97,11 @@ def make_bench(folder: Path, second: str = "pointwise") -> RunContext:
     path.write_text(source.replace('prompt = "list.txt"', f'prompt = "{prompt}"', 1))
     for name, text in PROMPTS.items():
         (folder.parent / name).write_text(text)
-    context = RunContext(configs.load(path), eedi.read(folder), run)
-    assert context.competition.labels is not None
-    ranked = context.competition.labels["query_id"].isin(R1)
-    labelled = dataclasses.replace(context.competition, labels=context.competition.labels[ranked])
-    context = dataclasses.replace(context, competition=labelled)
+    context = RunContext(configs.load(path), EEDI.read(folder), run)
+    assert context.task.truth is not None
+    ranked = context.task.truth["query_id"].isin(R1)
+    labelled = dataclasses.replace(context.task, truth=context.task.truth[ranked])
+    context = dataclasses.replace(context, task=labelled)
     write_table(
         context, "r1", {query: [(id_, 1 / rank) for rank, id_ in enumerate(ids, 1)] for query, ids in R1.items()}
     )
@@ -188,8 +188,8 @@ def test_it_selects_by_the_candidates_of_a_pipeline_that_has_no_select(context: 
 
 
 def test_without_labels_the_prompts_are_still_told(context: RunContext) -> None:
-    for labels in (None, pd.DataFrame({"query_id": [], "misconception_id": []})):
-        unlabelled = dataclasses.replace(context, competition=dataclasses.replace(context.competition, labels=labels))
+    for labels in (None, pd.DataFrame({"query_id": [], "label_id": []})):
+        unlabelled = dataclasses.replace(context, task=dataclasses.replace(context.task, truth=labels))
         points = curve(unlabelled, "second", "min_score")
         assert points["map"].isna().all()
         assert points["kept"].iloc[[0, -1]].tolist() == [1.0, 0.0]
@@ -258,10 +258,10 @@ def model(context: RunContext) -> Path:
 )
 @pytest.mark.usefixtures("model")
 def test_the_prompt_is_the_first_query_s_as_the_model_reads_it(context: RunContext, stage: str, expected: str) -> None:
-    query: dict[str, Any] = context.competition.test.iloc[0].to_dict()
+    query: dict[str, Any] = context.task.queries.iloc[0].to_dict()
     shown = figures_llm.prompt(context, stage)
     text, _, tail = shown.rpartition("\n\n(")
-    assert text == expected.format(**query, names=context.competition.names)
+    assert text == expected.format(**query, names=context.task.texts)
     assert tail == f"{len(make_tokenizer()(text, add_special_tokens=False)['input_ids'])} tokens)"
 
 
@@ -273,32 +273,30 @@ def test_a_stage_that_reads_no_prompt_says_so(context: RunContext) -> None:
 
 
 def written(context: RunContext, text: str) -> pd.DataFrame:
-    queries = context.competition.test["query_id"]
+    queries = context.task.queries["query_id"]
     return pd.DataFrame({"query_id": queries, "reason": [text] * len(queries)})
 
 
 def test_reasons_escape_what_a_model_has_written(context: RunContext) -> None:
-    shown = figures_llm.reasons(
-        written(context, "<script>alert(1)</script> costs $5 & $6\nso"), context.competition
-    ).data
+    shown = figures_llm.reasons(written(context, "<script>alert(1)</script> costs $5 & $6\nso"), context.task).data
     assert "<script" not in shown
     assert "&lt;script&gt;alert(1)&lt;/script&gt; costs <span>$</span>5 &amp; <span>$</span>6<br>so" in shown
-    assert f"<p>{len(context.competition.test)} of {len(context.competition.test)} queries, evenly" in shown
+    assert f"<p>{len(context.task.queries)} of {len(context.task.queries)} queries, evenly" in shown
 
 
 def test_reasons_escape_what_a_query_says(context: RunContext) -> None:
-    test = context.competition.test.assign(question="Is <img src=x> it?", wrong="<b>no</b>")
-    shown = figures_llm.reasons(written(context, "x"), dataclasses.replace(context.competition, test=test)).data
+    test = context.task.queries.assign(question="Is <img src=x> it?", wrong="<b>no</b>")
+    shown = figures_llm.reasons(written(context, "x"), dataclasses.replace(context.task, queries=test)).data
     assert "<img" not in shown and "<b>no" not in shown
     assert "<b>&lt;b&gt;no&lt;/b&gt;</b>" in shown
 
 
 def test_reasons_are_shown_evenly_from_the_first_to_the_last(context: RunContext) -> None:
-    queries = context.competition.test["query_id"].tolist()
+    queries = context.task.queries["query_id"].tolist()
     table = pd.DataFrame({"query_id": queries, "reason": [f"said of {query}." for query in queries]})
-    shown = figures_llm.reasons(table, context.competition, count=3).data
+    shown = figures_llm.reasons(table, context.task, count=3).data
     assert [query for query in queries if f"said of {query}." in shown] == [queries[0], queries[4], queries[8]]
-    few = figures_llm.reasons(table.head(2), context.competition).data
+    few = figures_llm.reasons(table.head(2), context.task).data
     assert few.count("said of") == 2 and "<p>2 of 2 queries" in few
 
 

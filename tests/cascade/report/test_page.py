@@ -124,8 +124,8 @@ def test_without_labels_it_shows_times_agreement_and_candidates_but_no_scores(fo
         (folder / "test_labels.csv").unlink()
     context = pages.small(folder)
     if labels == "empty":
-        empty = pd.DataFrame({"query_id": [], "misconception_id": []})
-        context = replace(context, competition=replace(context.competition, labels=empty))
+        empty = pd.DataFrame({"query_id": [], "label_id": []})
+        context = replace(context, task=replace(context.task, truth=empty))
     source = build.html(context)
     assert re.findall(r'<section id="(\w+)">', source) == ["times", "agreement", "queries"]
     assert "MAP" not in text(re.sub("<script.*", "", source, flags=re.DOTALL))

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 from cascade.base.errors import StageError
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi
-from cascade.competitions.eedi import Competition
+from cascade.competitions.base import Task
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.config.schema import Config, CrossEncoderPipeline, DensePart, NeighboursPart, Retrieval, TfidfPart
 from cascade.models import locate
@@ -38,9 +38,9 @@ def config() -> Config:
 
 
 @pytest.fixture(scope="module")
-def competition() -> Competition:
-    whole = eedi.read(ROOT / "sample")
-    return replace(whole, train=whole.train.head(60), test=whole.test.head(24))
+def competition() -> Task:
+    whole = EEDI.read(ROOT / "sample")
+    return replace(whole, train=whole.train.head(60), queries=whole.queries.head(24))
 
 
 @pytest.fixture
@@ -57,9 +57,9 @@ def test_nearest_is_an_exact_search() -> None:
     np.testing.assert_array_equal(indices, np.argsort(-expected, axis=1, kind="stable"))
 
 
-def test_two_devices_embed_as_one_does(config: Config, competition: Competition, cache: Path) -> None:
+def test_two_devices_embed_as_one_does(config: Config, task: Task, cache: Path) -> None:
     part = DensePart(kind="dense", model=MINILM, batch_size=4)
-    texts = eedi.query_texts(competition.test)
+    texts = task.queries["text"].tolist()
     found = []
     for devices in (["cpu"], ["cpu", "cpu"]):
         with closing(dense.Embedder(part, config.model_copy(update={"devices": devices}), cache)) as embedder:
@@ -127,7 +127,7 @@ def test_a_query_text_template_is_what_retrievers_read(tmp_path: Path) -> None:
     (tmp_path / "query.txt").write_text("{{ wrong }}{% if reason %} because {{ reason }}{% endif %}")
     retrieval = Retrieval(name="r1", retriever=[TfidfPart(kind="tfidf")], query_text="query.txt")
     config = configs.load(ROOT / "configs" / "sample.toml").model_copy(update={"path": tmp_path / "run.toml"})
-    queries = pd.DataFrame({"wrong": ["a", "b"], "reason": ["c", ""], **dict.fromkeys(eedi.QUERY_COLUMNS[3:-1], "x")})
+    queries = pd.DataFrame({"wrong": ["a", "b"], "reason": ["c", ""], **dict.fromkeys(EEDI.fields[:2], "x")})
     assert Blend(retrieval, config, tmp_path).texts(queries) == ["a because c", "b"]
     assert Blend(retrieval, config, tmp_path).texts(queries.drop(columns="reason")) == ["a", "b"]
 
@@ -168,31 +168,31 @@ def test_neighbours_speak_above_the_gate_only() -> None:
     np.testing.assert_allclose(scores, [[0, 0, 0, 0.75, 0], [0, 0, 0, 0, 0]], atol=1e-6)
 
 
-def test_a_train_query_finds_its_own_misconception(config: Config, competition: Competition, cache: Path) -> None:
+def test_a_train_query_finds_its_own_misconception(config: Config, task: Task, cache: Path) -> None:
     part = NeighboursPart(kind="neighbours", model=MINILM, gate=0.9)
     blend = Blend(config.retrieval[0], config, cache)
-    queries = competition.train.head(10)
-    scores = blend.part_scores(part, queries, competition)
-    found = competition.misconceptions["misconception_id"].to_numpy()[scores.argmax(axis=1)]
-    assert found.tolist() == queries["misconception_id"].tolist()
+    queries = task.train.head(10)
+    scores = blend.part_scores(part, queries, task)
+    found = task.labels["label_id"].to_numpy()[scores.argmax(axis=1)]
+    assert found.tolist() == queries["label_id"].tolist()
 
 
-def test_a_blend_is_the_weighted_sum_of_its_parts(config: Config, competition: Competition, cache: Path) -> None:
+def test_a_blend_is_the_weighted_sum_of_its_parts(config: Config, task: Task, cache: Path) -> None:
     retrieval = config.retrieval[0]
     blend = Blend(retrieval, config, cache)
-    table = tables.validate(blend.retrieve(competition.test, competition), "blend")
-    parts = [part.weight * blend.part_scores(part, competition.test, competition) for part in retrieval.retriever]
-    ids = competition.misconceptions["misconception_id"].to_numpy()
-    expected = tables.from_matrix(competition.test["query_id"].tolist(), ids, np.sum(parts, axis=0), retrieval.top_k)
+    table = tables.validate(blend.retrieve(task.queries, task), "blend")
+    parts = [part.weight * blend.part_scores(part, task.queries, task) for part in retrieval.retriever]
+    ids = task.labels["label_id"].to_numpy()
+    expected = tables.from_matrix(task.queries["query_id"].tolist(), ids, np.sum(parts, axis=0), retrieval.top_k)
     np.testing.assert_allclose(table["score"], expected["score"], atol=1e-2)
     assert table.groupby("query_id").size().eq(retrieval.top_k).all()
-    assert (table["misconception_id"] == expected["misconception_id"]).mean() > 0.9
+    assert (table["label_id"] == expected["label_id"]).mean() > 0.9
 
 
-def test_the_cross_encoder_ranks_what_it_is_given(config: Config, competition: Competition) -> None:
-    ids = competition.misconceptions["misconception_id"].to_numpy()
-    scores = np.random.default_rng(0).random((len(competition.test), len(ids)), dtype=np.float32)
-    candidates = tables.from_matrix(competition.test["query_id"].tolist(), ids, scores, 4)
+def test_the_cross_encoder_ranks_what_it_is_given(config: Config, task: Task) -> None:
+    ids = task.labels["label_id"].to_numpy()
+    scores = np.random.default_rng(0).random((len(task.queries), len(ids)), dtype=np.float32)
+    candidates = tables.from_matrix(task.queries["query_id"].tolist(), ids, scores, 4)
     pipeline = CrossEncoderPipeline(
         name="ce",
         kind="cross-encoder",
@@ -201,21 +201,21 @@ def test_the_cross_encoder_ranks_what_it_is_given(config: Config, competition: C
         adapter="cross-encoder-minilm",
         head="segments",
     )
-    reranker = CrossEncoderReranker(CPU, pipeline, config, competition.names)
-    table, used = reranker.rerank(competition.test, candidates)
+    reranker = CrossEncoderReranker(CPU, pipeline, config, task.texts)
+    table, used = reranker.rerank(task.queries, candidates)
     tables.validate(table, "cross-encoder")
     assert used == {"prompts": len(candidates)}
     assert table["score"].between(0, 1).all()
-    pair = ["query_id", "misconception_id"]
+    pair = ["query_id", "label_id"]
     assert table[pair].sort_values(pair).to_numpy().tolist() == candidates[pair].sort_values(pair).to_numpy().tolist()
 
 
 def test_the_committed_retriever_beats_the_bare_model_on_the_sample(config: Config, cache: Path) -> None:
-    whole = eedi.read(ROOT / "sample")
-    assert whole.labels is not None
-    test = whole.test[whole.test["query_id"].isin(whole.labels["query_id"])].reset_index(drop=True)
-    columns = {id_: i for i, id_ in enumerate(whole.misconceptions["misconception_id"])}
-    right = whole.labels["misconception_id"].map(columns).to_numpy()
+    whole = EEDI.read(ROOT / "sample")
+    assert whole.truth is not None
+    test = whole.queries[whole.queries["query_id"].isin(whole.truth["query_id"])].reset_index(drop=True)
+    columns = {id_: i for i, id_ in enumerate(whole.labels["label_id"])}
+    right = whole.truth["label_id"].map(columns).to_numpy()
     reciprocal = {}
     for adapter in (None, "retriever-minilm"):
         part = DensePart(kind="dense", model=MINILM, adapter=adapter)
@@ -228,22 +228,26 @@ def test_the_committed_retriever_beats_the_bare_model_on_the_sample(config: Conf
 
 def test_the_committed_cross_encoder_beats_the_bare_model_and_chance(config: Config) -> None:
     """25 candidates that hold the right one, in random order, for some of the sample's test queries."""
-    whole = eedi.read(ROOT / "sample")
-    assert whole.labels is not None
-    labels = whole.labels.iloc[::4]
-    test = whole.test[whole.test["query_id"].isin(labels["query_id"])].reset_index(drop=True)
+    whole = EEDI.read(ROOT / "sample")
+    assert whole.truth is not None
+    labels = whole.truth.iloc[::4]
+    test = whole.queries[whole.queries["query_id"].isin(labels["query_id"])].reset_index(drop=True)
     rng = np.random.default_rng(0)
-    ids = whole.misconceptions["misconception_id"].to_numpy()
+    ids = whole.labels["label_id"].to_numpy()
     rows = []
-    for query, right in zip(labels["query_id"], labels["misconception_id"], strict=True):
+    for query, right in zip(labels["query_id"], labels["label_id"], strict=True):
         others = rng.choice(ids[ids != right], 24, replace=False)
         rows += [(query, int(id_), float(rng.random())) for id_ in (right, *others)]
-    candidates = tables.from_scores(pd.DataFrame(rows, columns=["query_id", "misconception_id", "score"]))
+    candidates = tables.from_scores(pd.DataFrame(rows, columns=["query_id", "label_id", "score"]))
     reached = {}
     for adapter in (None, "cross-encoder-minilm"):
         pipeline = CrossEncoderPipeline(
             name="ce", kind="cross-encoder", candidates="r1", model=MINILM, adapter=adapter, head="segments"
         )
-        ranking, _ = CrossEncoderReranker(CPU, pipeline, config, whole.names).rerank(test, candidates)
-        reached[adapter] = metrics.map_at(metrics.ranks_of_labels(ranking, labels))
-    assert reached["cross-encoder-minilm"] > reached[None] > metrics.map_at(metrics.ranks_of_labels(candidates, labels))
+        ranking, _ = CrossEncoderReranker(CPU, pipeline, config, whole.texts).rerank(test, candidates)
+        reached[adapter] = metrics.map_at(metrics.ranks_of_labels(ranking, labels), 25)
+    assert (
+        reached["cross-encoder-minilm"]
+        > reached[None]
+        > metrics.map_at(metrics.ranks_of_labels(candidates, labels), 25)
+    )

@@ -13,7 +13,7 @@ import pytest
 from cascade.base import ledger, patience
 from cascade.base.errors import ConfigError
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi as csvs
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.plan import allotment, profile
 from cascade.plan import profile as profiles
@@ -161,7 +161,7 @@ def test_the_reserve_is_a_part_of_a_short_run_and_twenty_seconds_of_a_long_one(w
 def planned() -> Forecast:
     config = configs.load(CONFIG)
     known = profiles.load(profile.default_profile(config))
-    return forecast(config, known, Planner(config, csvs.read(ROOT / "sample"), known).stages(config, known))
+    return forecast(config, known, Planner(config, EEDI.read(ROOT / "sample"), known).stages(config, known))
 
 
 def make_budget(run: Path, left: float, extra: str = "") -> Budget:
@@ -170,7 +170,7 @@ def make_budget(run: Path, left: float, extra: str = "") -> Budget:
     text = re.sub(r"^optional = .*$", extra, text, flags=re.MULTILINE)
     path = run / "config.toml"
     path.write_text(text)
-    context = RunContext(configs.load(path), csvs.read(ROOT / "sample"), run)
+    context = RunContext(configs.load(path), EEDI.read(ROOT / "sample"), run)
     identity = resume.identity(context)
     resume.write(run, identity)
     return Budget(context, identity, time.time(), time.time() + left)

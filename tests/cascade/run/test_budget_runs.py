@@ -15,9 +15,9 @@ import pytest
 
 from cascade.base import ledger
 from cascade.base.runtime import ROOT
-from cascade.competitions import submission
 from cascade.report import figures, timeline
 from cascade.report.page import pictures
+from tests.eedi import rows_of
 from tests.runs import Run
 
 HANG = "import time\n\n(context.run / 'hanging').touch()\ntime.sleep(1000)"
@@ -58,7 +58,7 @@ def test_an_optional_stage_is_dropped_without_a_failure(run: Run, monkeypatch: p
     assert decisions(run)["rerank-ce"].startswith("dropped, as it is optional: the stages to come need 10")
     said = f"budget: rerank-ce: {decisions(run)['rerank-ce']}"
     assert output.count(said) == 1, "as it is decided"
-    assert submission.read(run.out / "submission.csv") != submission.read(run.out / "submission-zero.csv")
+    assert rows_of(run.out / "submission.csv") != rows_of(run.out / "submission-zero.csv")
     costs = sum(e["end"] - e["start"] for e in ledger.read(run.out) if e["phase"] == ledger.BUDGET)
     assert 0 < costs < 5
 
@@ -67,7 +67,7 @@ def test_after_the_deadline_submission_zero_stands(run: Run) -> None:
     code, output = run.finish("--deadline", str(time.time() - 100))
     assert code == 1, output
     run.assert_valid()
-    assert submission.read(run.out / "submission.csv") == submission.read(run.out / "submission-zero.csv")
+    assert rows_of(run.out / "submission.csv") == rows_of(run.out / "submission-zero.csv")
     assert output.splitlines()[-1].endswith("s ago: no stage is run, and submission zero stands")
     assert [entry["stage"] for entry in ledger.read(run.out)] == ["zero"]
 

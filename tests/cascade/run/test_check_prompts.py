@@ -15,14 +15,15 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from cascade.base.errors import ModelError
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi
-from cascade.competitions.eedi import Competition
+from cascade.competitions.base import Task
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.config.schema import Config
 from cascade.models.checks.facts import Fact
 from cascade.models.prompts import Prompter, Template
 from cascade.models.round_trip import difference
 from cascade.run.check_prompts import facts
+from tests.eedi import FIELDS
 from tests.llm import CONFIG, LISTWISE, MODEL, POINTWISE
 
 CHAT = (
@@ -49,8 +50,8 @@ USER = SYSTEM.replace("=== system\n", "=== user\n", 1).replace("pupils.\n=== use
 
 
 @cache
-def competition() -> Competition:
-    return eedi.read(ROOT / "sample")
+def task() -> Task:
+    return EEDI.read(ROOT / "sample")
 
 
 def model_folder(folder: Path, chat: str = CHAT, tokenizer: str | None = None, **settings: object) -> Path:
@@ -78,7 +79,7 @@ def make_config(
     return configs.load(path)
 
 
-def found(config: Config, given: Competition | None = None) -> dict[str, Fact]:
+def found(config: Config, given: Task | None = None) -> dict[str, Fact]:
     return {fact.name.removeprefix("p: "): fact for fact in facts(config, given)}
 
 
@@ -91,7 +92,7 @@ def with_token(content: str) -> str:
 
 
 def test_what_is_well_is_said(tmp_path: Path) -> None:
-    told = found(make_config(tmp_path, model_folder(tmp_path / "model")), competition())
+    told = found(make_config(tmp_path, model_folder(tmp_path / "model")), task())
     assert {name: fact.ok for name, fact in told.items()} == dict.fromkeys(
         ("template", "tokenizer", "options", "length"), True
     )
@@ -102,14 +103,14 @@ def test_what_is_well_is_said(tmp_path: Path) -> None:
 
 def test_the_sample_s_own_prompts_are_well() -> None:
     config = configs.load(ROOT / "configs" / "sample-llm.toml")
-    told = list(facts(config, competition()))
+    told = list(facts(config, task()))
     assert all(fact.ok for fact in told) and len(told) == 3 + 3 * 4, "\n".join(map(str, told))
 
 
 def test_a_model_that_is_not_at_hand_leaves_the_template_to_look_at(tmp_path: Path) -> None:
-    told = found(make_config(tmp_path, "elsewhere"), competition())
+    told = found(make_config(tmp_path, "elsewhere"), task())
     assert (told["template"].ok, told["tokenizer"].ok) == (True, None) and "elsewhere" in told["tokenizer"].found
-    broken = found(make_config(tmp_path, "elsewhere", "{{ candidate }} {{ question.nothing.more }}"), competition())
+    broken = found(make_config(tmp_path, "elsewhere", "{{ candidate }} {{ question.nothing.more }}"), task())
     assert broken["template"].ok is False and broken["template"].mend == "correct the template"
     assert list(found(make_config(tmp_path, "elsewhere", "{{ candidat }}"))) == ["template"]
 
@@ -149,8 +150,8 @@ def test_what_the_data_spells_is_not_dropped(tmp_path: Path) -> None:
     folder = model_folder(
         tmp_path / "model", FORGETS, json.dumps({**tokenizer, "added_tokens": [*tokenizer["added_tokens"], token]})
     )
-    test = competition().test.head(3).assign(question="What does </think> do?")
-    assert found(make_config(tmp_path, folder), replace(competition(), test=test))["template"].ok
+    test = task().queries.head(3).assign(question="What does </think> do?")
+    assert found(make_config(tmp_path, folder), replace(task(), queries=test))["template"].ok
 
 
 @pytest.mark.parametrize(
@@ -196,34 +197,34 @@ def test_a_model_whose_template_only_knows_of_thinking_is_warned_of(tmp_path: Pa
 )
 def test_options_are_tried_before_the_run(tmp_path: Path, source: str, more: str, told: str) -> None:
     config = make_config(tmp_path, model_folder(tmp_path / "model"), source, more=more)
-    fact = found(config, competition())["options"]
+    fact = found(config, task())["options"]
     assert fact.ok is False and told in fact.found and fact.mend
 
 
 def test_a_prompt_too_long_is_found(tmp_path: Path) -> None:
     config = make_config(tmp_path, model_folder(tmp_path / "model"), "{{ question }}\n{{ candidate }}\n", more="")
     pipeline = config.pipeline[0].model_copy(update={"max_length": 64})
-    told = found(config.model_copy(update={"pipeline": [pipeline]}), competition())["length"]
+    told = found(config.model_copy(update={"pipeline": [pipeline]}), task())["length"]
     assert told.ok and told.mend.startswith("stage 'p': the question of ") and told.mend.endswith("; raise max_length")
     listed = make_config(tmp_path, tmp_path / "model", "=== user\n{{ options }}\n", LISTWISE)
     pipeline = listed.pipeline[0].model_copy(update={"max_length": 64})
-    told = found(listed.model_copy(update={"pipeline": [pipeline]}), competition())["length"]
+    told = found(listed.model_copy(update={"pipeline": [pipeline]}), task())["length"]
     assert told.ok is False and "tokens without any of its question" in told.found
 
 
 def test_a_class_that_does_not_match_its_file_is_refused(tmp_path: Path) -> None:
     """As in models distilled from Llama: byte-level tokens under the class of another kind of tokens."""
     folder = model_folder(tmp_path / "model", tokenizer_class="LlamaTokenizerFast", model_type="llama")
-    told = found(make_config(tmp_path, folder, "Is it this: {{ candidate }}?"), competition())["tokenizer"]
+    told = found(make_config(tmp_path, folder, "Is it this: {{ candidate }}?"), task())["tokenizer"]
     assert told.ok is False and "words run together" in told.found and "Isitthis" in told.found
     assert told.mend.startswith('set "tokenizer_class": "PreTrainedTokenizerFast" in its tokenizer_config.json')
     tokenizer = AutoTokenizer.from_pretrained(folder)
     (tmp_path / "stage.txt").write_text("{{ candidate }}")
     with pytest.raises(ModelError, match="words run together"):
-        Prompter(Template(tmp_path / "stage.txt", "candidate"), tokenizer, 100).check_tokenizer()
+        Prompter(Template(tmp_path / "stage.txt", FIELDS, "candidate"), tokenizer, 100).check_tokenizer()
     shutil.rmtree(folder)
     mended = model_folder(folder, tokenizer_class="PreTrainedTokenizerFast", model_type="llama")
-    assert found(make_config(tmp_path, mended), competition())["tokenizer"].ok
+    assert found(make_config(tmp_path, mended), task())["tokenizer"].ok
 
 
 TEXT = "What is 1/2 + 1/3?\nThe “é” of ½, don't: 漢字.\n  <b>Two</b>  spaces\n"
@@ -265,7 +266,7 @@ def made(kind: str) -> PreTrainedTokenizerFast:
 )
 def test_what_a_tokenizer_changes_on_purpose_is_no_fault(tmp_path: Path, kind: str, said: str) -> None:
     (tmp_path / "asked.txt").write_text("{{ candidate }}")
-    prompter = Prompter(Template(tmp_path / "asked.txt", "candidate"), made(kind), 100)
+    prompter = Prompter(Template(tmp_path / "asked.txt", FIELDS, "candidate"), made(kind), 100)
     told = prompter.check_tokenizer({"candidate": TEXT})
     assert said in told and bool(said) == bool(told), told
 

@@ -15,9 +15,9 @@ import pytest
 from cascade.base import folder, ledger
 from cascade.base.errors import StageError
 from cascade.base.runtime import ROOT
-from cascade.competitions import submission
 from cascade.rankings import tables
 from cascade.run import conductor, parameters
+from tests.eedi import rows_of
 from tests.runs import Run
 
 # A stage that hangs, and a child of it that has left for a session of its own.
@@ -53,10 +53,10 @@ def test_a_run_without_faults_is_resumed_without_repeating_anything(run: Run) ->
     assert all(entry["status"] == "ok" for entry in entries)
     assert all(entry["peak_memory_mb"] > 50 for entry in entries[1:])
     fused = tables.read(run.out / "ranking-ensemble.parquet")
-    rows = submission.read(run.out / "submission.csv")
+    rows = rows_of(run.out / "submission.csv")
     for query, ranking in fused.groupby("query_id"):
-        assert rows[str(query)] == ranking["misconception_id"].tolist()[:25]
-    assert rows != submission.read(run.out / "submission-zero.csv")
+        assert rows[str(query)] == ranking["label_id"].tolist()[:25]
+    assert rows != rows_of(run.out / "submission-zero.csv")
     # As a stop leaves it: the reranker's table missing, one of its chunks too.
     (run.out / "ranking-ce.parquet").unlink()
     sorted((run.out / "ranking-ce.parts").glob("*.parquet"))[1].unlink()
@@ -65,7 +65,7 @@ def test_a_run_without_faults_is_resumed_without_repeating_anything(run: Run) ->
     assert "retrieve-r1: kept" in output
     entries = [entry for entry in ledger.read(run.out) if entry["phase"] == "score"]
     assert [entry["queries"] for entry in entries] == [9, 2]
-    assert submission.read(run.out / "submission.csv") == rows
+    assert rows_of(run.out / "submission.csv") == rows
 
 
 @pytest.mark.parametrize("stage", ["retrieve-r1", "rerank-ce", "ensemble"])
@@ -78,7 +78,7 @@ def test_a_stage_that_exits_early_fails_and_costs_only_itself(run: Run, stage: s
     assert f"{stage} failed" in output and "cost:" in output
     # What reads a retrieval that is not there reads submission zero instead.
     assert not any(f"{name} failed" in output for name in {"retrieve-r1", "rerank-ce", "ensemble"} - {stage})
-    assert submission.read(run.out / "submission.csv") != submission.read(run.out / "submission-zero.csv")
+    assert rows_of(run.out / "submission.csv") != rows_of(run.out / "submission-zero.csv")
 
 
 @pytest.mark.parametrize("stage", ["retrieve-r1", "rerank-ce", "ensemble"])
@@ -147,19 +147,19 @@ FOREIGN = (
     "table = pd.read_parquet(path)\n{change}\ntable.to_parquet(path, index=False)"
 )
 CHANGES = {
-    "misconception_id": "table.loc[0, 'misconception_id'] = 999999",
+    "label_id": "table.loc[0, 'label_id'] = 999999",
     "query_id": "table['query_id'] = table['query_id'].replace(table['query_id'][0], '999_A')",
 }
 
 
 def test_a_table_of_other_data_is_refused(run: Run) -> None:
-    for name, column in (("r1", "misconception_id"), ("ce", "query_id")):
+    for name, column in (("r1", "label_id"), ("ce", "query_id")):
         notebook = "retrieve.ipynb" if name == "r1" else "rerank.ipynb"
         run.inject(notebook, FOREIGN.format(table=name, change=CHANGES[column]), before_work=False)
     code, output = run.finish()
     assert code == 1, output
     run.assert_valid()
-    for stage, column in (("retrieve-r1", "misconception_id"), ("rerank-ce", "query_id")):
+    for stage, column in (("retrieve-r1", "label_id"), ("rerank-ce", "query_id")):
         assert f"{stage} failed" in output and f"{column} 999" in output
 
 

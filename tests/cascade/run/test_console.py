@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi, submission
+from cascade.competitions import submission
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema
 from cascade.rankings import fusion, tables
 from cascade.run import console
 from cascade.stages.context import RunContext
+from tests.eedi import asked
 
 SAY = """
 import sys
@@ -79,27 +81,27 @@ def test_without_a_terminal_a_stage_has_a_line_a_minute(tmp_path: Path, capsys: 
 
 
 def test_a_stages_own_score_stands_beside_the_submissions_and_what_it_changed(tmp_path: Path) -> None:
-    context = RunContext(schema.load(ROOT / "configs" / "sample.toml"), eedi.read(ROOT / "sample"), tmp_path)
-    labels = context.competition.labels
+    context = RunContext(schema.load(ROOT / "configs" / "sample.toml"), EEDI.read(ROOT / "sample"), tmp_path)
+    labels = context.task.truth
     assert labels is not None
-    right = labels.groupby("query_id")["misconception_id"].first()
-    known = list(context.competition.names)
+    right = labels.groupby("query_id")["label_id"].first()
+    known = list(context.task.texts)
 
     def submit(share: float) -> None:
         good = int(share * len(right))
         rows = {
             query: fusion.fill([] if query not in right or right.index.get_loc(query) >= good else [right[query]],
                                [id_ for id_ in known if id_ != right.get(query)], length=25)
-            for query in context.competition.asked
+            for query in context.task.asked
         }  # fmt: skip
-        submission.write(rows, tmp_path / "submission.csv")
+        submission.write(rows, asked([]), tmp_path / "submission.csv")
 
     printer = console.Printer(terminal=False)
     submit(0.0)
     assert printer.score(context).startswith("MAP@25: submission 0.0")
     submit(0.5)
     some = [(query, right[query], 1.0) for query in right.index[:10]]
-    table = tables.from_scores(pd.DataFrame(some, columns=["query_id", "misconception_id", "score"]))
+    table = tables.from_scores(pd.DataFrame(some, columns=["query_id", "label_id", "score"]))
     tables.write(table, tmp_path / "ranking-a.parquet")
     assert printer.score(context, tmp_path / "ranking-a.parquet").startswith(
         f"MAP@25: own 1.0000 on 10 of {len(labels)} queries; submission 0."

@@ -13,9 +13,9 @@ import nbformat
 import pytest
 
 from cascade.base.runtime import ROOT
-from cascade.competitions import submission
 from cascade.rankings import tables
 from packer.datasets.notebooks import problems
+from tests.eedi import rows_of
 from tests.runs import Run
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -121,7 +121,7 @@ def test_a_failed_stage_raises_in_a_commit_run_only(run: Run, rerun: bool) -> No
     assert (code == 0) == rerun, output
     assert "adapter_config.json is missing" in output
     run.assert_valid()
-    improved = submission.read(run.out / "submission.csv") != submission.read(run.out / "submission-zero.csv")
+    improved = rows_of(run.out / "submission.csv") != rows_of(run.out / "submission-zero.csv")
     assert improved == rerun
 
 
@@ -135,7 +135,7 @@ def test_in_the_rerun_the_odd_rows_of_a_test_file_cost_no_stage(run: Run) -> Non
     code, output = papermill(NOTEBOOKS / "submission.ipynb", run.folder / "out.ipynb", ROOT, environment, **given)
     assert code == 0, output
     assert "is not UTF-8" in output and "CorrectAnswer is ''" in output
-    rows, zero = (submission.read(run.out / name) for name in ("submission.csv", "submission-zero.csv"))
+    rows, zero = (rows_of(run.out / name) for name in ("submission.csv", "submission-zero.csv"))
     assert list(rows) == list(zero)
     assert {query for query in rows if query.startswith("9998_")} == {f"9998_{answer}" for answer in "ABCD"}
     assert all(rows[query] == zero[query] for query in rows if query.startswith("9998_"))

@@ -31,6 +31,7 @@ from cascade.scorers.prefixes import common_length, shared_beginnings
 from cascade.scorers.transformers_engine import TransformersScorer
 from cascade.stages import reading, stages
 from cascade.stages.context import RunContext
+from tests.eedi import FIELDS
 from tests.llm import (
     ADAPTERS,
     LISTWISE,
@@ -61,8 +62,8 @@ def open_on(context: RunContext) -> TransformersScorer:
 def prompts_of(
     context: RunContext, scorer: TransformersScorer, candidates: int = 8
 ) -> tuple[list[list[int]], list[int]]:
-    prompter = Prompter(Template(Path("configs/prompts/pointwise.txt"), "candidate"), scorer.tokenizer, 1000)
-    names = list(context.competition.names.values())[:candidates]
+    prompter = Prompter(Template(Path("configs/prompts/pointwise.txt"), FIELDS, "candidate"), scorer.tokenizer, 1000)
+    names = list(context.task.texts.values())[:candidates]
     prompts: list[list[int]] = []
     for query in context.queries().to_dict("records"):
         prompts += prompter.fit("", [{**query_fields(query), "candidate": name} for name in names])[0]
@@ -192,7 +193,7 @@ def test_a_score_that_is_no_number_names_its_prompt() -> None:
 
 def scored_by_hand(context: RunContext, reranker: LLMReranker, ids: list[int], query: dict[str, object]) -> np.ndarray:
     """Probabilities over lettered options, from one prompt made here."""
-    options = lettered([context.competition.names[id_] for id_ in ids])
+    options = lettered([context.task.texts[id_] for id_ in ids])
     text = reranker.prompter.text({**query_fields(query), "options": options})
     prompt = reranker.prompter.encode([text])
     found: np.ndarray = np.exp(reranker.scorer.score(prompt, reranker.option_ids[: len(ids)])[0])
@@ -205,22 +206,22 @@ def parts(context: RunContext) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, ob
     given = tables.read(context.config.table_path("r1", context.run))
     given = given[given["query_id"].isin(queries["query_id"])]
     first = queries.iloc[0].to_dict()
-    return queries, given, first, given["misconception_id"][given["query_id"] == first["query_id"]].tolist()
+    return queries, given, first, given["label_id"][given["query_id"] == first["query_id"]].tolist()
 
 
 def test_pointwise_is_the_probability_of_yes(context: RunContext) -> None:
     pipeline = context.config.pipeline[0]
     assert isinstance(pipeline, PointwisePipeline)
-    reranker = PointwiseReranker(CPU, pipeline, context.config, context.competition.names)
+    reranker = PointwiseReranker(CPU, pipeline, context.config, context.task.texts)
     queries, given, first, ids = parts(context)
     table, used = reranker.rerank(queries, given)
     tables.validate(table, "pointwise")
     assert used["prompts"] == len(given) == len(table)
-    text = reranker.prompter.text({**query_fields(first), "candidate": context.competition.names[ids[3]]})
+    text = reranker.prompter.text({**query_fields(first), "candidate": context.task.texts[ids[3]]})
     alone = np.exp(reranker.scorer.score(reranker.prompter.encode([text]), reranker.option_ids)[0, 0])
-    row = table[(table["query_id"] == first["query_id"]) & (table["misconception_id"] == ids[3])]
+    row = table[(table["query_id"] == first["query_id"]) & (table["label_id"] == ids[3])]
     assert abs(row["score"].iloc[0] - alone) < 1e-4
-    assert text.rstrip().endswith(f"{context.competition.names[ids[3]]}<|im_end|>\n<|im_start|>assistant")
+    assert text.rstrip().endswith(f"{context.task.texts[ids[3]]}<|im_end|>\n<|im_start|>assistant")
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -228,7 +229,7 @@ def test_listwise_is_the_mean_over_windows(tmp_path: Path, reverse: bool) -> Non
     extra = f"window = 10\nstride = 6\nreverse = {str(reverse).lower()}\n"
     context = make_bench(tmp_path, make_config(tmp_path, LISTWISE + extra), queries=2)
     pipeline = context.config.pipeline[0]
-    reranker = ListwiseReranker(CPU, pipeline, context.config, context.competition.names)  # type: ignore[arg-type]
+    reranker = ListwiseReranker(CPU, pipeline, context.config, context.task.texts)  # type: ignore[arg-type]
     queries, given, first, ids = parts(context)
     table, used = reranker.rerank(queries, given)
     tables.validate(table, "listwise")
@@ -239,7 +240,7 @@ def test_listwise_is_the_mean_over_windows(tmp_path: Path, reverse: bool) -> Non
         for order in [ids[start:stop], ids[start:stop][::-1]][: 2 if reverse else 1]:
             for id_, probability in zip(order, scored_by_hand(context, reranker, order, first), strict=True):
                 wanted[id_].append(probability)
-    found = table[table["query_id"] == first["query_id"]].set_index("misconception_id")["score"].to_dict()
+    found = table[table["query_id"] == first["query_id"]].set_index("label_id")["score"].to_dict()
     assert found.keys() == wanted.keys()
     assert all(abs(found[id_] - np.mean(values)) < 1e-4 for id_, values in wanted.items())
 
@@ -247,7 +248,7 @@ def test_listwise_is_the_mean_over_windows(tmp_path: Path, reverse: bool) -> Non
 def test_fewer_candidates_than_the_window_are_one_prompt(tmp_path: Path) -> None:
     context = make_bench(tmp_path, make_config(tmp_path, LISTWISE + "window = 40\n"), queries=2, candidates=5)
     pipeline = context.config.pipeline[0]
-    reranker = ListwiseReranker(CPU, pipeline, context.config, context.competition.names)  # type: ignore[arg-type]
+    reranker = ListwiseReranker(CPU, pipeline, context.config, context.task.texts)  # type: ignore[arg-type]
     queries, given, _, _ = parts(context)
     table, used = reranker.rerank(queries, given)
     assert used["prompts"] == 2
@@ -259,7 +260,7 @@ def test_fewer_candidates_than_the_window_are_one_prompt(tmp_path: Path) -> None
 def test_a_tournament_plays_from_the_tail_to_the_head(tmp_path: Path) -> None:
     context = make_bench(tmp_path, make_config(tmp_path, TOURNAMENT + "group = 9\n"), queries=2)
     pipeline = context.config.pipeline[0]
-    reranker = TournamentReranker(CPU, pipeline, context.config, context.competition.names)  # type: ignore[arg-type]
+    reranker = TournamentReranker(CPU, pipeline, context.config, context.task.texts)  # type: ignore[arg-type]
     queries, given, first, ids = parts(context)
     table, used = reranker.rerank(queries, given)
     tables.validate(table, "tournament")
@@ -272,7 +273,7 @@ def test_a_tournament_plays_from_the_tail_to_the_head(tmp_path: Path) -> None:
         ranked = [playing[place] for place in np.argsort(-chosen, kind="stable")]
         survivor, order = ranked[:1], ranked[1:] + order
     found = table[table["query_id"] == first["query_id"]]
-    assert found["misconception_id"].tolist() == survivor + order
+    assert found["label_id"].tolist() == survivor + order
     assert np.allclose(found["score"], 1 / found["rank"])
 
 
@@ -285,9 +286,9 @@ def test_two_processes_rerank_as_one_does_and_each_chunk_is_on_disk(tmp_path: Pa
         found.append(stages.rerank(context, "p"))
         assert len(list((context.run / "ranking-p.parts").glob("*.parquet"))) == 4
         assert len(list((context.run / "logs").glob("rerank-p-*.log"))) == len(devices)
-    one, two = (table.set_index(["query_id", "misconception_id"])["score"].sort_index() for table in found)
+    one, two = (table.set_index(["query_id", "label_id"])["score"].sort_index() for table in found)
     assert (one - two).abs().max() < 1e-4
-    labels = make_bench(tmp_path, make_config(tmp_path, POINTWISE)).competition.labels
+    labels = make_bench(tmp_path, make_config(tmp_path, POINTWISE)).task.truth
     assert labels is not None
     ranks = [metrics.ranks_of_labels(table, labels).tolist() for table in found]
     assert ranks[0] == ranks[1]
@@ -295,12 +296,12 @@ def test_two_processes_rerank_as_one_does_and_each_chunk_is_on_disk(tmp_path: Pa
 
 def test_a_chunk_whose_score_is_no_number_keeps_its_earlier_ranking(tmp_path: Path) -> None:
     context = make_bench(tmp_path, make_config(tmp_path, POINTWISE), queries=6)
-    words = context.competition.test["question"].iloc[2]
+    words = context.task.queries["question"].iloc[2]
     broken = broken_model(tmp_path / "tiny-qwen2", "@")
-    test = context.competition.test.copy()
+    test = context.task.queries.copy()
     test.loc[2, "question"] = f"{words} @"
     context = make_bench(tmp_path, make_config(tmp_path, POINTWISE.replace(str(MODEL), str(broken))), queries=6)
-    object.__setattr__(context.competition, "test", test)
+    object.__setattr__(context.task, "test", test)
     table = stages.rerank(context, "p")
     lost = {query for query in test["query_id"] if query not in set(table["query_id"])}
     assert test["query_id"].iloc[2] in lost and len(lost) == 2  # its chunk
@@ -326,10 +327,10 @@ def test_resuming_asks_only_what_was_not_finished(tmp_path: Path, capsys: pytest
     kept = set(tables.read(made[0])["query_id"])
     for part in made[1:]:
         part.unlink()
-    again = stages.rerank(RunContext(context.config, context.competition, context.run, resume=True), "p")
+    again = stages.rerank(RunContext(context.config, context.task, context.run, resume=True), "p")
     entry = [entry for entry in ledger.read(context.run) if entry["phase"] == "score"][-1]
     assert entry["queries"] == 8 - len(kept) and entry["prompts"] == 25 * (8 - len(kept))
-    columns = ["query_id", "misconception_id", "rank"]
+    columns = ["query_id", "label_id", "rank"]
     assert (
         again[columns]
         .sort_values(columns)

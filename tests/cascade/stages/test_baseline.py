@@ -8,19 +8,21 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from cascade.competitions import lenient_csv, submission
+from cascade.competitions import submission
+from cascade.competitions.eedi import EEDI
 from cascade.rankings import tables
 from cascade.retrievers.tfidf import tfidf_blocks
 from cascade.stages import baseline
 from tests.conftest import read_rows, set_cell, write_rows
+from tests.eedi import asked, rows_of
 
 ASKED = ["20_A", "20_B", "20_D", "21_B", "21_C", "21_D", "22_A", "22_B", "22_C"]
 
 
 def answered(folder: Path, tmp_path: Path) -> list[str]:
-    baseline.write(folder, tmp_path / "out")
-    rows = submission.read(tmp_path / "out" / "submission.csv")
-    submission.check(rows, list(rows), lenient_csv.known(folder), "submission.csv")
+    baseline.write(EEDI.outline(folder), tmp_path / "out")
+    rows = rows_of(tmp_path / "out" / "submission.csv")
+    submission.check(rows, asked(list(rows), set(EEDI.outline(folder).texts)), "submission.csv")
     return list(rows)
 
 
@@ -47,7 +49,7 @@ def test_a_quote_that_is_never_closed_costs_no_question_before_it(folder: Path, 
 def test_a_misconception_without_an_id_of_its_own_is_left_out(folder: Path, tmp_path: Path, id_: str) -> None:
     set_cell(folder / "misconception_mapping.csv", 30, "MisconceptionId", id_)
     assert answered(folder, tmp_path) == ASKED
-    assert lenient_csv.known(folder) == set(range(29))
+    assert set(EEDI.outline(folder).texts) == set(range(29))
 
 
 def test_a_valid_file_stands_before_any_text_is_read(
@@ -57,7 +59,7 @@ def test_a_valid_file_stands_before_any_text_is_read(
     seen = {}
 
     def blocks(*_: object) -> list[np.ndarray]:
-        seen.update(submission.read(tmp_path / "out" / "submission.csv"))
+        seen.update(rows_of(tmp_path / "out" / "submission.csv"))
         return [np.zeros((len(ASKED), 30), dtype=np.float32)]
 
     monkeypatch.setattr(baseline, "tfidf_blocks", blocks)
@@ -69,12 +71,12 @@ def test_a_valid_file_stands_before_any_text_is_read(
     assert answered(folder, tmp_path) == ASKED
     assert list(seen) == ASKED
     assert seen[ASKED[0]][0] == 17 and 4 in seen[ASKED[0]][:3]
-    submission.check(seen, ASKED, lenient_csv.known(folder), "the first file")
+    submission.check(seen, asked(ASKED, set(EEDI.outline(folder).texts)), "the first file")
 
 
 def test_without_a_train_csv_it_is_the_mappings_order(folder: Path) -> None:
     (folder / "train.csv").unlink()
-    assert set(map(tuple, baseline.frequent_rows(folder).values())) == {tuple(range(25))}
+    assert set(map(tuple, baseline.frequent_rows(EEDI.outline(folder)).values())) == {tuple(range(25))}
 
 
 def test_of_a_text_of_megabytes_the_beginning_is_read(folder: Path) -> None:
@@ -83,7 +85,7 @@ def test_of_a_text_of_megabytes_the_beginning_is_read(folder: Path) -> None:
     for more in (" " * baseline.LONGEST, "never read " * 500_000):
         rows[1][question] += more
         write_rows(folder / "test.csv", rows)
-        found.append(baseline.rows(folder))
+        found.append(baseline.rows(EEDI.outline(folder)))
     assert found[0] == found[1]
 
 

@@ -19,7 +19,7 @@ from cascade.stages import checkpoints
 
 def ranking(*queries: str) -> pd.DataFrame:
     rows = [(query, id_, 1 / (id_ + 1)) for query in queries for id_ in range(3)]
-    return tables.from_scores(pd.DataFrame(rows, columns=["query_id", "misconception_id", "score"]))
+    return tables.from_scores(pd.DataFrame(rows, columns=["query_id", "label_id", "score"]))
 
 
 @pytest.fixture

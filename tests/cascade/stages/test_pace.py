@@ -13,7 +13,7 @@ import pytest
 
 from cascade.base import ledger
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi as csvs
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema
 from cascade.config.schema import Pipeline
 from cascade.processes.workers import DeviceSlot, Pool
@@ -40,7 +40,7 @@ def pipeline(kind: str = "pointwise", **keys: Any) -> Pipeline:
 def task(number: int, queries: int = QUERIES, candidates: int = CANDIDATES) -> tuple[pd.DataFrame, pd.DataFrame]:
     names = [f"{number}-{query}" for query in range(queries)]
     rows = [(name, id_, id_ + 1) for name in names for id_ in range(candidates)]
-    return pd.DataFrame({"query_id": names}), pd.DataFrame(rows, columns=["query_id", "misconception_id", "rank"])
+    return pd.DataFrame({"query_id": names}), pd.DataFrame(rows, columns=["query_id", "label_id", "rank"])
 
 
 class Worked:
@@ -260,7 +260,7 @@ def make_scorer(place: DeviceSlot) -> Callable[[Any], Any]:
         _, candidates = given
         time.sleep(0.02 * len(candidates))
         scored = candidates.assign(score=1 / candidates["rank"])
-        return tables.from_scores(scored[["query_id", "misconception_id", "score"]]), {"prompts": len(candidates)}
+        return tables.from_scores(scored[["query_id", "label_id", "score"]]), {"prompts": len(candidates)}
 
     return work
 
@@ -271,7 +271,7 @@ def test_a_real_process_is_given_fewer_candidates_and_the_ledger_says_so(tmp_pat
     table = tmp_path / "ranking-p.parquet"
     checkpoints.prepare(table, resume=False)
     tasks = [task(number) for number in range(CHUNKS)]
-    context = RunContext(loaded, csvs.read(ROOT / "sample"), tmp_path, deadline=time.time() + 14)
+    context = RunContext(loaded, EEDI.read(ROOT / "sample"), tmp_path, deadline=time.time() + 14)
     facts = stages._in_chunks(context, "rerank-p", pipeline(), table, tasks, 0, make_scorer, ())
     assert time.time() <= context.deadline + 1
     cut = [chunk["candidates_cut_to"] for chunk in facts["chunks"] if "candidates_cut_to" in chunk]

@@ -9,6 +9,7 @@ import pytest
 
 from cascade.base import folder as folders
 from cascade.competitions import submission
+from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.kaggle import kernel
 from cascade.rankings import fusion, tables
@@ -17,6 +18,7 @@ from cascade.stages.context import RunContext
 from cascade.stages.standing import Standing
 from tests import pages
 from tests.conftest import set_cell
+from tests.eedi import asked, rows_of
 from tests.toy import replace
 
 
@@ -27,11 +29,11 @@ def context(folder: Path) -> RunContext:
 
 
 def rows(context: RunContext) -> dict[str, list[int]]:
-    return submission.read(context.run / "submission.csv")
+    return rows_of(context.run / "submission.csv")
 
 
 def standing(context: RunContext) -> Standing:
-    return Standing(context, submission.read(context.run / baseline.FILE))
+    return Standing(context, rows_of(context.run / baseline.FILE))
 
 
 def improved(context: RunContext) -> tuple[Standing, dict[str, list[int]]]:
@@ -92,7 +94,7 @@ def test_of_two_parts_the_one_of_more_weight_stands(context: RunContext) -> None
 def test_a_member_that_the_config_has_no_longer_is_not_waited_for(context: RunContext) -> None:
     _, best = improved(context)
     replace(context.config.path, "{ ce = 1.0, r1 = 0.5 }", "{ r1 = 0.5 }")
-    other = RunContext(configs.load(context.config.path), context.competition, context.run)
+    other = RunContext(configs.load(context.config.path), context.task, context.run)
     standing(other).improve()
     assert rows(other) != best
 
@@ -100,7 +102,7 @@ def test_a_member_that_the_config_has_no_longer_is_not_waited_for(context: RunCo
 def test_a_file_that_is_not_the_record_s_is_replaced(context: RunContext) -> None:
     """It is valid, and nothing tells that it is more than submission zero."""
     found, best = improved(context)
-    submission.write({query: list(range(25)) for query in best}, context.run / "submission.csv")
+    submission.write({query: list(range(25)) for query in best}, asked([]), context.run / "submission.csv")
     context.config.table_path("ce", context.run).unlink()
     found.improve()
     assert rows(context)["20_A"] != list(range(25))
@@ -108,15 +110,15 @@ def test_a_file_that_is_not_the_record_s_is_replaced(context: RunContext) -> Non
 
 def test_submission_zero_leaves_a_valid_file_and_replaces_any_other(context: RunContext, folder: Path) -> None:
     _, best = improved(context)
-    baseline.write(folder, context.run)
+    baseline.write(EEDI.outline(folder), context.run)
     assert rows(context) == best
-    baseline.write(folder, context.run, anew=True)
-    assert rows(context) == submission.read(context.run / baseline.FILE) != best
+    baseline.write(EEDI.outline(folder), context.run, anew=True)
+    assert rows(context) == rows_of(context.run / baseline.FILE) != best
     (context.run / "submission.csv").write_text("not,a submission")
-    baseline.write(folder, context.run)
-    assert rows(context) == submission.read(context.run / baseline.FILE)
+    baseline.write(EEDI.outline(folder), context.run)
+    assert rows(context) == rows_of(context.run / baseline.FILE)
     set_cell(folder / "test.csv", 1, "QuestionId", "99")  # another test: valid for the old one is not for it
-    baseline.write(folder, context.run)
+    baseline.write(EEDI.outline(folder), context.run)
     assert next(iter(rows(context))) == "99_A"
 
 
@@ -132,12 +134,12 @@ def test_in_the_rerun_the_last_cell_puts_the_last_valid_one_back(
 ) -> None:
     _, best = improved(context)
     monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", "1")
-    found = kernel.Kernel(context.config.path, folder, context.run, Path())
+    found = kernel.Kernel(context.config.path, folder, context.run, Path(), EEDI)
     for spoilt in (["submission.csv"], ["submission.csv", submission.LAST]):
         for name in spoilt:
             (context.run / name).write_text("not,a submission")
         kernel.settle(found, 0)
-        assert rows(context) == (best if len(spoilt) == 1 else baseline.rows(folder))
+        assert rows(context) == (best if len(spoilt) == 1 else baseline.rows(EEDI.outline(folder)))
 
 
 def test_a_short_row_is_filled_from_its_candidates_then_zero_then_the_mapping(context: RunContext) -> None:
@@ -148,23 +150,18 @@ def test_a_short_row_is_filled_from_its_candidates_then_zero_then_the_mapping(co
     table = tables.cut(fusing.fuse(context, rankings), 2)
     found = fusing.write_submission(context, table, list(rankings))
     lists = [*rankings.values(), *(reading.read_table(context, each.name) for each in context.config.retrieval)]
-    zero_rows = submission.read(context.run / baseline.FILE)
-    for query in context.competition.asked:
+    zero_rows = rows_of(context.run / baseline.FILE)
+    for query in context.task.asked:
         first, *others = (
-            each["misconception_id"][each["query_id"] == query].tolist() for each in (table, *lists) if each is not None
+            each["label_id"][each["query_id"] == query].tolist() for each in (table, *lists) if each is not None
         )
         assert found is not None
-        assert found[query] == fusion.fill(
-            first, *others, zero_rows[query], list(context.competition.names), length=submission.ROW_LENGTH
-        )
+        assert found[query] == fusion.fill(first, *others, zero_rows[query], list(context.task.texts), length=25)
 
 
 def test_where_no_row_is_short_no_other_table_is_read(context: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, ids = context.competition.asked, context.competition.misconceptions["misconception_id"].to_numpy()
+    asked, ids = context.task.asked, context.task.labels["label_id"].to_numpy()
     table = tables.from_matrix(asked, ids, np.random.default_rng(0).random((len(asked), len(ids))), 28)
     monkeypatch.delattr(reading, "read_table")
     found = fusing.write_submission(context, table, list(context.config.ensemble.weights))
-    assert found == {
-        query: table["misconception_id"][table["query_id"] == query].tolist()[: submission.ROW_LENGTH]
-        for query in asked
-    }
+    assert found == {query: table["label_id"][table["query_id"] == query].tolist()[:25] for query in asked}

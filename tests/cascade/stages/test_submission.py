@@ -12,9 +12,11 @@ import pytest
 
 from cascade.base.errors import TableError
 from cascade.base.runtime import ROOT
-from cascade.competitions import eedi, submission
+from cascade.competitions import submission
+from cascade.competitions.eedi import EEDI
 from cascade.stages import baseline
 from tests.conftest import drop_column, read_rows, set_cell, write_rows
+from tests.eedi import asked, rows_of
 
 KNOWN = set(range(30))
 QUERIES = ["20_A", "20_B", "21_D"]
@@ -24,13 +26,13 @@ ROWS = {query: [(7 * i + start) % 30 for i in range(25)] for start, query in enu
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     path = tmp_path / "submission.csv"
-    submission.write(ROWS, path)
+    submission.write(ROWS, asked([]), path)
     return path
 
 
 def test_round_trip(written: Path) -> None:
-    assert submission.read(written) == ROWS
-    submission.validate(written, QUERIES, KNOWN)
+    assert rows_of(written) == ROWS
+    submission.validate(written, asked(QUERIES, KNOWN))
 
 
 def test_file_is_what_the_competition_asks_for(written: Path) -> None:
@@ -88,7 +90,7 @@ def test_validate_refuses(written: Path, case: str) -> None:
     spoil, told = BROKEN[case]
     written.write_text(spoil(written.read_text()))
     with pytest.raises(TableError) as caught:
-        submission.validate(written, QUERIES, KNOWN)
+        submission.validate(written, asked(QUERIES, KNOWN))
     message = str(caught.value)
     assert message.startswith(f"{written}: ")
     assert told in message
@@ -101,14 +103,14 @@ def test_validate_refuses_every_truncation(written: Path) -> None:
     for length in range(len(whole)):
         written.write_bytes(whole[:length])
         with pytest.raises(TableError):
-            submission.validate(written, QUERIES, KNOWN)
+            submission.validate(written, asked(QUERIES, KNOWN))
 
 
 @pytest.mark.parametrize("key", ["a\0b_A", 'a"b_A', "a,b_A", "a\nb_A", " a_A ", "NA", "é_A", "1e3_A"])
 def test_any_key_is_read_back_as_it_was_written(tmp_path: Path, key: str) -> None:
     path = tmp_path / "submission.csv"
-    submission.write({key: list(range(25)), "20_A": list(range(25))}, path)
-    submission.validate(path, [key, "20_A"], KNOWN)
+    submission.write({key: list(range(25)), "20_A": list(range(25))}, asked([]), path)
+    submission.validate(path, asked([key, "20_A"], KNOWN))
 
 
 @pytest.mark.parametrize("id_", ["2\r\n0", "2\n0", "2\x000", '2"0', "2,0", "2 0"])
@@ -118,22 +120,22 @@ def test_the_run_submission_zero_and_the_last_check_agree_on_any_question_id(
     """Else a finished submission would be judged by other keys than it was written with, and give way."""
     set_cell(folder / "test.csv", 1, "QuestionId", id_)
     (folder / "test_labels.csv").unlink()
-    asked = eedi.read(folder).asked
-    assert list(baseline.write(folder, tmp_path / "out")) == asked
-    submission.validate(tmp_path / "out/submission.csv", asked, KNOWN)
-    assert baseline.is_valid(tmp_path / "out/submission.csv", folder)
+    asked = EEDI.read(folder).asked
+    assert list(baseline.write(EEDI.outline(folder), tmp_path / "out")) == asked
+    submission.validate(tmp_path / "out/submission.csv", asked(asked, KNOWN))
+    assert baseline.is_valid(tmp_path / "out/submission.csv", EEDI.outline(folder))
 
 
 @pytest.mark.parametrize("raw", [b"\xff\xfeQ\0", b"\xe9,\n", b'"'])
 def test_a_sample_submission_that_cannot_be_read_is_one_sentence(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "sample_submission.csv").write_bytes(raw)
-    [told] = submission.check_against_sample(tmp_path / "sample_submission.csv", QUERIES)
+    [told] = submission.check_against_sample(tmp_path / "sample_submission.csv", asked(QUERIES))
     assert "\n" not in told and told.startswith("sample_submission.csv: ")
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r"nothing\.csv"):
-        submission.validate(tmp_path / "nothing.csv", QUERIES, KNOWN)
+        submission.validate(tmp_path / "nothing.csv", asked(QUERIES, KNOWN))
 
 
 class StoppedError(Exception):
@@ -158,7 +160,7 @@ class StopsHalfway(Sequence[int]):
 def test_exception_while_writing_leaves_the_old_file(written: Path) -> None:
     before = written.read_bytes()
     with pytest.raises(StoppedError):
-        submission.write({**ROWS, "21_D": StopsHalfway()}, written)
+        submission.write({**ROWS, "21_D": StopsHalfway()}, asked([]), written)
     assert written.read_bytes() == before
     assert list(written.parent.iterdir()) == [written]
 
@@ -166,13 +168,13 @@ def test_exception_while_writing_leaves_the_old_file(written: Path) -> None:
 def test_failed_replacement_leaves_no_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "submission.csv").mkdir()  # a folder in the way: everything but the last step succeeds
     with pytest.raises(OSError, match=r"submission\.csv"):
-        submission.write(ROWS, tmp_path / "submission.csv")
+        submission.write(ROWS, asked([]), tmp_path / "submission.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["submission.csv"]
 
 
 def test_write_replaces_and_leaves_no_temporary_file(written: Path) -> None:
-    submission.write({"20_A": list(range(25))}, written)
-    assert submission.read(written) == {"20_A": list(range(25))}
+    submission.write({"20_A": list(range(25))}, asked([]), written)
+    assert rows_of(written) == {"20_A": list(range(25))}
     assert list(written.parent.iterdir()) == [written]
 
 
@@ -191,11 +193,11 @@ HEADER = "QuestionId_Answer,MisconceptionId\n"
     ids=["equal", "other order and a byte-order mark"],
 )
 def test_agreeing_sample_submission_says_nothing(tmp_path: Path, text: str) -> None:
-    assert submission.check_against_sample(sample_file(tmp_path, text), QUERIES) == []
+    assert submission.check_against_sample(sample_file(tmp_path, text), asked(QUERIES)) == []
 
 
 def test_absent_sample_submission_says_nothing(tmp_path: Path) -> None:
-    assert submission.check_against_sample(tmp_path / "sample_submission.csv", QUERIES) == []
+    assert submission.check_against_sample(tmp_path / "sample_submission.csv", asked(QUERIES)) == []
 
 
 @pytest.mark.parametrize(
@@ -211,7 +213,7 @@ def test_absent_sample_submission_says_nothing(tmp_path: Path) -> None:
     ids=["columns", "row missing", "row too many", "empty key", "all others", "header only"],
 )
 def test_other_sample_submission_is_one_sentence(tmp_path: Path, text: str, told: str) -> None:
-    said = submission.check_against_sample(sample_file(tmp_path, text), QUERIES)
+    said = submission.check_against_sample(sample_file(tmp_path, text), asked(QUERIES))
     assert len(said) == 1
     assert said[0].startswith("sample_submission.csv: ")
     assert told in said[0]
@@ -219,32 +221,32 @@ def test_other_sample_submission_is_one_sentence(tmp_path: Path, text: str, told
 
 
 def test_sample_submission_that_is_no_table_is_told(tmp_path: Path) -> None:
-    (told,) = submission.check_against_sample(sample_file(tmp_path, ""), QUERIES)
+    (told,) = submission.check_against_sample(sample_file(tmp_path, ""), asked(QUERIES))
     assert told.startswith("sample_submission.csv: not a CSV table")
 
 
 def test_reading_a_folder_warns_of_another_sample_submission(folder: Path) -> None:
     (folder / "sample_submission.csv").write_text(HEADER + "20_A,1\n")
-    warnings = eedi.read(folder).warnings
+    warnings = EEDI.read(folder).warnings
     assert len(warnings) == 1
     assert "8 rows differ" in warnings[0]
 
 
 def queries_of(folder: Path) -> list[str]:
-    return [str(query) for query in eedi.read(folder).test["query_id"]]
+    return [str(query) for query in EEDI.read(folder).queries["query_id"]]
 
 
 def test_zero_is_valid(folder: Path, tmp_path: Path) -> None:
-    baseline.write(folder, tmp_path / "made" / "out")
+    baseline.write(EEDI.outline(folder), tmp_path / "made" / "out")
     for name in ("submission.csv", baseline.FILE):
-        submission.validate(tmp_path / "made" / "out" / name, queries_of(folder), KNOWN)
+        submission.validate(tmp_path / "made" / "out" / name, asked(queries_of(folder), KNOWN))
 
 
 def test_zero_ranks_the_misconception_with_the_query_s_words_first(folder: Path) -> None:
     name = "Thinks quadrilaterals rotate anticlockwise"
     set_cell(folder / "misconception_mapping.csv", 20, "MisconceptionName", name)
     set_cell(folder / "test.csv", 2, "QuestionText", "How many quadrilaterals rotate anticlockwise?")
-    rows = baseline.rows(folder)
+    rows = baseline.rows(EEDI.outline(folder))
     assert [rows[f"21_{answer}"][0] for answer in "BCD"] == [19, 19, 19]
     assert rows["20_A"][0] != 19
 
@@ -253,16 +255,16 @@ def test_zero_ranks_by_id_where_there_is_no_word_at_all(folder: Path) -> None:
     path = folder / "misconception_mapping.csv"
     header, *rows = read_rows(path)
     write_rows(path, [header, *([id_, ""] for id_, _ in rows)])
-    assert set(map(tuple, baseline.rows(folder).values())) == {tuple(range(25))}
+    assert set(map(tuple, baseline.rows(EEDI.outline(folder)).values())) == {tuple(range(25))}
 
 
 def test_zero_takes_any_ids_of_the_mapping(folder: Path, tmp_path: Path) -> None:
     path = folder / "misconception_mapping.csv"
     header, *rows = read_rows(path)
     write_rows(path, [header, *([f"{1000 - 7 * int(id_)}.0", name] for id_, name in rows)])
-    baseline.write(folder, tmp_path)
+    baseline.write(EEDI.outline(folder), tmp_path)
     submission.validate(
-        tmp_path / "submission.csv", zero_keys(folder / "test.csv"), {1000 - 7 * id_ for id_ in range(30)}
+        tmp_path / "submission.csv", asked(zero_keys(folder / "test.csv"), {1000 - 7 * id_ for id_ in range(30)})
     )
 
 
@@ -333,8 +335,8 @@ ODD = [
 def test_zero_makes_a_valid_file_of_an_odd_test(folder: Path, tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     keys = queries_of(folder)
     spoil(folder / "test.csv")
-    baseline.write(folder, tmp_path)
-    submission.validate(tmp_path / "submission.csv", keys, KNOWN)
+    baseline.write(EEDI.outline(folder), tmp_path)
+    submission.validate(tmp_path / "submission.csv", asked(keys, KNOWN))
 
 
 @pytest.mark.filterwarnings("ignore:Length of header:pandas.errors.ParserWarning")
@@ -342,8 +344,8 @@ def test_zero_is_not_led_astray_by_a_comma_too_many_in_every_row(folder: Path, t
     keys = queries_of(folder)
     header, *rows = read_rows(folder / "test.csv")
     write_rows(folder / "test.csv", [header, *([*row, ""] for row in rows)])
-    baseline.write(folder, tmp_path)
-    submission.validate(tmp_path / "submission.csv", keys, KNOWN)
+    baseline.write(EEDI.outline(folder), tmp_path)
+    submission.validate(tmp_path / "submission.csv", asked(keys, KNOWN))
 
 
 def modules_after(statement: str) -> set[str]:

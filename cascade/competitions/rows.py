@@ -1,0 +1,151 @@
+"""Competitions whose train.csv and test.csv have one row a query, and train.csv its label: the most common kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from cascade.base.errors import DataError
+from cascade.competitions import submission
+from cascade.competitions.base import Competition, Task, Unit
+from cascade.competitions.csv_files import read_csv, read_leniently, refuse
+
+TRAIN, TEST, TRUTH = "train.csv", "test.csv", "test_labels.csv"
+
+
+class RowCompetition(Competition):
+    """id_column: of both files. text_columns: those of `fields`, in their order. label_columns: of train.csv.
+
+    A label is what train.csv has in its label columns, or test_labels.csv, where the folder has one, which tells the
+    test's. A submission's cell has the labels' texts with a space between.
+    """
+
+    id_column: ClassVar[str]
+    text_columns: ClassVar[tuple[str, ...]]
+    label_columns: ClassVar[tuple[str, ...]]
+
+    def label(self, row: Mapping[str, str]) -> str:
+        """The label of a row of train.csv; empty for a row without one."""
+        return ":".join(row[name].strip() for name in self.label_columns)
+
+    def text(self, row: Mapping[str, str]) -> str:
+        """What retrievers read of a row, by `fields`."""
+        return " ".join(row[name] for name in self.fields)
+
+    def is_data(self, folder: Path) -> bool:
+        try:
+            header = [name.strip(' "\r\n') for name in (folder / TEST).open(encoding="utf-8-sig").readline().split(",")]
+        except (OSError, UnicodeDecodeError):
+            return False
+        return (folder / TRAIN).is_file() and {self.id_column, *self.text_columns} <= {*header}
+
+    def read(self, folder: Path, lenient: bool = False) -> Task:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; pass the one that holds {TEST}")
+        warnings: list[str] = []
+        train = self._rows(folder / TRAIN, self.label_columns, lenient, warnings)
+        asked = self._rows(folder / TEST, (), lenient, warnings)
+        if asked.empty:
+            raise DataError(f"{folder / TEST}: no rows; it must hold at least one query")
+        told = self._labels(train)
+        truth = self._truth(folder / TRUTH, asked, lenient, warnings)
+        texts = sorted({*told, *([] if truth is None else truth["text"])} - {""})
+        if not any(told):
+            raise DataError(f"{folder / TRAIN}: no row has a label; fill in {', '.join(self.label_columns)}")
+        ids = pd.Series(range(len(texts)), index=texts, dtype=np.int64)
+        labelled = train[np.array([bool(text) for text in told], dtype=bool)].reset_index(drop=True)
+        queries = self._queries(labelled).assign(label_id=[int(ids[text]) for text in told if text])
+        labels = pd.DataFrame({"label_id": ids.to_numpy(), "text": texts})
+        if truth is not None:
+            truth = truth.assign(label_id=[int(ids[text]) for text in truth["text"]])[["query_id", "label_id"]]
+        ordered = asked[self.id_column].tolist()
+        task = Task(self, folder, queries, self._queries(asked), ordered, labels, truth, warnings)
+        warnings += submission.check_against_sample(folder, task)
+        return task
+
+    def cell(self, ids: Sequence[int], texts: Mapping[int, str]) -> str:
+        return " ".join(texts[id_] for id_ in ids)
+
+    def parse(self, cell: str, texts: Mapping[int, str]) -> list[int]:
+        known = {text: id_ for id_, text in texts.items()}
+        return [known.get(text, -1) for text in cell.split()]
+
+    def units(self, folder: Path) -> list[Unit]:
+        task = self.read(folder)
+        ids = dict(zip(task.labels["text"], task.labels["label_id"].tolist(), strict=True))
+        frame = self._rows(folder / TRAIN, self.label_columns, False, [])
+        lengths = self._queries(frame)["text"].str.len()
+        return [
+            Unit((ids[text],) if text else (), int(length))
+            for text, length in zip(self._labels(frame), lengths, strict=True)
+        ]
+
+    def split(
+        self, folder: Path, out: Path, test: Sequence[int], train: Sequence[int], held_out: set[int], mark: str | None
+    ) -> None:
+        frame = read_csv(folder / TRAIN, self._columns(self.label_columns))
+        texts = self.read(folder).texts
+        gone = {texts[id_] for id_ in held_out}
+        rest, asked = frame.iloc[list(train)], frame.iloc[list(test)].copy()
+        rest = rest[[text not in gone for text in self._labels(rest)]]
+        if mark is not None:
+            asked[self.id_column] = mark + asked[self.id_column].str.strip()
+        questions = asked.drop(columns=[*self.label_columns])
+        if mark is not None:
+            own = read_csv(folder / TEST, self._columns(()))
+            questions = pd.concat([own, questions.reindex(columns=own.columns, fill_value="")])
+        out.mkdir(parents=True, exist_ok=True)
+        rest.to_csv(out / TRAIN, index=False)
+        questions.to_csv(out / TEST, index=False)
+        asked[[self.id_column, *self.label_columns]].to_csv(out / TRUTH, index=False)
+
+    def _columns(self, more: Sequence[str]) -> list[str]:
+        return [self.id_column, *self.text_columns, *more]
+
+    def _rows(self, path: Path, more: Sequence[str], lenient: bool, warnings: list[str]) -> pd.DataFrame:
+        """The file's rows, each with an id of its own; leniently without those that have none."""
+        id_ = self.id_column
+        try:
+            frame = read_csv(path, self._columns(more))
+            frame[id_] = frame[id_].str.strip()
+            refuse(path, frame, frame[id_] == "", id_, "the id is empty", "give each row an id")
+            refuse(path, frame, frame[id_].duplicated(), id_, "the id stands there twice", "remove one of the rows")
+        except DataError as error:
+            found = read_leniently(path, self._columns(more), [id_]) if lenient and path.is_file() else None
+            if found is None:
+                raise
+            warnings.append(f"{error}; in the rerun it is read as far as it goes")
+            frame = found[(found[id_] != "") & ~found[id_].duplicated()]
+        return frame.reset_index(drop=True)
+
+    def _queries(self, frame: pd.DataFrame) -> pd.DataFrame:
+        pairs = zip(self.fields, self.text_columns, strict=True)
+        columns = {name: frame[column].str.strip() for name, column in pairs}
+        queries = pd.DataFrame({"query_id": frame[self.id_column], "text": "", **columns})
+        queries["text"] = [self.text(row) for row in queries.to_dict("records")]  # type: ignore[arg-type]
+        return queries
+
+    def _labels(self, frame: pd.DataFrame) -> list[str]:
+        return [self.label(row) for row in frame[[*self.label_columns]].to_dict("records")]  # type: ignore[arg-type]
+
+    def _truth(self, path: Path, asked: pd.DataFrame, lenient: bool, warnings: list[str]) -> pd.DataFrame | None:
+        """`query_id, text` of the test's labels, in the test's order."""
+        if not path.is_file():
+            return None
+        id_ = self.id_column
+        try:
+            frame = read_csv(path, [id_, *self.label_columns])
+            frame[id_] = frame[id_].str.strip()
+            refuse(path, frame, ~frame[id_].isin(asked[id_]), id_, f"{TEST} has no such row", "remove the row")
+            refuse(path, frame, frame[id_].duplicated(), id_, "the id stands there twice", "remove one of the rows")
+        except DataError as error:
+            if not lenient:
+                raise
+            warnings.append(f"{error}; in the rerun it is not used")
+            return None
+        found = pd.DataFrame({"query_id": frame[id_], "text": self._labels(frame)})
+        return asked[[id_]].set_axis(["query_id"], axis=1).merge(found[found["text"] != ""], on="query_id")

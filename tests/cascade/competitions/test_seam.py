@@ -1,0 +1,178 @@
+"""The seam: a competition of one's own runs like the project's, and nothing else in the tree knows which one it is."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cascade.base.errors import ConfigError, DataError
+from cascade.base.runtime import ROOT
+from cascade.competitions import registry, submission
+from cascade.competitions.base import FALLBACK
+from cascade.competitions.eedi import EEDI
+from cascade.config import schema
+from cascade.evaluation.folds import write_folds
+from cascade.kaggle import holdout
+from tests import toy_competition
+
+TOY = toy_competition.COMPETITION
+CONFIG = """
+competition = "toy.py"
+[[retrieval]]
+name = "r1"
+top_k = 6
+[[retrieval.retriever]]
+kind = "tfidf"
+[ensemble]
+weights = { r1 = 1.0 }
+"""
+KINDS = {"praise": ("warm", "cool"), "blame": ("warm", "cool"), "question": ("warm", "cool")}
+# What is Eedi's alone: its columns, its word for a label, its metric, its answers.
+EEDIS = re.compile(
+    r"QuestionId|CorrectAnswer|ConstructName|SubjectName|QuestionText|Answer[A-D]Text|[Mm]isconception|MAP@25|\bABCD\b"
+)
+
+
+def write(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Twelve labelled rows, and six that are asked, whose words are those of their labels."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    pairs = [(kind, tone) for kind, tones in KINDS.items() for tone in tones]
+    train = [[str(n), f"a {tone} {kind}, number {n}", "school", kind, tone] for n, (kind, tone) in enumerate(2 * pairs)]
+    write(folder / "train.csv", ["row", "comment", "topic", "kind", "tone"], train)
+    asked = [[f"t{n}", f"one {tone} {kind} more", "home"] for n, (kind, tone) in enumerate(pairs)]
+    write(folder / "test.csv", ["row", "comment", "topic"], asked)
+    labels = [[f"t{n}", kind, tone] for n, (kind, tone) in enumerate(pairs)]
+    write(folder / "test_labels.csv", ["row", "kind", "tone"], labels)
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    shutil.copyfile(Path(toy_competition.__file__), tmp_path / "toy.py")
+    (tmp_path / "toy.toml").write_text(CONFIG)
+    return tmp_path / "toy.toml"
+
+
+def check(path: Path, data: Path) -> None:
+    task = TOY.read(data)
+    submission.validate(path, task)
+    first = {query: ids[0] for query, ids in submission.read(path, task).items()}
+    assert task.truth is not None and first == dict(task.truth.to_numpy().tolist())
+    assert path.read_text().splitlines()[:2] == ["row,guesses", "t0,praise:warm praise:cool blame:warm"]
+
+
+def test_make_run_goes_from_its_csv_files_to_its_submission(config: Path, data: Path, tmp_path: Path) -> None:
+    command = ["make", "run", f"CONFIG={config}", f"DATA={data}", f"OUT={tmp_path / 'run'}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "MAP@3: own 1.0000; submission 1.0000" in done.stdout
+    check(tmp_path / "run" / "submission.csv", data)
+
+
+def test_the_kernels_notebook_makes_its_submission(config: Path, data: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(ROOT / "notebooks" / "submission.ipynb"),
+        str(tmp_path / "o.ipynb"),
+    ]
+    for name, value in (("config", config), ("data", data), ("run", tmp_path / "run")):
+        command += ["-p", name, str(value)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    check(tmp_path / "run" / "submission.csv", data)
+
+
+def test_its_folds_hold_out_rows_and_labels(data: Path, tmp_path: Path) -> None:
+    tests = []
+    for fold in write_folds(TOY, data, tmp_path / "folds", folds=3, unseen_share=0.5, seed=0):
+        task = TOY.read(fold)
+        assert task.truth is not None and len(task.truth) == len(task.queries) == 4
+        assert (~task.truth["label_id"].isin(task.seen)).sum() == 2
+        assert not set(task.train["query_id"]) & set(task.queries["query_id"])
+        tests += task.asked
+    assert sorted(tests, key=int) == [str(n) for n in range(12)]
+
+
+def test_its_held_out_rows_follow_its_test(data: Path, tmp_path: Path) -> None:
+    task = TOY.read(holdout.write(TOY, data, tmp_path / "both", 4))
+    assert task.asked[:6] == [f"t{n}" for n in range(6)] and len(task.asked) == 10
+    assert all(query.startswith("practice-") for query in task.asked[6:])
+    assert task.truth is not None and task.truth["query_id"].tolist() == task.asked[6:]
+    assert len(task.train) == 12 - 4
+
+
+def test_broken_files_of_it_are_read_as_far_as_they_go_in_the_rerun(data: Path) -> None:
+    table = pd.read_csv(data / "test.csv", dtype=str)
+    pd.concat([table, table.head(1)]).to_csv(data / "test.csv", index=False)
+    with pytest.raises(DataError, match=r"test\.csv: row 7 \(row t0\): the id stands there twice; remove one"):
+        TOY.read(data)
+    task = TOY.read(data, lenient=True)
+    assert task.asked == table["row"].tolist() and "read as far as it goes" in task.warnings[0]
+    assert list(TOY.outline(data).asked) == task.asked
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("eeddi", r"competition = 'eeddi' is unknown \(did you mean 'eedi'\?\); use one of eedi"),
+        ("none.py", r"none\.py: no such file; correct the config's `competition`"),
+        ("empty.py", r"empty\.py: has no COMPETITION"),
+        ("broken.py", r"broken\.py: cannot be loaded: ZeroDivisionError"),
+    ],
+)
+def test_a_competition_that_cannot_be_had_is_named(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "empty.py").write_text("")
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    with pytest.raises(ConfigError, match=said):
+        registry.find(name, tmp_path)
+
+
+def test_a_package_may_bring_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("toy", "tests.toy_competition:COMPETITION", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == registry.GROUP else [])
+    assert registry.find("toy", Path()).name == "toy"
+
+
+def test_a_retrieval_of_less_than_a_row_is_refused(config: Path) -> None:
+    config.write_text(CONFIG.replace("top_k = 6", "top_k = 2"))
+    with pytest.raises(ConfigError, match=r"retrieval 'r1': top_k = 2 is less than the 3 labels of a submission's row"):
+        registry.of(schema.load(config))
+
+
+def test_the_tracked_notebook_has_the_general_fallback() -> None:
+    text = (ROOT / "notebooks" / "submission.ipynb").read_text(encoding="utf-8")
+    assert all(line in text.replace('\\"', '"') for line in FALLBACK.splitlines())
+    assert EEDI.fallback != FALLBACK
+
+
+@pytest.mark.parametrize("folder", ["cascade", "packer", "training", "notebooks"])
+def test_nothing_else_knows_the_competition(folder: str) -> None:
+    """But for its own files, and the maker of the sample's tiny model, which is trained on its prompts."""
+    own = ("cascade/competitions/eedi", "training/tiny")
+    paths = [path for end in ("py", "ipynb", "html", "js") for path in (ROOT / folder).rglob(f"*.{end}")]
+    others = [path for path in paths if not path.relative_to(ROOT).as_posix().startswith(own)]
+    assert others
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}"
+        for path in others
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if EEDIS.search(line)
+    ]
+    assert not found, "\n".join(found)
