@@ -20,7 +20,8 @@ LOCK = "run.lock"
 PREVIOUS = "previous"
 DIGEST = re.compile(r"[0-9a-f]{64}")
 # What a run leaves whatever its config; its record is not among them.
-ALWAYS = ("submission.csv", "submission-zero.csv", "ledger.jsonl", "report.html", "submission-last.csv")
+RESULT = "result.json"  # how a run ended
+ALWAYS = ("submission.csv", "submission-zero.csv", "ledger.jsonl", "report.html", "submission-last.csv", RESULT)
 LOGS, NOTEBOOKS, CACHE = "logs", "notebooks", "cache"
 HEAD = 1 << 20  # bytes in which a file's mark is looked for
 PARTS = ".parts"  # the suffix of a folder of chunks

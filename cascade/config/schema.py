@@ -26,6 +26,11 @@ from cascade.config.values import (
 )
 
 ENSEMBLE, REASON = "ensemble", "reason"
+# What is said of a key wherever it stands.
+LIMIT = 'its longest time, such as "10m"; default: its share of what is left'
+CHUNK = "queries whose results are on disk before the next are begun"
+OF_BLEND = "of its scores in the blend"
+CODE = "whether code that comes with the model may run"
 
 
 class ConfigModel(BaseModel):
@@ -37,10 +42,10 @@ class ConfigModel(BaseModel):
 class Adapted(ConfigModel):
     """A model with its optional LoRA adapter; `adapter_base`: what the adapter calls this model, if otherwise."""
 
-    model: Model
-    dtype: Dtype | None = Field(default=None, description="default: what its device is best at; see precision.py")
-    adapter: str | None = None
-    adapter_base: str | None = None
+    model: Model = Field(description="`package:NAME`, a Kaggle handle, or a folder relative to this file")
+    dtype: Dtype | None = Field(default=None, description="default: what its device is best at")
+    adapter: str | None = Field(default=None, description="a LoRA adapter's name, a folder under `adapters`")
+    adapter_base: str | None = Field(default=None, description="what the adapter calls this model, if otherwise")
 
     @model_validator(mode="after")
     def base_is_an_adapter_s(self) -> Self:
@@ -52,75 +57,75 @@ class Adapted(ConfigModel):
 class Encoder(Adapted):
     """A model from sentence-transformers."""
 
-    batch_size: int = Field(default=64, gt=0)
-    max_length: int | None = Field(default=None, gt=8)
+    batch_size: int = Field(default=64, gt=0, description="texts, or pairs of them, read at once")
+    max_length: int | None = Field(default=None, gt=8, description="tokens of a text; default: the model's own limit")
 
 
 class TfidfPart(ConfigModel):
+    """Words and letters in common."""
+
     kind: Literal["tfidf"]
-    weight: PartWeight = 1.0
+    weight: PartWeight = Field(default=1.0, description=OF_BLEND)
 
 
 class EmbeddingModel(Encoder):
     """A sentence-embedding model; one that is an LLM may ask for last-token pooling and for 4-bit weights."""
 
-    query_prompt: str = ""
+    query_prompt: str = Field(default="", description="stands before each query")
     pooling: Literal["mean", "lasttoken"] | None = Field(default=None, description="default: what the model says")
     load_in_4bit: bool = Field(default=False, description="bitsandbytes' NF4; 7B in float16 does not fit 16 GB")
-    trust_remote_code: bool = False
+    trust_remote_code: bool = Field(default=False, description=CODE)
 
 
 class DensePart(EmbeddingModel):
+    """Embeddings of query and label, compared by their cosine."""
+
     kind: Literal["dense"]
-    weight: PartWeight = 1.0
-    passage_prompt: str = ""
+    weight: PartWeight = Field(default=1.0, description=OF_BLEND)
+    passage_prompt: str = Field(default="", description="stands before each label's text")
 
 
 class NeighboursPart(EmbeddingModel):
-    """`gate`: the cosine similarity above which a labelled train query may speak for its label."""
+    """Labelled train queries that are alike speak for their labels."""
 
     kind: Literal["neighbours"]
-    weight: PartWeight = 1.0
-    gate: float = Field(default=0.7, ge=-1, lt=1)
-    top_n: int = Field(default=20, gt=0)
+    weight: PartWeight = Field(default=1.0, description=OF_BLEND)
+    gate: float = Field(default=0.7, ge=-1, lt=1, description="the cosine similarity above which one may speak")
+    top_n: int = Field(default=20, gt=0, description="how many of them are looked at")
 
 
 Part = Annotated[TfidfPart | DensePart | NeighboursPart, Field(discriminator="kind")]
 
 
 class Retrieval(ConfigModel):
-    """A weighted blend of retrievers: one table of candidates. `query_text`: the template of what they read."""
+    """A weighted blend of retrievers: one table of candidates."""
 
-    name: Name
-    top_k: int = Field(default=100, gt=0)
-    query_text: str | None = None
-    limit: Limit | None = None
-    retriever: list[Part] = Field(min_length=1)
+    name: Name = Field(description="by which other stages and the ensemble name it")
+    top_k: int = Field(default=100, gt=0, description="candidates of each query")
+    query_text: str | None = Field(default=None, description="template of what is read of a query; default: its text")
+    limit: Limit | None = Field(default=None, description=LIMIT)
+    retriever: list[Part] = Field(min_length=1, description="the tables [[retrieval.retriever]]")
 
 
 class LanguageModel(Adapted):
-    """A causal LM and the template of its prompts.
+    """A causal LM and the template of its prompts."""
 
-    `max_length` holds prompt and answer, in tokens; default: what the model's config.json says. `vllm`
-    are engine arguments over those of the run's `[vllm]`, `chat_template` arguments of the chat template.
-    """
-
-    prompt: str
-    parallel: Literal["data", "tensor"] = "data"
-    max_length: int | None = Field(default=None, ge=64)
+    prompt: str = Field(description="the template's file")
+    parallel: Literal["data", "tensor"] = Field(default="data", description="a copy a device, or one over all")
+    max_length: int | None = Field(default=None, ge=64, description="tokens, answer included; default: the model's")
     batch_size: int = Field(default=16, gt=0, description="of the transformers engine, in prompts")
-    trust_remote_code: bool = False
-    chat_template: dict[str, Any] = Field(default_factory=dict)
-    vllm: Arguments = Field(default_factory=dict)
+    trust_remote_code: bool = Field(default=False, description=CODE)
+    chat_template: dict[str, Any] = Field(default_factory=dict, description="arguments of the chat template")
+    vllm: Arguments = Field(default_factory=dict, description="engine arguments, over those of `[vllm]`")
 
 
 class Reason(LanguageModel):
     """What an LLM writes about each query before anything is retrieved: one short text."""
 
-    enabled: bool = True
-    max_tokens: int = Field(default=64, gt=0)
-    limit: Limit | None = None
-    chunk: int = Field(default=16, gt=0)
+    enabled: bool = Field(default=True, description="whether it runs")
+    max_tokens: int = Field(default=64, gt=0, description="of what is written")
+    limit: Limit | None = Field(default=None, description=LIMIT)
+    chunk: int = Field(default=16, gt=0, description=CHUNK)
 
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -131,7 +136,7 @@ THRESHOLDS = ("min_score", "min_top1", "max_top1", "max_margin")
 class Select(ConfigModel):
     """Which candidates and queries a pipeline takes, by the ranking of `by`, an earlier pipeline."""
 
-    by: str | None = None
+    by: str | None = Field(default=None, description="the earlier pipeline whose ranking decides")
     min_score: Probability | None = Field(default=None, description="drops a candidate that scores below it")
     missing: Literal["keep", "drop"] = Field(default="keep", description="candidates that `by` never scored")
     min_top1: Probability | None = Field(default=None, description="skips a query whose best score is below it")
@@ -152,38 +157,42 @@ class Select(ConfigModel):
 
 
 class Pipeline(ConfigModel):
-    """What every reranker has. A pipeline that is not `enabled` stands for what it would have read."""
+    """What every reranker has."""
 
-    name: Name
-    candidates: str
-    top_k: int = Field(default=25, gt=0)
-    select: Select | None = None
-    enabled: bool = True
-    limit: Limit | None = None
-    chunk: int = Field(default=16, gt=0, description="queries whose scores are on disk before the next are begun")
+    name: Name = Field(description="by which other stages and the ensemble name it")
+    candidates: str = Field(description="the retrieval or earlier pipeline whose ranking it takes")
+    top_k: int = Field(default=25, gt=0, description="candidates of each query that it scores")
+    select: Select | None = Field(default=None, description="the table [pipeline.select]: what it leaves out")
+    enabled: bool = Field(default=True, description="whether it runs; else it stands for what it would have read")
+    limit: Limit | None = Field(default=None, description=LIMIT)
+    chunk: int = Field(default=16, gt=0, description=CHUNK)
 
 
 class CrossEncoderPipeline(Pipeline, Encoder):
     """The classic reranker: one transformer reads query and label together."""
 
     kind: Literal["cross-encoder"]
-    head: Literal["classifier", "segments"] = "classifier"
+    head: Literal["classifier", "segments"] = Field(
+        default="classifier", description="the checkpoint's own, or the cosine of both texts' mean vectors"
+    )
 
 
 class PointwisePipeline(Pipeline, LanguageModel):
-    """An LLM says yes or no to one candidate; `options` are the words, yes first."""
+    """An LLM says yes or no to one candidate."""
 
     kind: Literal["pointwise"]
-    options: list[Annotated[str, Field(min_length=1)]] = Field(default=["Yes", "No"], min_length=2, max_length=2)
+    options: list[Annotated[str, Field(min_length=1)]] = Field(
+        default=["Yes", "No"], min_length=2, max_length=2, description="the words, yes first"
+    )
 
 
 class ListwisePipeline(Pipeline, LanguageModel):
-    """An LLM names the best of up to 52 lettered options; `reverse` averages over both orders of a window."""
+    """An LLM names the best of up to 52 lettered options."""
 
     kind: Literal["listwise"]
-    window: int = Field(default=40, ge=2, le=52)
+    window: int = Field(default=40, ge=2, le=52, description="options in a prompt")
     stride: int | None = Field(default=None, gt=0, description="from one window's start to the next's; default: half")
-    reverse: bool = False
+    reverse: bool = Field(default=False, description="averages over both orders of a window")
 
     @model_validator(mode="after")
     def windows_meet(self) -> ListwisePipeline:
@@ -193,10 +202,10 @@ class ListwisePipeline(Pipeline, LanguageModel):
 
 
 class TournamentPipeline(Pipeline, LanguageModel):
-    """An LLM names the best of `group` options; it meets the next candidates, from the tail to the head."""
+    """An LLM names the best of a few options; it meets the next candidates, from the tail to the head."""
 
     kind: Literal["tournament"]
-    group: int = Field(default=9, ge=2, le=52)
+    group: int = Field(default=9, ge=2, le=52, description="options in a prompt")
 
 
 LLMPipeline = PointwisePipeline | ListwisePipeline | TournamentPipeline
@@ -204,12 +213,14 @@ AnyPipeline = Annotated[CrossEncoderPipeline | LLMPipeline, Field(discriminator=
 
 
 class Ensemble(ConfigModel):
-    """Rank fusion: `weights` over names of pipelines and retrievals; ties go by the order they stand in."""
+    """Rank fusion of retrievals and pipelines; ties go by the order in which the weights stand."""
 
-    weights: dict[str, Weight] = Field(min_length=1)
-    unseen_boost: Weight | None = None
-    unseen_share: float | None = Field(default=None, ge=0, le=1)
-    limit: Limit | None = None
+    weights: dict[str, Weight] = Field(min_length=1, description="a number for each retrieval or pipeline that counts")
+    unseen_boost: Weight | None = Field(default=None, description="multiplies what train never had")
+    unseen_share: float | None = Field(
+        default=None, ge=0, le=1, description="or: boosts until this share of the first places is unseen"
+    )
+    limit: Limit | None = Field(default=None, description=LIMIT)
 
     @model_validator(mode="after")
     def one_boost(self) -> Ensemble:
@@ -219,15 +230,12 @@ class Ensemble(ConfigModel):
 
 
 class Time(ConfigModel):
-    """`optional`: pipelines, or the reasoning stage, to be dropped in this order where the time does not suffice.
+    """How long the run may take: the deadline is its start plus limit less reserve."""
 
-    `profile`: the file of rates that the run's time is shared out by; default: one of profiles/.
-    """
-
-    limit: Limit = durations.RUN
-    reserve: Seconds = durations.RESERVE
-    optional: list[str] = Field(default_factory=list)
-    profile: str | None = None
+    limit: Limit = Field(default=durations.RUN, description="of the whole run, installation included")
+    reserve: Seconds = Field(default=durations.RESERVE, description="kept back before the deadline")
+    optional: list[str] = Field(default_factory=list, description="stages that are dropped first, in this order")
+    profile: str | None = Field(default=None, description="rates that time is shared out by; default: one of profiles/")
 
     @property
     def available(self) -> float:
@@ -242,25 +250,23 @@ class Time(ConfigModel):
 
 
 class Config(ConfigModel):
-    """A whole run. `path` is the file it was read from; relative paths in it start at that file's folder.
-
-    `engine` runs every LLM. `vllm` holds the engine arguments of all of them, `environment` the
-    variables that model processes start with.
-    """
+    """A whole run. `path` is the file it was read from; relative paths in it start at that file's folder."""
 
     competition: str = Field(default=COMPETITION, description="its name, or the path of a .py file with its adaptor")
-    time: Time = Time()
+    time: Time = Field(default=Time(), description="the table [time]")
     devices: list[Device] | None = Field(
         default=None, min_length=1, description="default: every visible GPU, else the CPU"
     )
     adapters: str = Field(default="adapters", description="the folder of LoRA adapters")
-    engine: Engine = "vllm"
-    vllm: Arguments = Field(default_factory=dict)
-    environment: dict[Variable, str] = Field(default_factory=dict)
-    reason: Reason | None = None
-    retrieval: list[Retrieval] = Field(min_length=1)
-    pipeline: list[AnyPipeline] = Field(default_factory=list)
-    ensemble: Ensemble
+    engine: Engine = Field(default="vllm", description="runs every LLM: vllm, or transformers")
+    vllm: Arguments = Field(default_factory=dict, description="engine arguments of every LLM")
+    environment: dict[Variable, str] = Field(default_factory=dict, description="variables of the model processes")
+    reason: Reason | None = Field(
+        default=None, description="the table [reason]: what is written about each query first"
+    )
+    retrieval: list[Retrieval] = Field(min_length=1, description="the tables [[retrieval]]")
+    pipeline: list[AnyPipeline] = Field(default_factory=list, description="the tables [[pipeline]]: the rerankers")
+    ensemble: Ensemble = Field(description="the table [ensemble]")
     path: Path = Field(Path(), exclude=True)
 
     @model_validator(mode="after")

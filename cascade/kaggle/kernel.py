@@ -8,9 +8,9 @@ an invalid submission.csv raises. In a commit run and on a laptop every failure 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
-import re
 import signal
 import subprocess
 import sys
@@ -33,7 +33,6 @@ from cascade.kaggle import checks, environment
 from cascade.processes import environ, tree
 from cascade.stages import baseline
 
-FAILED = re.compile(r"\S+ failed \(")  # how the conductor's line of a stage that did begins
 PRACTICE = "practice"  # the folder of the practice run, in the run's own
 
 
@@ -180,9 +179,9 @@ def conduct(kernel: Kernel, start: float, deadline: float = 0.0, engine: str = "
     )  # fmt: skip
     until = _last_moment(kernel, start, deadline)
     try:
-        failed = _show(process, until)
+        _show(process, until)
         code = process.wait(max(tree.REAPED, until - clock.now()))
-        kernel.failures += failed if code else []
+        kernel.failures += _failures(kernel.tables / folders.RESULT) if code else []
         if code < 0:
             print(
                 f"the conductor was killed by {signal.Signals(-code).name}; what it had put into submission.csv stands"
@@ -209,8 +208,8 @@ def _last_moment(kernel: Kernel, start: float, deadline: float) -> float:
     return (deadline or start + available) + reserve / 2
 
 
-def _show(process: subprocess.Popen[str], until: float) -> list[str]:
-    """Prints what a process says, as it comes, up to its end or Unix time `until`; returns its lines of what failed.
+def _show(process: subprocess.Popen[str], until: float) -> None:
+    """Prints what a process says, as it comes, up to its end or Unix time `until`.
 
     Read in a thread, which nobody waits for: a pipe has no end as long as anything else holds it.
     """
@@ -224,7 +223,6 @@ def _show(process: subprocess.Popen[str], until: float) -> list[str]:
         lines.put(None)
 
     threading.Thread(target=read, daemon=True).start()
-    failed = []
     line: str | None = ""
     while line is not None and clock.now() < until:
         try:
@@ -234,9 +232,16 @@ def _show(process: subprocess.Popen[str], until: float) -> list[str]:
                 break
             continue
         print(line or "", end="", flush=True)
-        if line and FAILED.match(line):
-            failed.append(line.strip())
-    return failed
+
+
+def _failures(path: Path) -> list[str]:
+    """What failed by the conductor's result.json, a sentence each; nothing where it left none."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        failed = [f"{each['stage']} failed ({each['failure']})" for each in told["stages"] if each["failure"]]
+        return [*failed, *told["problems"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def settle(kernel: Kernel, code: int) -> None:

@@ -5,72 +5,36 @@ A stage that crashes, hangs, or leaves nothing usable costs its own improvement 
 
 from __future__ import annotations
 
-import json
-import math
+import contextlib
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cascade.base import clock, durations, folder, ledger
-from cascade.base.errors import CascadeError, StageError, TableError, nearest
+from cascade.base.errors import StageError, TableError, nearest
 from cascade.base.runtime import is_rerun
 from cascade.competitions import registry, submission
 from cascade.config import schema as configs
-from cascade.config.schema import ENSEMBLE, REASON
+from cascade.config.schema import ENSEMBLE
 from cascade.models.checks.target import this_machine
-from cascade.processes import environ, gpu, tree
+from cascade.processes import tree
 from cascade.report import timeline
 from cascade.report.page import launch
 from cascade.run import check as checking
-from cascade.run import console, lock
+from cascade.run import console, lock, outcome
 from cascade.run.budget import Budget
+from cascade.run.outcome import Result
 from cascade.run.parameters import check_parameters
-from cascade.stages import baseline, checkpoints, reading
+from cascade.run.stage_runner import StageRunner
+from cascade.stages import baseline, reading
 from cascade.stages import resume as resuming
 from cascade.stages.context import RunContext
 from cascade.stages.resume import Keeping
 from cascade.stages.schedule import Stage, planned
 from cascade.stages.standing import Standing
 
-# Between the moment a stage should stop by itself and the moment it is ended it writes its table and draws.
-GRACE = 15.0  # seconds, and at most
-GRACE_SHARE = 0.2  # of the stage's time
-TAIL = 3.0  # seconds of that, or what the plan has for it, are in the stage's share; later ones do without the rest
 LAST = 1.0  # seconds before the deadline from which only this process's own end is left
-LEAST = 5.0  # seconds: no stage even starts in less
-SET = {
-    "JUPYTER_PREFER_ENV_PATH": "1",
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_HOST_IP": "127.0.0.1",
-    "TOKENIZERS_PARALLELISM": "true",
-    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-}
-
-
-@dataclass(frozen=True)
-class Course:
-    """What all stages of a run share."""
-
-    context: RunContext
-    notebooks: Path
-    common: Mapping[str, str]
-    standing: Standing
-    budget: Budget
-    printer: console.Printer
-    keeping: Keeping
-
-
-@dataclass
-class Result:
-    """How a stage ended; `used`: its table, or the part that was finished, counts in spite of a failure."""
-
-    stage: Stage
-    failure: str | None = None
-    used: bool = False
 
 
 def conduct(
@@ -140,6 +104,7 @@ def _conduct(
     try:
         if not context.resume:
             folder.set_aside(out, {name: table.name for name, table in tables.items()})
+        (out / folder.RESULT).unlink(missing_ok=True)  # of the run that is resumed
         keeping.begin(identity, tables)
         rows = baseline.write(context.task.competition.outline(data), out, anew=not context.resume)
         for name in (folder.LOGS, folder.NOTEBOOKS):
@@ -161,131 +126,19 @@ def _conduct(
         standing.improve()
         print(f"the deadline was {clock.now() - end:.0f} s ago: no stage is run, and submission zero stands")
         return 1
-    course = Course(context, notebooks, common, standing, Budget(context, identity, began, end), printer, keeping)
+    budget = Budget(context, identity, began, end)
+    runner = StageRunner(context, notebooks, common, standing, budget, printer, keeping)
     try:
         for stage in plan if context.resume else ():  # before anything reads a table that is not to be kept
             if stage.of != ENSEMBLE:
                 keeping.settle(stage.name, stage.of, stage.table, begins=False)
-        results = [_run_stage(course, stage, plan[place + 1 :]) for place, stage in enumerate(plan)]
-        code = _verdict(course, results, clock.now() - start)
+        results = [runner.run(stage, plan[place + 1 :]) for place, stage in enumerate(plan)]
+        code = _verdict(runner, results, clock.now() - start)
     except KeyboardInterrupt:
         print(f"\n{_standing(context)}; go on with: python -m cascade run … --resume (make run … RESUME=1)", flush=True)
         raise SystemExit(128 + signal.SIGINT) from None
     print(launch.leave(context.config.path, data, out, end - LAST))
     return code
-
-
-def _run_stage(course: Course, stage: Stage, later: Sequence[Stage]) -> Result:
-    """Runs one stage and brings submission.csv up to what is there then; whatever goes wrong is its failure."""
-    start, context = clock.now(), course.context
-    peak = gpu_peak = 0.0
-    result = Result(stage)
-    try:
-        if stage.of != ENSEMBLE and (why := course.keeping.settle(stage.name, stage.of, stage.table)):
-            print(f"{stage.name}: run again: {why}", flush=True)
-        if context.resume and stage.of != ENSEMBLE and _is_whole(context, stage):
-            course.standing.improve()
-            course.printer.say(f"{stage.name}: kept", 0.0)
-            return Result(stage, used=True)
-        if not (wanted := reading.expected(context, stage.of)):
-            ledger.record(context.run, stage.name, "select", start, clock.now(), decision="select leaves no query")
-            course.printer.say(f"{stage.name}: no query", 0.0)
-            return result
-        share = course.budget.share([stage.name, *(each.name for each in later)])
-        if share.dropped:
-            course.printer.say(f"{stage.name}: dropped", 0.0)
-            return result
-        limit = stage.limit or math.inf
-        given = min(share.seconds, limit)
-        if given < LEAST:
-            result.failure = f"skipped: {share.why or f'{max(0.0, given):.0f} s are too little to start it'}"
-        else:
-            grace = min(GRACE, GRACE_SHARE * given)
-            stop = start + min(share.seconds - min(max(TAIL, share.tail), grace), limit - grace)
-            until = min(stop + grace, course.budget.end)
-            parameters = {**course.common, "deadline": stop, **stage.parameters}
-            log = context.run / "logs" / f"{stage.name}.log"
-            gpu_before = gpu.gpu_memory_used_mb()
-            outcome = tree.run(
-                _command(context, stage, course.notebooks, parameters), log, environ.clean() | SET, until,
-                lambda seconds: course.printer.progress(stage.name, seconds, log),
-            )  # fmt: skip
-            gpu.wait_for_gpu_memory(gpu_before)
-            peak, gpu_peak = outcome.peak_memory_mb, outcome.peak_gpu_memory_mb
-            result.failure = _why_failed(outcome, log, until - start)
-            _judge(context, result, wanted)
-    except Exception as error:  # nothing between two stages may cost the later ones
-        console.LOG.exception("%s", stage.name)
-        result.failure = f"{type(error).__name__}: {error}"
-    try:
-        course.standing.improve()
-    except Exception as error:
-        console.LOG.exception("submission.csv after %s", stage.name)
-        result.failure = result.failure or f"submission.csv could not be replaced: {error}"
-    end = clock.now()
-    status = result.failure or ledger.OK
-    memory = {"peak_memory_mb": round(peak, 1)} | ({"peak_gpu_memory_mb": gpu_peak} if gpu_peak else {})
-    ledger.record(context.run, stage.name, ledger.STAGE, start, end, status=status, **memory)
-    own = None if stage.of in (REASON, ENSEMBLE) else stage.table
-    course.printer.say(stage.name, end - start, course.printer.score(context, own), result.failure, peak)
-    return result
-
-
-def _command(context: RunContext, stage: Stage, notebooks: Path, parameters: Mapping[str, Any]) -> list[str]:
-    return [
-        sys.executable, "-m", "cascade.processes.die_with_parent", "papermill", str(notebooks / stage.notebook),
-        str(context.run / "notebooks" / f"{stage.name}.ipynb"),
-        "--kernel", "python3", "--no-progress-bar", "--log-output", "--parameters_yaml", json.dumps(parameters),
-    ]  # fmt: skip
-
-
-def _why_failed(outcome: tree.Outcome, log: Path, limit: float) -> str | None:
-    if outcome.code is None:
-        return f"ended at its limit of {limit:.0f} s"
-    if outcome.code < 0:
-        return f"killed by {signal.Signals(-outcome.code).name}"
-    if outcome.code > 0:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        return f"exit code {outcome.code}: {lines[-1] if lines else 'no output'}"
-    return None
-
-
-def _is_whole(context: RunContext, stage: Stage) -> bool:
-    """Whether an earlier run left the stage's table with all the queries that are wanted now."""
-    try:
-        table = reading.check_fits(context, checkpoints.contract(stage.table).read(stage.table), stage.table)
-        return reading.expected(context, stage.of) <= set(table["query_id"].unique())
-    except CascadeError:
-        return False
-
-
-def _judge(context: RunContext, result: Result, wanted: set[str]) -> None:
-    """Success is exit code 0 and a valid table of the `wanted` queries; what a failed stage finished still counts."""
-    path = result.stage.table
-    try:
-        try:
-            table = reading.check_fits(context, checkpoints.contract(path).read(path), path)
-        except TableError as error:
-            if not checkpoints.parts_folder(path).is_dir():
-                raise
-            result.failure = result.failure or f"its table is not valid: {error}"
-            table = reading.check_fits(context, checkpoints.gather(path), path)
-        result.used = True
-        reached = len(wanted & set(table["query_id"].unique()))
-        if reached < len(wanted):
-            why = (
-                "; ".join(filter(None, [result.failure, _decision(context, result.stage)])) or "stopped before its end"
-            )
-            result.failure = f"{why} ({reached} of {len(wanted)} queries)"
-    except (TableError, OSError) as error:
-        result.failure = result.failure or f"left no valid table: {error}"
-        path.unlink(missing_ok=True)
-
-
-def _decision(context: RunContext, stage: Stage) -> str:
-    """What the stage's own ledger says of why it left queries out."""
-    entries = (e for e in ledger.read(context.run) if e["stage"] == stage.name and e["phase"] == "score")
-    return next((str(e["decision"]) for e in entries if "decision" in e), "")
 
 
 def _standing(context: RunContext) -> str:
@@ -298,48 +151,35 @@ def _standing(context: RunContext) -> str:
     return f"{path} is valid ({', '.join([*reading.members(context), 'submission zero'])})"
 
 
-def _verdict(course: Course, results: list[Result], seconds: float) -> int:
-    """The last lines: what failed, what it cost, and whether submission.csv is valid."""
-    context = course.context
-    path = context.run / "submission.csv"
+def _verdict(runner: StageRunner, results: Sequence[Result], seconds: float) -> int:
+    """The last lines: what failed, what it cost, and whether submission.csv is valid; the same in result.json."""
+    context = runner.context
+    path = context.run / submission.FILE
     for result in results:
         made = result.used and not result.failure and result.stage.of != ENSEMBLE
-        if made and not _is_whole(context, result.stage):
+        if made and not outcome.is_whole(context, result.stage):
             result.failure = "its table was spoiled after it was made"
     failed = [result for result in results if result.failure]
     for result in failed:
-        log = context.run / "logs" / f"{result.stage.name}.log"
-        print(f"{result.stage.name} failed ({result.failure}); cost: {_cost(context, result)}; see {log}")
+        log = context.run / folder.LOGS / f"{result.stage.name}.log"
+        print(f"{result.stage.name} failed ({result.failure}); cost: {outcome.cost(context, result)}; see {log}")
     for name, entries in timeline.read(context.run).attempts.items():
         for decided in timeline.cuts(entries)[-1:]:
-            if decided["decision"] not in course.budget.told:
+            if decided["decision"] not in runner.budget.told:
                 print(f"budget: {name}: {decided['decision']}")
     for loss in timeline.losses(context.run):
         print(loss)
     for warning in timeline.warnings(context.run):
         print(f"warning: {warning}")
     mismatch = submission.check_against_sample(context.task.folder, context.task)
-    for difference in mismatch:
-        print(f"submission.csv may be refused: {difference}")
+    problems = [f"submission.csv may be refused: {difference}" for difference in mismatch]
     try:
         submission.validate(path, context.task)
+        said = f"{path} is valid after {seconds:.1f} s. {runner.printer.score(context)}"
     except TableError as error:
-        print(f"submission.csv is NOT valid: {error}")
-        return 1
-    print(f"{path} is valid after {seconds:.1f} s. {course.printer.score(context)}")
-    return 1 if failed or mismatch else 0
-
-
-def _cost(context: RunContext, result: Result) -> str:
-    weights = context.config.ensemble.weights
-    name = result.stage.of
-    if name == REASON:
-        return "what it would have said; retrievers and prompts go without it"
-    if name == ENSEMBLE:
-        return "its pictures; submission.csv has the fusion of what the other stages left"
-    if result.used:
-        return "what it had not finished"
-    lost = (
-        "" if name not in weights else f", and {weights[name]:g} of {sum(weights.values()):g} of the ensemble's weight"
-    )
-    return f"its ranking, for which stages that read it take its own input{lost}"
+        said = f"submission.csv is NOT valid: {error}"
+        problems.append(said)
+    with contextlib.suppress(OSError):  # a disk that is full now costs the file, and what was printed stands
+        outcome.write(context, results, problems, seconds)
+    print(*problems[: len(mismatch)], said, sep="\n")
+    return 1 if failed or problems else 0

@@ -152,7 +152,7 @@ def test_misspelt_required_key_is_called_unknown_not_missing(tmp_path: Path) -> 
         ("top_k = 100", 'top_k = "25"', "retrieval 1: top_k is '25'; it should be a valid integer"),
         ("top_k = 100", "top_k = true", "retrieval 1: top_k is True; it should be a valid integer"),
         ("top_k = 100", "top_k = 100.0", "retrieval 1: top_k is 100.0; it should be a valid integer"),
-        ("top_k = 100", "top_k = 24", "retrieval 1: top_k is 24; it should be greater than or equal to 25"),
+        ("top_k = 100", "top_k = 0", "retrieval 1: top_k is 0; it should be greater than 0"),
         ("top_k = 9", "top_k = 0", "pipeline 2: top_k is 0; it should be greater than 0"),
         ("weight = 0.5", "weight = true", "retrieval 1, retriever 1: weight is True; it should be a valid number"),
         ("weight = 0.5", 'weight = "1"', "retrieval 1, retriever 1: weight is '1'; it should be a valid number"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,15 +59,25 @@ def test_bytes_that_are_no_text_are_shown_all_the_same(tmp_path: Path, capsys: p
     assert capsys.readouterr().out == "caf\ufffd\nno end"
 
 
-def test_what_failed_is_in_the_error_that_a_commit_run_ends_with(tmp_path: Path) -> None:
-    script = "echo '✗ rerank-p1  3.0 s  FAILED: no'\necho 'rerank-p1 failed (no); cost: its ranking'\nexit 1\n"
-    assert conducted(tmp_path, script) == 1
-    assert (tmp_path / "failures").read_text() == "rerank-p1 failed (no); cost: its ranking"
+STAGES = [{"stage": "rerank-p1", "failure": "no", "used": False}, {"stage": "r1", "failure": None, "used": True}]
 
 
-def test_a_word_like_failed_in_a_run_that_succeeded_is_no_failure(tmp_path: Path) -> None:
-    assert conducted(tmp_path, "echo 'rerank-p1: cudaMalloc failed (no memory)'\necho 'x failed (y)'\nexit 0\n") == 0
-    assert (tmp_path / "failures").read_text() == ""
+@pytest.mark.parametrize(
+    ("code", "result", "failures"),
+    [
+        (1, {"stages": STAGES, "problems": ["submission.csv is NOT valid"]},
+         "rerank-p1 failed (no)\nsubmission.csv is NOT valid"),
+        (0, {"stages": STAGES, "problems": []}, ""),
+        (1, {"stages": "spoiled"}, ""),
+    ],
+)  # fmt: skip
+def test_what_failed_is_in_the_error_that_a_commit_run_ends_with(
+    tmp_path: Path, code: int, result: dict[str, Any], failures: str
+) -> None:
+    (tmp_path / "made.json").write_text(json.dumps(result))
+    script = f"echo 'rerank-p1 failed (as it says)'\ncp {tmp_path}/made.json {tmp_path}/result.json\nexit {code}\n"
+    assert conducted(tmp_path, script) == code
+    assert (tmp_path / "failures").read_text() == failures
 
 
 def test_a_conductor_that_is_killed_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
