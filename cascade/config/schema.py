@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -210,6 +211,7 @@ class TournamentPipeline(Pipeline, LanguageModel):
 
 LLMPipeline = PointwisePipeline | ListwisePipeline | TournamentPipeline
 AnyPipeline = Annotated[CrossEncoderPipeline | LLMPipeline, Field(discriminator="kind")]
+AnyModel = Reason | DensePart | NeighboursPart | CrossEncoderPipeline | LLMPipeline
 
 
 class Ensemble(ConfigModel):
@@ -321,12 +323,29 @@ class Config(ConfigModel):
                 f"whose scores are 1/rank; use top_n, or name a pipeline of another kind"
             )
 
+    def models(self, off: bool = False) -> Iterator[tuple[str, AnyModel]]:
+        """Every model and what is said of it, its stage's name; `off`: those of stages that do not run, too."""
+        if self.reason is not None and (off or self.reason.enabled):
+            yield REASON, self.reason
+        for retrieval in self.retrieval:
+            for part in retrieval.retriever:
+                if isinstance(part, Encoder):
+                    yield f"{retrieval.name} ({part.kind})", part
+        for pipeline in self.pipeline:
+            if off or pipeline.enabled:
+                yield pipeline.name, pipeline
+
     def language_models(self) -> dict[str, LanguageModel]:
         """The enabled reasoning stage and LLM pipelines, by stage name."""
-        found: dict[str, LanguageModel] = {}
-        if self.reason is not None and self.reason.enabled:
-            found[REASON] = self.reason
-        return found | {p.name: p for p in self.pipeline if p.enabled and isinstance(p, LanguageModel)}
+        return {stage: model for stage, model in self.models() if isinstance(model, LanguageModel)}
+
+    def encoders(self) -> Iterator[tuple[str, Encoder]]:
+        """The enabled models that embed or cross-encode, as `models` names them."""
+        return ((stage, model) for stage, model in self.models() if isinstance(model, Encoder))
+
+    def find_pipeline(self, name: str | None) -> AnyPipeline | None:
+        """The pipeline of that name, whether it is enabled or not; None where there is none."""
+        return next((pipeline for pipeline in self.pipeline if pipeline.name == name), None)
 
     def retrieval_named(self, name: str) -> Retrieval:
         return _named(self.retrieval, name, "retrieval", self.path)

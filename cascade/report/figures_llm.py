@@ -108,7 +108,7 @@ def curve(context: RunContext, pipeline: str, key: str) -> pd.DataFrame:
 
 def _probabilities(context: RunContext, name: str) -> pd.DataFrame | None:
     """The ranking of that name, where it is an earlier pipeline's and its scores are probabilities."""
-    earlier = next((each for each in context.config.pipeline if each.name == name), None)
+    earlier = context.config.find_pipeline(name)
     return None if earlier is None or isinstance(earlier, TournamentPipeline) else reading.read_table(context, name)
 
 

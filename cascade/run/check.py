@@ -14,7 +14,7 @@ from cascade.competitions import registry
 from cascade.competitions.base import Task
 from cascade.config import schema as configs
 from cascade.config.messages import explained
-from cascade.config.schema import Config, Encoder
+from cascade.config.schema import Config
 from cascade.models import placement
 from cascade.models.checks import dtypes, encoders, engines, language_models
 from cascade.models.checks.facts import Fact, tried
@@ -26,7 +26,7 @@ def facts(config: Config, target: Target, task: Task | None = None, out: Path | 
     """Everything but the data, for a run of the config on that machine; competition: whose texts the prompts take."""
     yield from tried("engine", lambda: _engine(config, target), target.is_known)
     yield from tried("devices", lambda: _devices(config, target), target.is_known)
-    for name, encoder in _encoders(config):
+    for name, encoder in config.encoders():
         yield from encoders.facts(name, encoder, config, target.is_here)
         yield from dtypes.facts(name, encoder, config, target)
     for name, model in config.language_models().items():
@@ -84,17 +84,6 @@ def require(found: Iterable[Fact], say: Callable[[str], None] = print) -> None:
     if wrong:
         more = f" (and {len(wrong) - 1} more, above)" if len(wrong) > 1 else ""
         raise CheckError(f"{wrong[0].found}{f'; {wrong[0].mend}' if wrong[0].mend else ''}{more}")
-
-
-def _encoders(config: Config) -> Iterator[tuple[str, Encoder]]:
-    """The enabled ones by what is said of them: their stage, and its part."""
-    for retrieval in config.retrieval:
-        for part in retrieval.retriever:
-            if isinstance(part, Encoder):
-                yield f"{retrieval.name}, {part.kind}", part
-    for pipeline in config.pipeline:
-        if isinstance(pipeline, Encoder) and pipeline.enabled:
-            yield pipeline.name, pipeline
 
 
 def _engine(config: Config, target: Target) -> Iterator[Fact]:

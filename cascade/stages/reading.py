@@ -54,7 +54,7 @@ def zero_rows(context: RunContext) -> dict[str, list[int]]:
 
 def read_table(context: RunContext, name: str) -> pd.DataFrame | None:
     """The table of that name; None where it is not there, not enabled or, said aloud, where it is broken."""
-    if any(pipeline.name == name and not pipeline.enabled for pipeline in context.config.pipeline):
+    if (pipeline := context.config.find_pipeline(name)) is not None and not pipeline.enabled:
         return None
     path = context.config.table_path(name, context.run)
     try:
@@ -92,7 +92,7 @@ def _selected(context: RunContext, pipeline: Pipeline) -> tuple[pd.DataFrame, pd
 
 def expected(context: RunContext, stage: str) -> set[str]:
     """The queries that the reasoning stage, a retrieval, a pipeline or the ensemble is to leave in its table."""
-    pipeline = next((pipeline for pipeline in context.config.pipeline if pipeline.name == stage), None)
+    pipeline = context.config.find_pipeline(stage)
     rows = context.task.queries if pipeline is None else _selected(context, pipeline)[0]
     return set(rows["query_id"].unique())
 

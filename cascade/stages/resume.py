@@ -144,7 +144,7 @@ class Origins:
         """The stages whose tables it reads, and those that are read where such a table lacks a query."""
         config = self.context.config
         found = [REASON] if config.reason is not None and config.reason.enabled and name != REASON else []
-        pipeline = next((pipeline for pipeline in config.pipeline if pipeline.name == name), None)
+        pipeline = config.find_pipeline(name)
         if pipeline is not None:
             by = [pipeline.select.by] if pipeline.select and pipeline.select.by else []
             for source in (_standing(config, each) for each in (pipeline.candidates, *by)):
@@ -177,7 +177,7 @@ def _templates_of(stage: Any) -> list[str]:
 
 def _standing(config: Config, name: str) -> str:
     """The stage itself, or where it is a pipeline that is not enabled the one that stands for it."""
-    pipeline = next((pipeline for pipeline in config.pipeline if pipeline.name == name), None)
+    pipeline = config.find_pipeline(name)
     if pipeline is None or pipeline.enabled:
         return name
     return _standing(config, (pipeline.select and pipeline.select.by) or pipeline.candidates)

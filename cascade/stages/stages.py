@@ -161,7 +161,7 @@ def _least_sure_first(context: RunContext, pipeline: Pipeline, rows: pd.DataFram
     """
     order = [str(query) for query in rows["query_id"].unique()]
     name = (pipeline.select and pipeline.select.by) or pipeline.candidates
-    earlier = next((each for each in context.config.pipeline if each.name == name), None)
+    earlier = context.config.find_pipeline(name)
     if earlier is None or isinstance(earlier, TournamentPipeline) or (ranking := read_table(context, name)) is None:
         return order
     margin = selection.top_scores(ranking)["margin"].to_dict()

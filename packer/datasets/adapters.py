@@ -19,7 +19,6 @@ from cascade.config.schema import Config, CrossEncoderPipeline, LanguageModel
 from cascade.models import adapter_checks, adapters, locate
 from cascade.models.checks import engines
 from cascade.models.checks.target import Target
-from packer.datasets import contents
 from packer.datasets.contents import Model
 from packer.wheels import requirements
 from packer.wheels.images import Image
@@ -63,9 +62,10 @@ class Checked:
 def check(config: Config, image: Image) -> list[Checked]:
     """Every adapter that the config names, by name; `image` tells which vLLM serves it."""
     uses: dict[str, list[tuple[str, Model, bool]]] = {}
-    for stage, model, runs in contents.parts(config):
+    enabled = {stage for stage, _ in config.models()}
+    for stage, model in config.models(off=True):
         if model.adapter is not None:
-            uses.setdefault(model.adapter, []).append((stage, model, runs))
+            uses.setdefault(model.adapter, []).append((stage, model, stage in enabled))
     return [_check_adapter(name, uses[name], config, image) for name in sorted(uses)]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from cascade.base.errors import CascadeError
 from cascade.base.manifest import Entry
 from cascade.config import handles
-from cascade.config.schema import REASON, Config, Encoder, LanguageModel
+from cascade.config.schema import Config, Encoder, LanguageModel
 from cascade.models import locate
 from cascade.models.adapters import ADAPTER_FILES, adapter_path
 from packer.datasets import model_files, project_wheel, secrets
@@ -42,25 +42,9 @@ class Contents:
     left_out: tuple[str, ...] = ()
 
 
-def parts(config: Config) -> Iterator[tuple[str, Model, bool]]:
-    """Every model that the config names: its stage's name, the model, whether it is enabled."""
-    if config.reason is not None:
-        yield REASON, config.reason, config.reason.enabled
-    for retrieval in config.retrieval:
-        for part in retrieval.retriever:
-            if isinstance(part, Encoder):
-                yield f"{retrieval.name} ({part.kind})", part, True
-    for pipeline in config.pipeline:
-        yield pipeline.name, pipeline, pipeline.enabled
-
-
-def enabled(config: Config) -> list[tuple[str, Model]]:
-    return [(stage, model) for stage, model, runs in parts(config) if runs]
-
-
 def kinds(config: Config) -> list[str]:
     """The datasets that a run of this config needs."""
-    named = any(model.adapter for _, model in enabled(config))
+    named = any(model.adapter for _, model in config.models())
     return ["code", "wheels", *(["adapters"] if named else [])]
 
 
@@ -109,7 +93,7 @@ def own_files(config: Config, root: Path) -> Contents:
 def _model_folders(config: Config, root: Path) -> dict[str, tuple[Path, bool]]:
     """The project's own models' folders by their places in it, and whether a stage trusts the code there."""
     found: dict[str, tuple[Path, bool]] = {}
-    for stage, model in enabled(config):
+    for stage, model in config.models():
         if model.model.partition(":")[0] not in (*handles.SCHEMES, "package"):
             locate.model_path(model.model, config.path.parent)  # stops at a folder that holds no model
             folder = config.path.parent / model.model
@@ -165,13 +149,13 @@ def check_lock(image: Image, files: Mapping[str, Entry]) -> None:
 def adapters(config: Config) -> Contents:
     """A folder each, with what is read of it and nothing else: trainers leave pickled files beside the weights."""
     files = {}
-    for _, model in enabled(config):
+    for _, model in config.models():
         folder = adapter_path(model, config)
         if folder is not None:
             files.update({f"{model.adapter}/{name}": folder / name for name in ADAPTER_FILES})
     if not files:
         raise ContentsError(f"{config.path}: names no adapter; there is nothing to stage")
-    return Contents(files, {"adapters": sorted({str(model.adapter) for _, model in enabled(config) if model.adapter})})
+    return Contents(files, {"adapters": sorted({str(model.adapter) for _, model in config.models() if model.adapter})})
 
 
 def _texts(root: Path) -> Iterator[Path]:
@@ -220,7 +204,7 @@ def _normal(path: Path) -> Path:
 
 
 def _check_placeholders(config: Config) -> None:
-    for stage, model in enabled(config):
+    for stage, model in config.models():
         if PLACEHOLDER in model.model:
             raise ContentsError(
                 f"{config.path}: stage '{stage}': model '{model.model}' has the placeholder {PLACEHOLDER}; put the "

@@ -25,7 +25,7 @@ NOTHING = "nothing of that name that this login may read"
 def of(config: Config) -> dict[str, list[str]]:
     """`dataset_sources` and `model_sources` of the enabled parts, in Kaggle's forms; sorted, each once."""
     found: dict[str, set[str]] = {"dataset_sources": set(), "model_sources": set()}
-    for _, part in contents.enabled(config):
+    for _, part in config.models():
         scheme, _, name = part.model.partition(":")
         if scheme == "dataset":
             found["dataset_sources"].add("/".join(name.split("/")[:2]))
@@ -37,7 +37,7 @@ def of(config: Config) -> dict[str, list[str]]:
 def problems(config: Config) -> list[str]:
     """What is wrong with the handles of the enabled parts, a sentence each."""
     found = []
-    for model in dict.fromkeys(part.model for _, part in contents.enabled(config)):
+    for model in dict.fromkeys(part.model for _, part in config.models()):
         scheme, _, name = model.partition(":")
         if scheme not in handles.SCHEMES:
             continue

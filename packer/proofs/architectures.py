@@ -14,7 +14,7 @@ from typing import Any
 
 from cascade.base.errors import ModelError
 from cascade.config import handles
-from cascade.config.schema import Config, Encoder
+from cascade.config.schema import Config
 from cascade.models import locate, precision
 from packer.proofs.subject import Finding, Subject
 from packer.vllm.source import WheelError
@@ -91,10 +91,7 @@ def models_of(config: Config, capability: tuple[int, ...] = ()) -> Iterator[tupl
 
     capability: of the image's cards.
     """
-    parts = [part for retrieval in config.retrieval for part in retrieval.retriever]
-    for each in (*parts, *config.pipeline):
-        if isinstance(each, Encoder) and getattr(each, "enabled", True):
-            yield each.model, None
+    yield from ((model.model, None) for _, model in config.encoders())
     device = (config.devices or ["cuda:0"])[0]
     for model in config.language_models().values():
         dtype = model.dtype or precision.usual(model, device, capability, precision.asked(model, config))

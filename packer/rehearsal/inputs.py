@@ -14,7 +14,7 @@ from cascade.competitions import registry
 from cascade.competitions.base import Competition
 from cascade.config import handles
 from cascade.config.schema import Config
-from packer.datasets import adapters, contents, staging
+from packer.datasets import adapters, staging
 from packer.kaggle import kernel
 from packer.rehearsal.violations import INPUT
 from packer.wheels.images import Image
@@ -67,7 +67,7 @@ def make(config: Config, image: Image, questions: int, folder: Path, say: Callab
 def _models(config: Config) -> list[tuple[str, Path]]:
     """Kaggle's models and other people's datasets: place among the inputs, folder here."""
     found = []
-    for _, model in contents.enabled(config):
+    for _, model in config.models():
         scheme, _, name = model.model.partition(":")
         if scheme == "kaggle":
             found.append((f"models/{name}", handles.find(model.model)))

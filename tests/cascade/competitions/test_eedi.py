@@ -256,7 +256,7 @@ def test_byte_order_mark_and_line_ends_change_nothing(folder: Path, prefix: byte
     for path in folder.iterdir():
         path.write_bytes(prefix + path.read_bytes().replace(b"\n", line_end))
     read = EEDI.read(folder)
-    for part in ("train", "test", "misconceptions", "labels"):
+    for part in ("train", "queries", "labels", "truth"):
         pd.testing.assert_frame_equal(getattr(read, part), getattr(expected, part))
     assert "\n" in read.queries["question"].iloc[0]
     assert "\r" not in read.queries["question"].iloc[0]

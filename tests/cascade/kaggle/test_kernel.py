@@ -264,7 +264,8 @@ def test_submission_zero_needs_nothing_but_pandas_and_scikit_learn(wheels: Path,
         "from cascade.kaggle import kernel\nfrom cascade.stages import baseline\n"
         "assert 'torch' not in sys.modules\n"
         f"assert baseline.__file__.startswith({str(wheel)!r})\n"
-        f"baseline.write(Path({str(folder)!r}), Path({str(tmp_path / 'out')!r}))\n"
+        f"outline = kernel._competition(Path()).outline(Path({str(folder)!r}))\n"
+        f"baseline.write(outline, Path({str(tmp_path / 'out')!r}))\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
     assert len(rows_of(tmp_path / "out" / "submission.csv")) == 9

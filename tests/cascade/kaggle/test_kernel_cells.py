@@ -16,6 +16,7 @@ from cascade.competitions import submission
 from cascade.competitions.eedi import EEDI
 from cascade.stages import baseline
 from packer.datasets import project_wheel
+from packer.kaggle import kernel as pushes
 from tests import kernel_inputs
 from tests.conftest import write_folder
 from tests.eedi import asked, rows_of
@@ -55,8 +56,11 @@ def inputs(tmp_path: Path, wheel: Path) -> Path:
 
 
 def run_cells(inputs: Path, rerun: bool) -> tuple[int, str]:
+    """The notebook as it is pushed."""
+    pushed = inputs.parent / "pushed"
+    pushes.write({}, ROOT / "notebooks" / "submission.ipynb", EEDI, "configs/kernel.toml", pushed)
     variables = {"CASCADE_INPUT": str(inputs)} | ({"KAGGLE_IS_COMPETITION_RERUN": "1"} if rerun else {})
-    command = [sys.executable, "-I", "-c", CELLS, str(ROOT / "notebooks" / "submission.ipynb")]
+    command = [sys.executable, "-I", "-c", CELLS, str(pushed / pushes.NOTEBOOK)]
     done = subprocess.run(
         command, env=os.environ | variables, cwd=inputs.parent / "working", capture_output=True, text=True, timeout=120,
         check=False,

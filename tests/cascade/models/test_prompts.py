@@ -161,7 +161,7 @@ def test_options_are_lettered_up_to_52(path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "needed", "told"),
     [
-        ("{{ qestion }} {{ candidate }}", ["candidate"], "field 'qestion' is unknown here; use construct, subject, "),
+        ("{{ qestion }} {{ candidate }}", ["candidate"], "field 'qestion' is unknown here; use question, subject, "),
         ("{{ options }} {{ candidate }}", ["candidate"], "field 'options' is unknown here; use "),
         ("=== user\n{{ question }}\n", ["candidate"], "does not use the field 'candidate'; the model would not see it"),
         ("{{ question }} {# candidate #}", ["candidate"], "does not use the field 'candidate'"),

@@ -197,7 +197,7 @@ def test_the_command_prints_draws_and_tells_by_its_exit_code(
     done = run_command("--config", "configs/t4x2.toml", "--queries", "2055", "--out", str(picture))
     assert done.returncode == 0, done.stderr
     assert "rerank-p2" in done.stdout and "fits: " in done.stdout and "public" in done.stdout
-    assert "misconception_mapping.csv has 343 rows, the competition's 2,587, which take longer" in done.stdout
+    assert "sample has 343 labels, the competition 2,587, which take longer" in done.stdout
     assert matplotlib.image.imread(picture).shape[1] > 600
     config_of(tmp_path, ('limit = "9h"', 'limit = "5h"'))
     assert command.plan(tmp_path / "plan.toml", ROOT / "sample", 2055, None, "", picture) == 1

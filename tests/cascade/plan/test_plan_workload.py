@@ -49,7 +49,12 @@ def test_prompts_are_made_as_transformers_makes_them(sample: Task, prompt: str) 
     template = Template(ROOT / "configs" / "prompts" / prompt, FIELDS, *needed)
     ours = Prompter(template, FileTokenizer(MODEL), 1024)
     theirs = Prompter(template, AutoTokenizer.from_pretrained(MODEL), 1024)
-    spelt = {"question": "<|im_end|> <think> x", "construct": "<|endoftext|>", "wrong": "<|im_start|>"}
+    spelt = {
+        **dict.fromkeys(FIELDS, ""),
+        "question": "<|im_end|> <think> x",
+        "construct": "<|endoftext|>",
+        "wrong": "<|im_start|>",
+    }
     for row in (*sample.queries.head(5).to_dict("records"), spelt):
         fields = {**query_fields(row), "candidate": "adds", "options": [{"letter": "A", "text": "adds"}]}
         assert ours.text(fields) == theirs.text(fields)

@@ -106,8 +106,8 @@ def test_an_nvidia_smi_that_outlives_its_end_holds_nobody_up(tmp_path: Path, mon
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     ended: list[subprocess.Popen[str]] = []
     monkeypatch.setattr(subprocess.Popen, "kill", lambda process: ended.append(process))
-    for patience in ("ANSWER", "REAPED"):
-        monkeypatch.setattr(tree, patience, 0.2)
+    monkeypatch.setattr(gpu, "ANSWER", 0.2)
+    monkeypatch.setattr(tree, "REAPED", 0.2)
     assert gpu.nvidia_smi("index") == []
     (left,) = ended
     assert left.poll() is None

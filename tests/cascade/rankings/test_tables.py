@@ -53,7 +53,7 @@ BREACHES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "misconception float": (lambda table: table.astype({"label_id": float}), "label_id is float64"),
     "misconception twice": (
         lambda table: table.assign(label_id=np.array([7, 0, 7, 0, 9], dtype=np.int32)),
-        "query 20_A: a misconception stands there twice",
+        "query 20_A: a label stands there twice",
     ),
     "query's rows apart": (
         lambda table: table.assign(

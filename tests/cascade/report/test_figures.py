@@ -35,7 +35,7 @@ def labelled() -> Task:
 
 
 @pytest.fixture(params=["labels", "no labels", "empty labels"])
-def competition(request: pytest.FixtureRequest, labelled: Task) -> Task:
+def task(request: pytest.FixtureRequest, labelled: Task) -> Task:
     assert labelled.truth is not None
     labels = {"labels": labelled.truth, "no labels": None, "empty labels": labelled.truth.head(0)}[request.param]
     return dataclasses.replace(labelled, truth=labels)

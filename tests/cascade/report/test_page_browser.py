@@ -68,7 +68,7 @@ def test_it_renders_the_worst_query_first(small):
         ({"label": "seen"}, ["20_A", "21_D", "22_C"]),
         ({"label": "unseen"}, ["20_B", "20_D", "21_B", "22_B"]),
         ({"label": "none"}, ["21_C", "22_A"]),
-        ({"subject": "Ratio & <b>"}, ["20_A", "20_B", "20_D"]),
+        ({"group": "Ratio & <b>"}, ["20_A", "20_B", "20_D"]),
         ({"text": "signs MIXES"}, ["21_B"]),
         ({"text": r"\frac{1}{21}"}, ["21_B", "21_C", "21_D"]),
         ({"text": "nowhere"}, []),
@@ -141,7 +141,7 @@ def test_a_long_list_is_shown_by_and_by(tmp_path, tab):
     assert len(shown(tab)) == 50
     tab.run("document.getElementById('more').click()")
     assert len(set(shown(tab))) == 100
-    choose(tab, subject=tab.run("data.queries[0].subject"))
+    choose(tab, group=tab.run("data.queries[0].group"))
     assert tab.run("document.getElementById('more').checkVisibility()") is False
     assert 0 < len(shown(tab)) <= 50
 

@@ -38,7 +38,7 @@ def config() -> Config:
 
 
 @pytest.fixture(scope="module")
-def competition() -> Task:
+def task() -> Task:
     whole = EEDI.read(ROOT / "sample")
     return replace(whole, train=whole.train.head(60), queries=whole.queries.head(24))
 

@@ -59,7 +59,7 @@ def looked_at(config: configs.Config, target: Target | None = None) -> dict[str,
 def test_the_sample_holds_in_every_fact(tmp_path: Path) -> None:
     code, lines = checked(SAMPLE, "--data", ROOT / "sample", "--out", tmp_path / "run")
     assert code == 0 and not [line for line in lines if line[0] != "✓"]
-    assert "1007 train queries, 240 test queries, 343 names" in of("data", lines)
+    assert "1007 train queries, 240 test queries, 343 labels" in of("data", lines)
     assert "tiny-pointwise, rank 8: every weight has its place in ../sample/models/tiny-qwen2" in of(
         "point: adapter", lines
     )
@@ -207,7 +207,7 @@ def test_a_precision_that_the_cards_lack_is_told(
     reason = {"model": "qwen-nano", "prompt": "p.txt", "dtype": dtype}
     config = nano.config(tmp_path, "vllm", reason=reason, retrieval=[retrieval])
     found = looked_at(config, Target("two cards", 2, capability, has_vllm=True, vllm=None))
-    for name in ("reason: dtype", "r1, dense: dtype"):
+    for name in ("reason: dtype", "r1 (dense): dtype"):
         assert found[name].ok is (" on cuda" in told)
         assert told in f"{found[name].found}; {found[name].mend}"
 

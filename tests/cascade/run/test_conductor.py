@@ -103,7 +103,7 @@ def test_a_stage_that_hangs_is_ended_at_its_limit_with_a_child_that_has_left_it(
 
 
 def test_a_table_that_is_lost_after_its_stage_is_told_though_every_stage_succeeded(run: Run) -> None:
-    run.inject("rerank.ipynb", "bench.config.table_path('r1', context.run).unlink()", before_work=False)
+    run.inject("rerank.ipynb", "context.config.table_path('r1', context.run).unlink()", before_work=False)
     code, output = run.finish()
     assert code == 1, output
     run.assert_valid()

@@ -301,7 +301,7 @@ def test_a_chunk_whose_score_is_no_number_keeps_its_earlier_ranking(tmp_path: Pa
     test = context.task.queries.copy()
     test.loc[2, "question"] = f"{words} @"
     context = make_bench(tmp_path, make_config(tmp_path, POINTWISE.replace(str(MODEL), str(broken))), queries=6)
-    object.__setattr__(context.task, "test", test)
+    object.__setattr__(context.task, "queries", test)
     table = stages.rerank(context, "p")
     lost = {query for query in test["query_id"] if query not in set(table["query_id"])}
     assert test["query_id"].iloc[2] in lost and len(lost) == 2  # its chunk

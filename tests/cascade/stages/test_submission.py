@@ -59,8 +59,8 @@ BROKEN: dict[str, tuple[Callable[[str], str], str]] = {
     "an id twice": (lambda text: line(text, 1, f"20_A,{ids(24, 3)}"), "20_A has 24 distinct ids"),
     "an id twice beside 25 others": (lambda text: line(text, 1, f"20_A,{ids(25, 3)}"), "20_A"),
     "no ids": (lambda text: line(text, 1, "20_A,"), "20_A has 0 distinct ids"),
-    "unknown id": (lambda text: line(text, 3, f"21_D,{ids(24, 30)}"), "21_D has an id that the mapping lacks"),
-    "negative id": (lambda text: line(text, 3, f"21_D,{ids(24, -1)}"), "21_D has an id that the mapping lacks"),
+    "unknown id": (lambda text: line(text, 3, f"21_D,{ids(24, 30)}"), "21_D has an id that no label has"),
+    "negative id": (lambda text: line(text, 3, f"21_D,{ids(24, -1)}"), "21_D has an id that no label has"),
     "id is no number": (lambda text: line(text, 3, f"21_D,{ids(24)} x"), "not a submission"),
     "id is no whole number": (lambda text: line(text, 3, f"21_D,{ids(24)} 24.0"), "not a submission"),
     "row missing at the end": (lambda text: "\n".join([*text.split("\n")[:3], ""]), "the number of rows"),
@@ -120,16 +120,16 @@ def test_the_run_submission_zero_and_the_last_check_agree_on_any_question_id(
     """Else a finished submission would be judged by other keys than it was written with, and give way."""
     set_cell(folder / "test.csv", 1, "QuestionId", id_)
     (folder / "test_labels.csv").unlink()
-    asked = EEDI.read(folder).asked
-    assert list(baseline.write(EEDI.outline(folder), tmp_path / "out")) == asked
-    submission.validate(tmp_path / "out/submission.csv", asked(asked, KNOWN))
+    keys = EEDI.read(folder).asked
+    assert list(baseline.write(EEDI.outline(folder), tmp_path / "out")) == keys
+    submission.validate(tmp_path / "out/submission.csv", asked(keys, KNOWN))
     assert baseline.is_valid(tmp_path / "out/submission.csv", EEDI.outline(folder))
 
 
 @pytest.mark.parametrize("raw", [b"\xff\xfeQ\0", b"\xe9,\n", b'"'])
 def test_a_sample_submission_that_cannot_be_read_is_one_sentence(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "sample_submission.csv").write_bytes(raw)
-    [told] = submission.check_against_sample(tmp_path / "sample_submission.csv", asked(QUERIES))
+    [told] = submission.check_against_sample(tmp_path, asked(QUERIES))
     assert "\n" not in told and told.startswith("sample_submission.csv: ")
 
 
@@ -179,9 +179,9 @@ def test_write_replaces_and_leaves_no_temporary_file(written: Path) -> None:
 
 
 def sample_file(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "sample_submission.csv"
-    path.write_text(text)
-    return path
+    """The folder that holds it."""
+    (tmp_path / "sample_submission.csv").write_text(text)
+    return tmp_path
 
 
 HEADER = "QuestionId_Answer,MisconceptionId\n"
@@ -197,7 +197,7 @@ def test_agreeing_sample_submission_says_nothing(tmp_path: Path, text: str) -> N
 
 
 def test_absent_sample_submission_says_nothing(tmp_path: Path) -> None:
-    assert submission.check_against_sample(tmp_path / "sample_submission.csv", asked(QUERIES)) == []
+    assert submission.check_against_sample(tmp_path, asked(QUERIES)) == []
 
 
 @pytest.mark.parametrize(
@@ -364,16 +364,19 @@ def test_zero_needs_pandas_and_scikit_learn_only() -> None:
     assert not loaded & (HEAVY | {"pydantic", "typer", "papermill", "nbformat"})
     assert {name for name in loaded if name.split(".")[0] == "cascade"} == {
         "cascade",
+        "cascade.base",
+        "cascade.base.atomic",
         "cascade.base.csv_reader",
         "cascade.base.errors",
-        "cascade.base.printable",
+        "cascade.competitions",
+        "cascade.competitions.base",
+        "cascade.competitions.submission",
+        "cascade.rankings",
+        "cascade.rankings.tables",
         "cascade.retrievers",
         "cascade.retrievers.tfidf",
-        "cascade.base.streams",
-        "cascade.competitions.submission",
-        "cascade.rankings.tables",
+        "cascade.stages",
         "cascade.stages.baseline",
-        "cascade.base.atomic",
     }
 
 

@@ -99,7 +99,7 @@ def test_a_killed_process_is_taken_up_by_the_next_one(server, store, session, tm
     folder = make(tmp_path / "some-data", {"a.bin": 3 * CHUNK, "b.bin": 12 * CHUNK})
     store.pause = 0.01
     code = (
-        "from pathlib import Path; from packer import upload; from packer.session import Session\n"
+        "from pathlib import Path; from packer.kaggle import upload; from packer.kaggle.session import Session\n"
         "from tests.packer.kaggle.test_upload import send\n"
         f"upload.CHUNK = {CHUNK}; send(Session(), Path({str(folder)!r}))"
     )
