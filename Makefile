@@ -70,8 +70,8 @@ compare: .venv/ready ## what was changed from one run to another, and what that 
 	$(BIN)/python -m cascade compare $(or $(A),$(OUT)/previous) $(or $(B),$(OUT))
 
 .PHONY: folds
-folds: .venv/ready ## data folders with a labelled test each, of DATA=dir -> build/folds: FOLDS=n QUESTIONS=n SEED=n
-	$(BIN)/python -m cascade folds --data $(DATA) --out $(if $(filter command%,$(origin OUT)),$(OUT),build/folds) --count $(if $(filter command%,$(origin FOLDS)),$(FOLDS),5) $(if $(QUESTIONS),--questions $(QUESTIONS)) --seed $(if $(filter command%,$(origin SEED)),$(SEED),0)
+folds: .venv/ready ## data folders with a labelled test each, of DATA=dir -> build/folds: FOLDS=n QUESTIONS=n SEED=n; COMPETITION=name or file, where it is one of your own
+	$(BIN)/python -m cascade folds --data $(DATA) --out $(if $(filter command%,$(origin OUT)),$(OUT),build/folds) --count $(if $(filter command%,$(origin FOLDS)),$(FOLDS),5) $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(COMPETITION),--competition $(COMPETITION)) --seed $(if $(filter command%,$(origin SEED)),$(SEED),0)
 
 .PHONY: plan
 plan: .venv/ready ## how long each stage of CONFIG=file takes for QUERIES=n, and what to turn; PROFILE=file; CALIBRATE="ledger …" makes one

@@ -35,7 +35,13 @@ def find(name: str, beside: Path) -> Competition:
             f"competition = '{name}' is unknown{nearest(name, known)}; use one of {', '.join(known)}, or a path "
             f"to a .py file with an adaptor (docs/competitions.md)"
         )
-    return _checked(brought[name].load(), f"entry point '{name}'")
+    try:
+        found = brought[name].load()
+    except Exception as error:
+        raise ConfigError(
+            f"competition '{name}': its package cannot be loaded: {type(error).__name__}: {error}; reinstall it"
+        ) from error
+    return _checked(found, f"entry point '{name}'")
 
 
 def of(config: Config) -> Competition:

@@ -30,18 +30,15 @@ class RowCompetition(Competition):
 
     def label(self, row: Mapping[str, str]) -> str:
         """The label of a row of train.csv; empty for a row without one."""
-        return ":".join(row[name].strip() for name in self.label_columns)
+        parts = [row[name].strip() for name in self.label_columns]
+        return ":".join(parts) if any(parts) else ""
 
     def text(self, row: Mapping[str, str]) -> str:
         """What retrievers read of a row, by `fields`."""
         return " ".join(row[name] for name in self.fields)
 
     def is_data(self, folder: Path) -> bool:
-        try:
-            header = [name.strip(' "\r\n') for name in (folder / TEST).open(encoding="utf-8-sig").readline().split(",")]
-        except (OSError, UnicodeDecodeError):
-            return False
-        return (folder / TRAIN).is_file() and {self.id_column, *self.text_columns} <= {*header}
+        return (folder / TRAIN).is_file() and read_leniently(folder / TEST, (), self._columns(())) is not None
 
     def read(self, folder: Path, lenient: bool = False) -> Task:
         if not folder.is_dir():
@@ -56,6 +53,11 @@ class RowCompetition(Competition):
         texts = sorted({*told, *([] if truth is None else truth["text"])} - {""})
         if not any(told):
             raise DataError(f"{folder / TRAIN}: no row has a label; fill in {', '.join(self.label_columns)}")
+        if broken := [text for text in texts if text.split() != [text]]:
+            raise DataError(
+                f"{folder}: the label '{broken[0]}' has a space, which parts the labels of a submission's row; define "
+                f"`label` without, or `cell` and `parse` otherwise"
+            )
         ids = pd.Series(range(len(texts)), index=texts, dtype=np.int64)
         labelled = train[np.array([bool(text) for text in told], dtype=bool)].reset_index(drop=True)
         queries = self._queries(labelled).assign(label_id=[int(ids[text]) for text in told if text])

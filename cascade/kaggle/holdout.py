@@ -38,7 +38,7 @@ def conduct(
 ) -> int:
     """As `conductor.conduct`, over the test and `count` train queries: all of it in `out`/practice but submission.csv,
 
-    which has the test's own rows. Without a deadline it has `limits.PRACTICE` at most, whatever the config grants.
+    which has the test's own rows. Without a deadline it has `durations.PRACTICE` at most, whatever the config grants.
     """
     own = out / PRACTICE
     for each in (out, own):

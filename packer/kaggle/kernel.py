@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade.base.errors import CascadeError, nearest
+from cascade.competitions import registry
 from cascade.competitions.base import Competition
 from cascade.config.schema import Config
 from packer.datasets import contents, notebooks, secrets
@@ -79,6 +80,10 @@ def problems(metadata: dict[str, Any], path: Path, config: Config, image: Image,
     """Every rule that the metadata, its notebook, the config's handles or the image's facts break, a sentence each."""
     found = [f"{path}: {problem}" for problem in (*_keys(metadata), *_name(metadata, owner), *_lists(metadata))]
     found += _notebook(path, metadata.get("code_file"))
+    named, slug = metadata.get("competition_sources", []), registry.of(config).slug
+    if not found and slug not in [name.lower() for name in named]:
+        what = ", ".join(named) or "nothing"
+        found.append(f'{path}: competition_sources: {what} is not the config\'s competition; write ["{slug}"]')
     if metadata.get("enable_gpu") is not (image.gpus > 0):
         found.append(f"{path}: enable_gpu: the image {image.name} has {image.gpus} GPUs; write {_bool(image.gpus > 0)}")
     if image.accelerator is not None and image.accelerator not in ACCELERATORS:

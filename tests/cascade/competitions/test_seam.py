@@ -150,6 +150,36 @@ def test_a_package_may_bring_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert registry.find("toy", Path()).name == "toy"
 
 
+def test_a_package_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel goes on with the default then: any other error would cost submission zero."""
+    point = EntryPoint("toy", "tests.no_such_module:COMPETITION", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    with pytest.raises(ConfigError, match=r"competition 'toy': its package cannot be loaded: ModuleNotFoundError"):
+        registry.find("toy", Path())
+
+
+def test_a_row_without_a_label_is_no_label(data: Path) -> None:
+    with (data / "train.csv").open("a") as file:
+        file.write("99,a comment,school,,\n")
+    task = TOY.read(data)
+    assert len(task.labels) == 6 and "99" not in set(task.train["query_id"])
+    assert TOY.units(data)[-1].labels == ()
+
+
+def test_a_label_with_a_space_is_refused(data: Path) -> None:
+    """In a submission's row it would be read as two."""
+    with (data / "train.csv").open("a") as file:
+        file.write("99,a comment,school,high praise,warm\n")
+    with pytest.raises(DataError, match="the label 'high praise:warm' has a space, which parts the labels"):
+        TOY.read(data)
+
+
+def test_the_files_tell_whose_they_are(data: Path) -> None:
+    assert TOY.is_data(data) and not EEDI.is_data(data)
+    (data / "test.csv").write_text("row,comment\n1,a\n")
+    assert not TOY.is_data(data)
+
+
 def test_a_retrieval_of_less_than_a_row_is_refused(config: Path) -> None:
     config.write_text(CONFIG.replace("top_k = 6", "top_k = 2"))
     with pytest.raises(ConfigError, match=r"retrieval 'r1': top_k = 2 is less than the 3 labels of a submission's row"):

@@ -148,6 +148,7 @@ def test_the_kaggle_client_would_push_the_same_from_that_folder(kaggle):
             "model_sources: 'qwen-lm/qwen2.5' is no such name; write it as owner/",
         ),
         ({"competition_sources": []}, "competition_sources: is empty"),
+        ({"competition_sources": ["titanic"]}, "competition_sources: titanic is not the config's competition; write"),
         ({"competition_sources": ["c/eedi"]}, "competition_sources: 'c/eedi' is no such name"),
     ],
 )
@@ -311,10 +312,10 @@ def test_handles_are_pushed_in_the_form_that_the_kernel_will_look_for(kaggle):
 
 
 def test_a_competition_is_named_as_its_address_writes_it(project):
-    edit(competition_sources=["MABe-mouse-behavior-detection"])
+    edit(competition_sources=["Eedi-Mining-Misconceptions-in-Mathematics"])
     assert problems() == []
     filled = kernel.fill(kernel.read(), load(Path("configs/t.toml")), images.load("t4"), "ada", [])
-    assert filled["competition_sources"] == ["MABe-mouse-behavior-detection"]
+    assert filled["competition_sources"] == ["Eedi-Mining-Misconceptions-in-Mathematics"]
 
 
 @pytest.mark.parametrize("fault", [CutError(), RefusalError(500), RefusalError(503)], ids=str)
