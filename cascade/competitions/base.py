@@ -45,6 +45,7 @@ class Task:
     queries, train: one row a query: `query_id`, `text` (what is retrieved by), and the competition's `fields`, all str;
     train has the labelled queries only, with `label_id`. labels: `label_id` (int64), `text`. truth: the queries'
     `query_id, label_id`, one row a query; None where none is known. warnings: what was accepted but is worth a word.
+    allowed: of queries and of train, by query_id, the labels that one can have; all of them where it has no entry.
     """
 
     competition: Competition
@@ -55,6 +56,7 @@ class Task:
     labels: pd.DataFrame
     truth: pd.DataFrame | None
     warnings: list[str] = field(default_factory=list)
+    allowed: Mapping[str, Sequence[int]] | None = None
 
     @cached_property
     def seen(self) -> set[int]:
