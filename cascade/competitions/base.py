@@ -76,12 +76,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Outline:
-    """What submission zero needs. asked: `query_id -> text`; frequent: label ids, those first that train has most."""
+    """What submission zero needs. asked: `query_id -> text`; frequent: label ids, those first that train has most.
+
+    guesses: by query_id the labels that begin its row, where more is known than its text says.
+    """
 
     competition: Competition
     asked: Mapping[str, str]
     texts: Mapping[int, str]
     frequent: Sequence[int]
+    guesses: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -168,4 +172,8 @@ class Competition(ABC):
         ids = task.labels["label_id"]
         order = np.argsort(-ids.map(counts).fillna(0).to_numpy(), kind="stable")
         asked = {query: known.get(query, "") for query in task.asked}
-        return Outline(self, asked, task.texts, ids.iloc[order].tolist())
+        return Outline(self, asked, task.texts, ids.iloc[order].tolist(), self.guesses(task))
+
+    def guesses(self, task: Task) -> Mapping[str, Sequence[int]]:
+        """`Outline.guesses` of a task; none, where labels are told by a query's text alone."""
+        return {}

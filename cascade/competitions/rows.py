@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,8 +20,8 @@ TRAIN, TEST, TRUTH = "train.csv", "test.csv", "test_labels.csv"
 class RowCompetition(Competition):
     """id_column: of both files. text_columns: those of `fields`, in their order. label_columns: of train.csv.
 
-    A label is what train.csv has in its label columns, or test_labels.csv, where the folder has one, which tells the
-    test's. A submission's cell has the labels' texts with a space between.
+    A label's name is what train.csv has in its label columns, or test_labels.csv, where the folder has one, which tells
+    the test's. A submission's cell has the names with a space between.
     """
 
     id_column: ClassVar[str]
@@ -29,13 +29,32 @@ class RowCompetition(Competition):
     label_columns: ClassVar[tuple[str, ...]]
 
     def label(self, row: Mapping[str, str]) -> str:
-        """The label of a row of train.csv; empty for a row without one."""
+        """The name of the label of a row of train.csv; empty for a row without one."""
         parts = [row[name].strip() for name in self.label_columns]
         return ":".join(parts) if any(parts) else ""
+
+    def described(self, name: str) -> str:
+        """What a label is called in prompts, and shown as."""
+        return name
+
+    def named(self, text: str) -> str:
+        """The name of the label that is so described."""
+        return text
 
     def text(self, row: Mapping[str, str]) -> str:
         """What retrievers read of a row, by `fields`."""
         return " ".join(row[name] for name in self.fields)
+
+    def check(self, path: Path, frame: pd.DataFrame, warnings: list[str]) -> None:
+        """DataError for a row of one of the files that it cannot be; what is doubtful is added to the warnings."""
+
+    def allowed(self, train: pd.DataFrame, queries: pd.DataFrame, labels: pd.DataFrame) -> dict[str, list[int]] | None:
+        """`Task.allowed`, by the task's tables; None where every query can have every label."""
+        return None
+
+    def alike(self, row: Mapping[str, str]) -> Hashable:
+        """Rows of train.csv with the same are held out together; the id, where each is for itself."""
+        return row[self.id_column]
 
     def is_data(self, folder: Path) -> bool:
         return (folder / TRAIN).is_file() and read_leniently(folder / TEST, (), self._columns(())) is not None
@@ -61,41 +80,47 @@ class RowCompetition(Competition):
         ids = pd.Series(range(len(texts)), index=texts, dtype=np.int64)
         labelled = train[np.array([bool(text) for text in told], dtype=bool)].reset_index(drop=True)
         queries = self._queries(labelled).assign(label_id=[int(ids[text]) for text in told if text])
-        labels = pd.DataFrame({"label_id": ids.to_numpy(), "text": texts})
+        labels = pd.DataFrame({"label_id": ids.to_numpy(), "text": [self.described(text) for text in texts]})
         if truth is not None:
+            if len(strange := truth[~truth["text"].isin(told)]):
+                first = f"{strange['text'].iloc[0]} of {self.id_column} {strange['query_id'].iloc[0]} first"
+                warnings.append(
+                    f"{folder / TRUTH}: {len(strange)} rows have a label that no row of {TRAIN} has, {first}; nothing "
+                    f"can tell it, unless the label is misspelt"
+                )
             truth = truth.assign(label_id=[int(ids[text]) for text in truth["text"]])[["query_id", "label_id"]]
-        ordered = asked[self.id_column].tolist()
-        task = Task(self, folder, queries, self._queries(asked), ordered, labels, truth, warnings)
+        ordered, asked = asked[self.id_column].tolist(), self._queries(asked)
+        allowed = self.allowed(queries, asked, labels)
+        task = Task(self, folder, queries, asked, ordered, labels, truth, warnings, allowed)
         warnings += submission.check_against_sample(folder, task)
         return task
 
     def cell(self, ids: Sequence[int], texts: Mapping[int, str]) -> str:
-        return " ".join(texts[id_] for id_ in ids)
+        return " ".join(self.named(texts[id_]) for id_ in ids)
 
     def parse(self, cell: str, texts: Mapping[int, str]) -> list[int]:
-        known = {text: id_ for id_, text in texts.items()}
+        known = {self.named(text): id_ for id_, text in texts.items()}
         return [known.get(text, -1) for text in cell.split()]
 
     def units(self, folder: Path) -> list[Unit]:
-        task = self.read(folder)
-        ids = dict(zip(task.labels["text"], task.labels["label_id"].tolist(), strict=True))
-        frame = self._rows(folder / TRAIN, self.label_columns, False, [])
-        lengths = self._queries(frame)["text"].str.len()
+        frame, groups = self._train(folder)
+        names = self._labels(frame)
+        ids = {name: id_ for id_, name in enumerate(sorted({*names} - {""}))}
+        lengths = self._queries(frame)["text"].str.len().tolist()
         return [
-            Unit((ids[text],) if text else (), int(length))
-            for text, length in zip(self._labels(frame), lengths, strict=True)
+            Unit(tuple(ids[names[row]] for row in rows if names[row]), max(lengths[row] for row in rows))
+            for rows in groups
         ]
 
     def split(
         self, folder: Path, out: Path, test: Sequence[int], train: Sequence[int], held_out: set[int], mark: str | None
     ) -> None:
-        frame = read_csv(folder / TRAIN, self._columns(self.label_columns))
-        texts = self.read(folder).texts
-        gone = {texts[id_] for id_ in held_out}
-        rest, asked = frame.iloc[list(train)], frame.iloc[list(test)].copy()
-        rest = rest[[text not in gone for text in self._labels(rest)]]
+        frame, groups = self._train(folder)
+        gone = {name for id_, name in enumerate(sorted({*self._labels(frame)} - {""})) if id_ in held_out}
+        rest, asked = (frame.iloc[sorted(row for unit in part for row in groups[unit])] for part in (train, test))
+        rest = rest[[name not in gone for name in self._labels(rest)]]
         if mark is not None:
-            asked[self.id_column] = mark + asked[self.id_column].str.strip()
+            asked = asked.assign(**{self.id_column: mark + asked[self.id_column]})
         questions = asked.drop(columns=[*self.label_columns])
         if mark is not None:
             own = read_csv(folder / TEST, self._columns(()))
@@ -108,6 +133,14 @@ class RowCompetition(Competition):
     def _columns(self, more: Sequence[str]) -> list[str]:
         return [self.id_column, *self.text_columns, *more]
 
+    def _train(self, folder: Path) -> tuple[pd.DataFrame, list[list[int]]]:
+        """The rows of train.csv, and by their places those that are one unit, in the order of their first."""
+        frame = self._rows(folder / TRAIN, self.label_columns, False, [])
+        groups: dict[Hashable, list[int]] = {}
+        for place, row in enumerate(frame.to_dict("records")):
+            groups.setdefault(self.alike(row), []).append(place)  # type: ignore[arg-type]
+        return frame, list(groups.values())
+
     def _rows(self, path: Path, more: Sequence[str], lenient: bool, warnings: list[str]) -> pd.DataFrame:
         """The file's rows, each with an id of its own; leniently without those that have none."""
         id_ = self.id_column
@@ -116,6 +149,7 @@ class RowCompetition(Competition):
             frame[id_] = frame[id_].str.strip()
             refuse(path, frame, frame[id_] == "", id_, "the id is empty", "give each row an id")
             refuse(path, frame, frame[id_].duplicated(), id_, "the id stands there twice", "remove one of the rows")
+            self.check(path, frame, warnings)
         except DataError as error:
             found = read_leniently(path, self._columns(more), [id_]) if lenient and path.is_file() else None
             if found is None:
@@ -144,6 +178,7 @@ class RowCompetition(Competition):
             frame[id_] = frame[id_].str.strip()
             refuse(path, frame, ~frame[id_].isin(asked[id_]), id_, f"{TEST} has no such row", "remove the row")
             refuse(path, frame, frame[id_].duplicated(), id_, "the id stands there twice", "remove one of the rows")
+            self.check(path, frame, warnings)
         except DataError as error:
             if not lenient:
                 raise

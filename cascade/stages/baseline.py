@@ -13,7 +13,7 @@ import numpy as np
 from cascade.base.errors import TableError
 from cascade.competitions import submission
 from cascade.competitions.base import Outline, Rows
-from cascade.rankings import tables
+from cascade.rankings import fusion, tables
 from cascade.retrievers.tfidf import tfidf_blocks
 
 FILE = "submission-zero.csv"
@@ -21,7 +21,7 @@ LONGEST = 10_000  # characters of a text that TF-IDF reads: one of megabytes too
 
 
 def rows(outline: Outline) -> dict[str, list[int]]:
-    """`query_id -> label ids` of all that is asked, by TF-IDF."""
+    """`query_id -> label ids` of all that is asked: the competition's guesses, then by TF-IDF."""
     asked, ids, length = outline.asked, np.array(list(outline.texts)), submission.row_length(outline)
     try:
         blocks = tfidf_blocks(
@@ -29,14 +29,17 @@ def rows(outline: Outline) -> dict[str, list[int]]:
         )
         best = [tables.best_columns(scores, length) for scores in blocks]
     except ValueError:  # no word in any label: nothing to rank by
-        return {query: ids[:length].tolist() for query in asked}
-    return dict(zip(asked, ids[np.concatenate(best)].tolist(), strict=True)) if best else {}
+        best = [np.tile(np.arange(length), (len(asked), 1))]
+    found = dict(zip(asked, ids[np.concatenate(best)].tolist(), strict=True)) if best else {}
+    return {query: fusion.fill(outline.guesses.get(query, ()), row, length=length) for query, row in found.items()}
 
 
 def frequent_rows(outline: Outline) -> Rows:
-    """The same for all that is asked, the most frequent labels: in no time, however large the data is."""
-    first = tuple(outline.frequent[: submission.row_length(outline)])
-    return dict.fromkeys(outline.asked, first)
+    """The guesses, then the most frequent labels: in no time, however large the data is."""
+    length = submission.row_length(outline)
+    first = tuple(outline.frequent[:length])
+    guesses = {query: fusion.fill(ids, outline.frequent, length=length) for query, ids in outline.guesses.items()}
+    return {query: guesses.get(query, first) for query in outline.asked}
 
 
 def write(outline: Outline, out: Path, anew: bool = False) -> dict[str, list[int]]:
