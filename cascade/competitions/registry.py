@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from cascade.base.errors import ConfigError, DataError, nearest
 from cascade.competitions.base import Competition
 from cascade.competitions.eedi import EEDI
+from cascade.competitions.map2025 import MAP2025
 
 if TYPE_CHECKING:  # the kernel begins without what a config is checked by
     from cascade.config.schema import Config
 
 GROUP = "cascade.competitions"  # of entry points, each to an instance of `Competition`
-OWN: dict[str, Competition] = {each.name: each for each in (EEDI,)}
+OWN: dict[str, Competition] = {each.name: each for each in (EEDI, MAP2025)}
 
 
 def find(name: str, beside: Path) -> Competition:

@@ -1,0 +1,151 @@
+"""MAP – Charting Student Math Misunderstandings: what a student's explanation of an answer shows, in three guesses."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cascade.competitions.base import Task
+from cascade.competitions.csv_files import refuse
+from cascade.competitions.rows import TRAIN, TRUTH, RowCompetition
+
+NONE = "NA"  # the misconception of rows without one
+RIGHT, WRONG = "True_", "False_"  # what a category begins with: whether the answer is right
+# A label on the answer's other side is a slip of the pen while it is on fewer of its rows; else both sides are left.
+SLIPS = 0.01
+MISCONCEPTION = "Misconception:"
+DESCRIBED = {
+    side + kind: f"{answer} answer, {text}"
+    for side, answer in ((RIGHT, "right"), (WRONG, "wrong"))
+    for kind, text in (
+        (f"Correct:{NONE}", "explained correctly"),
+        (f"Neither:{NONE}", "and the explanation says neither"),
+        (MISCONCEPTION, "with the misconception: "),
+    )
+}
+NAMED = {text: name for name, text in DESCRIBED.items()}
+
+
+class Map2025(RowCompetition):
+    """A query is a question, the answer that a student chose, and why; a label is `Category:Misconception`.
+
+    Which labels a query can have follows from its question, and from whether its answer is right.
+    """
+
+    name = "map2025"
+    slug = "map-charting-student-math-misunderstandings"
+    columns = ("row_id", "Category:Misconception")
+    depth = 3
+    id_column = "row_id"
+    fields = ("explanation", "answer", "question", "question_id")
+    text_columns = ("StudentExplanation", "MC_Answer", "QuestionText", "QuestionId")
+    label_columns = ("Category", "Misconception")
+    group = "question"
+    hidden_queries = 16_000
+    hidden_labels = 65
+
+    def label(self, row: Mapping[str, str]) -> str:
+        category, misconception = (row[column].strip() for column in self.label_columns)
+        if not category.startswith((RIGHT, WRONG)) or re.search(r"\s", category + misconception):
+            return ""
+        return f"{category}:{NONE if misconception.lower() in ('', 'na', 'nan') else misconception}"
+
+    def described(self, name: str) -> str:
+        return _exchanged(name, DESCRIBED)
+
+    def named(self, text: str) -> str:
+        return _named(text)
+
+    def text(self, row: Mapping[str, str]) -> str:
+        return f"{row['question']} {row['answer']} {row['explanation']}"
+
+    def alike(self, row: Mapping[str, str]) -> Hashable:
+        """One explanation of a question, whatever the order of its words, their case and the marks between them."""
+        words = frozenset(re.findall(r"\w+", row["StudentExplanation"].lower()))
+        return (row["QuestionId"].strip(), words) if words else row[self.id_column]
+
+    def check(self, path: Path, frame: pd.DataFrame, warnings: list[str]) -> None:
+        id_ = self.id_column
+        if "StudentExplanation" in frame and (empty := frame["StudentExplanation"].str.strip() == "").any():
+            warnings.append(
+                f"{path}: {empty.sum()} rows have no StudentExplanation, {id_} {frame[id_][empty].iloc[0]} first; they "
+                f"are told by question and answer alone"
+            )
+        if path.name not in (TRAIN, TRUTH):
+            return
+        categories = frame["Category"].str.strip()
+        bad = (categories != "") & ~categories.str.fullmatch(rf"({RIGHT}|{WRONG})\S*")
+        why, mend = "Category is '{Category}'", f"it must be {RIGHT} or {WRONG} and what the explanation shows"
+        refuse(path, frame, bad, id_, why, mend)
+        spaced = frame["Misconception"].str.strip().str.contains(r"\s")
+        refuse(
+            path,
+            frame,
+            spaced,
+            id_,
+            "Misconception '{Misconception}' has a space, which parts a row's labels",
+            "join it",
+        )
+        if path.name == TRAIN:
+            labelled = frame["QuestionId"].isin(frame["QuestionId"][categories != ""])
+            why = "no row of question {QuestionId} has a Category"
+            refuse(path, frame, ~labelled, id_, why, "fill one in, or remove the question's rows")
+
+    def guesses(self, task: Task) -> dict[str, list[int]]:
+        """The labels that train has of the question and the answer, the most frequent first, then of the question."""
+        counts: dict[Hashable, Counter[int]] = {}
+        for question, answer, label in _columns(task.train, "label_id"):
+            for key in ((question, plain(answer)), question):
+                counts.setdefault(key, Counter())[label] += 1
+        ranked = {key: [label for label, _ in found.most_common()] for key, found in counts.items()}
+        return {
+            query: [*ranked.get((question, plain(answer)), []), *ranked.get(question, [])]
+            for question, answer, query in _columns(task.queries, "query_id")
+        }
+
+    def allowed(self, train: pd.DataFrame, queries: pd.DataFrame, labels: pd.DataFrame) -> dict[str, list[int]] | None:
+        names = {id_: self.named(text) for id_, text in zip(labels["label_id"].tolist(), labels["text"], strict=True)}
+        of_question: dict[str, set[int]] = {}
+        sides: dict[tuple[str, str], list[bool]] = {}
+        for question, answer, label in _columns(train, "label_id"):
+            of_question.setdefault(question, set()).add(label)
+            sides.setdefault((question, plain(answer)), []).append(names[label].startswith(RIGHT))
+        told: dict[tuple[str, str], list[int]] = {}
+        for (question, answer), right in sides.items():
+            share = sum(right) / len(right)
+            left = tuple(side for side, part in ((RIGHT, share), (WRONG, 1 - share)) if part >= SLIPS)
+            told[question, answer] = sorted(id_ for id_ in of_question[question] if names[id_].startswith(left))
+        found: dict[str, list[int]] = {}
+        for question, answer, query in (*_columns(train, "query_id"), *_columns(queries, "query_id")):
+            if question in of_question:
+                found[query] = told.get((question, plain(answer))) or sorted(of_question[question])
+        return found
+
+
+def _columns(rows: pd.DataFrame, name: str) -> Iterator[tuple[str, str, Any]]:
+    """Question, answer and what `name` has, a row."""
+    return zip(rows["question_id"], rows["answer"], rows[name].tolist(), strict=True)
+
+
+@cache
+def plain(answer: str) -> str:
+    r"""An answer in one spelling: `\( 3 \)` and `3` are the same."""
+    return re.sub(r"\\[()]|\$|\s", "", answer).lower()
+
+
+@cache  # once a label, not once a row of a submission
+def _named(text: str) -> str:
+    return _exchanged(text, NAMED)
+
+
+def _exchanged(text: str, openings: Mapping[str, str]) -> str:
+    return next((by + text[len(start) :] for start, by in openings.items() if text.startswith(start)), text)
+
+
+MAP2025 = Map2025()
