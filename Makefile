@@ -147,6 +147,19 @@ watch: .venv/ready ## times the last submission, or REF=n, until it has ended; E
 	$(BIN)/python -m packer watch $(if $(REF),--ref $(REF)) $(if $(EVERY),--every $(EVERY))
 
 ##@ Work on the project
+.venv/docs: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+.PHONY: docs
+docs: .venv/docs ## the site of README and docs -> build/docs/index.html; a broken link is an error
+	rm -rf build/docs build/docs-source
+	mkdir -p build/docs-source/findings
+	cp -R CONTRIBUTING.md CHANGELOG.md docs build/docs-source
+	cp findings/README.md build/docs-source/findings
+	cat README.md docs/contents.txt > build/docs-source/index.md
+	$(BIN)/python -m sphinx -q --fail-on-warning --keep-going -c docs build/docs-source build/docs
+
 .PHONY: lint
 lint: .venv/ready ## ruff, mypy and the notebooks' check
 	$(BIN)/ruff check

@@ -27,6 +27,7 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 BLOCK = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:make|python -m (?:cascade|packer|training|sample)\S*|cascade(?:-\w+)?|bash|\S*bin/\w+) ")
+OURS = re.compile(r"python -m (?:cascade|packer|training|sample|tests|pytest)\b.*")
 VARIABLE = re.compile(r"\b([A-Z]+)=(\S*)")
 # What stands for a path or a number of the reader's own.
 ANY_PATH = re.compile(r"dir|folder|file|.*(?:…|\b[A-Z]{2,}\b).*")
@@ -165,11 +166,9 @@ def test_every_command_can_be_run() -> None:
     made = make_dry({line for _, line in told if line.startswith("make ")})
     wrong = []
     for page, line in told:
-        for command in made.get(line, line).splitlines():
-            if not (found := re.search(r"(?:python -m |^[^ ]*bin/|^bash |^cascade).*", command)):
-                continue
+        for command in OURS.findall(made[line]) if line in made else [line]:
             try:
-                lost = missing(paths(found[0]), own_paths(page))
+                lost = missing(paths(command), own_paths(page))
             except Exception as error:  # what the parser says, whichever it is
                 wrong.append(f"{page.name}: {line}: {error}")
             else:
@@ -208,3 +207,10 @@ def test_every_page_is_reached_from_the_readme() -> None:
         links = (page.parent / path for path, _ in LINK.findall(page.read_text(encoding="utf-8")) if path)
         todo += [there.resolve() for there in links if there.suffix == ".md"]
     assert {page for page in PAGES if page.parent.name == "docs"} <= reached
+
+
+def test_every_page_is_in_the_sites_contents() -> None:
+    listed = re.findall(r"^(\w\S+)$", (ROOT / "docs" / "contents.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(ROOT / f"{name}.md" for name in listed) == sorted(
+        page for page in PAGES if page != ROOT / "README.md"
+    )
