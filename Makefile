@@ -1,7 +1,8 @@
 # Every command sets up what it needs. What they make lies under build/.
 # The first that runs: a version manager's shim may be there for a version that is not.
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell python$(v) -c 'import sys; print(sys.executable)' 2>/dev/null)) python3)
-DATA ?= sample
+# The data folder; without one, the sample of CONFIG's competition.
+DATA ?=
 CONFIG ?= configs/sample.toml
 OUT ?= build/run
 SEED ?= 1
@@ -9,11 +10,10 @@ SEED ?= 1
 ENGINE ?=
 # The target image: its facts, requirements and lock lie in wheels/.
 IMAGE ?= kaggle-t4x2
+GIVEN := $(if $(DATA),--data $(DATA))
 # What leads to the kernel takes CONFIG only where it is given: t4x2.toml is the default there, not the sample.
 KERNEL_CONFIG := $(if $(filter file,$(origin CONFIG)),,--config $(CONFIG))
 RUN := $(if $(filter vllm,$(ENGINE)),.venv-vllm,.venv)
-# The sample's adapters are trained on its train part, folds of which would flatter them.
-FOLDS ?= $(if $(filter sample,$(DATA)),0,3)
 # Tests and micro runs at once: most of what each does is one core's.
 JOBS ?= 2
 AT_ONCE := -n $(JOBS) --dist worksteal
@@ -50,11 +50,11 @@ setup: .venv/ready .venv-vllm/ready ## both environments: .venv, and .venv-vllm 
 
 .PHONY: run
 run: $(RUN)/ready ## the sample, or DATA=dir CONFIG=file OUT=dir, through the notebooks; ENGINE=vllm; RESUME=1 goes on, FROM=stage from there
-	$(RUN)/bin/python -m cascade run --config $(CONFIG) --data $(DATA) --out $(OUT) $(if $(ENGINE),--engine $(ENGINE)) $(if $(RESUME),--resume) $(if $(FROM),--from $(FROM))
+	$(RUN)/bin/python -m cascade run --config $(CONFIG) $(GIVEN) --out $(OUT) $(if $(ENGINE),--engine $(ENGINE)) $(if $(RESUME),--resume) $(if $(FROM),--from $(FROM))
 
 .PHONY: check
 check: $(RUN)/ready ## all that would be wrong with a run of CONFIG=file, before it: DATA=dir OUT=dir looks at them too
-	$(RUN)/bin/python -m cascade check $(CONFIG) $(if $(filter command%,$(origin DATA)),--data $(DATA)) $(if $(filter command%,$(origin OUT)),--out $(OUT)) $(if $(ENGINE),--engine $(ENGINE))
+	$(RUN)/bin/python -m cascade check $(CONFIG) $(GIVEN) $(if $(filter command%,$(origin OUT)),--out $(OUT)) $(if $(ENGINE),--engine $(ENGINE))
 
 .PHONY: page
 page: .venv/ready ## report.html of the run in OUT=dir, made anew
@@ -62,8 +62,8 @@ page: .venv/ready ## report.html of the run in OUT=dir, made anew
 
 ##@ Measure
 .PHONY: evaluate
-evaluate: $(RUN)/ready ## table of every part on the sample's test, or by cross-validation: DATA=dir FOLDS=3 QUESTIONS=n (at most, a fold); ENGINE=vllm
-	$(RUN)/bin/python -m cascade evaluate --config $(CONFIG) --data $(DATA) --out build/evaluate --folds $(FOLDS) $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(ENGINE),--engine $(ENGINE))
+evaluate: $(RUN)/ready ## table of every part on the sample's test, or by cross-validation: DATA=dir FOLDS=n QUESTIONS=n (at most, a fold); ENGINE=vllm
+	$(RUN)/bin/python -m cascade evaluate --config $(CONFIG) $(GIVEN) --out build/evaluate $(if $(FOLDS),--folds $(FOLDS)) $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(ENGINE),--engine $(ENGINE))
 
 .PHONY: compare
 compare: .venv/ready ## what was changed from one run to another, and what that did: A=dir B=dir (default: OUT/previous and OUT)
@@ -71,26 +71,26 @@ compare: .venv/ready ## what was changed from one run to another, and what that 
 
 .PHONY: folds
 folds: .venv/ready ## data folders with a labelled test each, of DATA=dir -> build/folds: FOLDS=n QUESTIONS=n SEED=n; COMPETITION=name or file, where it is one of your own
-	$(BIN)/python -m cascade folds --data $(DATA) --out $(if $(filter command%,$(origin OUT)),$(OUT),build/folds) --count $(if $(filter command%,$(origin FOLDS)),$(FOLDS),5) $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(COMPETITION),--competition $(COMPETITION)) --seed $(if $(filter command%,$(origin SEED)),$(SEED),0)
+	$(BIN)/python -m cascade folds $(GIVEN) --out $(if $(filter command%,$(origin OUT)),$(OUT),build/folds) --count $(if $(filter command%,$(origin FOLDS)),$(FOLDS),5) $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(COMPETITION),--competition $(COMPETITION)) $(if $(filter command%,$(origin CONFIG)),--config $(CONFIG)) --seed $(if $(filter command%,$(origin SEED)),$(SEED),0)
 
 .PHONY: plan
 plan: .venv/ready ## how long each stage of CONFIG=file takes for QUERIES=n, and what to turn; PROFILE=file; CALIBRATE="ledger …" makes one
-	$(BIN)/python -m cascade plan --config $(CONFIG) --data $(DATA) $(if $(QUERIES),--queries $(QUERIES)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(ENGINE),--engine $(ENGINE)) $(CALIBRATE:%=--calibrate %)
+	$(BIN)/python -m cascade plan --config $(CONFIG) $(GIVEN) $(if $(QUERIES),--queries $(QUERIES)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(ENGINE),--engine $(ENGINE)) $(CALIBRATE:%=--calibrate %)
 
 ##@ Train
 .PHONY: train
 train: .venv/ready ## both MiniLM adapters on the sample's train part, or DATA=dir CONFIG=file -> build/adapters; prints the numbers for the config, fitted on folds of it
-	$(BIN)/python -m training retriever --data $(DATA)
-	$(BIN)/python -m training cross-encoder --config $(CONFIG) --data $(DATA)
-	$(BIN)/python -m training weights --config $(CONFIG) --data $(DATA)
+	$(BIN)/python -m training retriever --config $(CONFIG) $(GIVEN)
+	$(BIN)/python -m training cross-encoder --config $(CONFIG) $(GIVEN)
+	$(BIN)/python -m training weights --config $(CONFIG) $(GIVEN)
 
 .PHONY: tiny-models
 tiny-models: .venv/ready ## the sample's tiny LLM and its two adapters, anew from the sample's train part; DATA=dir -> build/
-	$(BIN)/python -m training tiny-models --data $(DATA)
+	$(BIN)/python -m training tiny-models $(GIVEN)
 
 .PHONY: sample
-sample: .venv/ready ## the sample anew: SEED=2 OUT=dir for another (default: the committed one, seed 1)
-	$(BIN)/python -m sample.generate --seed $(SEED) --out $(if $(filter command%,$(origin OUT)),$(OUT),$(if $(filter 1,$(SEED)),sample,build/sample-$(SEED)))
+sample: .venv/ready ## the sample of CONFIG's competition anew: SEED=2 OUT=dir for another (default: the committed one, seed 1); QUESTIONS=n, TEST=n of them
+	$(BIN)/python -m sample.generate --config $(CONFIG) --seed $(SEED) $(if $(filter command%,$(origin OUT)),--out $(OUT)) $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(TEST),--test $(TEST))
 
 ##@ Prove and pack
 .PHONY: wheels

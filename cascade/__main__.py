@@ -16,6 +16,11 @@ app = new_app()
 # Transformers reports at length which weights a head does not use; stages inherit this.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 NOTEBOOKS = ROOT / "notebooks"
+SAMPLE = Path("configs/sample.toml")
+Data = Annotated[Path | None, typer.Option(help="folder with the competition's files; default: its sample's")]
+Unseen = Annotated[
+    float | None, typer.Option(help="share of unseen labels in each test; default: the competition's", min=0, max=1)
+]
 
 
 @app.callback()
@@ -25,8 +30,8 @@ def main(version: ShowVersion = False) -> None:
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
-    data: Annotated[Path, typer.Option(help="folder with the competition's files")] = Path("sample"),
+    config: Annotated[Path, typer.Option(help="the run's TOML file")] = SAMPLE,
+    data: Data = None,
     out: Annotated[Path, typer.Option(help="folder for submission.csv, tables, notebooks and the ledger")] = Path(
         "build/run"
     ),
@@ -41,16 +46,18 @@ def run(
     practice: Annotated[int, typer.Option(min=0, help="so many labelled train queries beside the test's")] = 0,
 ) -> None:
     """Runs all stages; exits with 0 only if each succeeded and submission.csv is valid."""
+    from cascade.competitions import registry
     from cascade.kaggle import holdout as practising
     from cascade.run import conductor
 
+    data = data or registry.sample_of(config)
     conduct = partial(practising.conduct, practice) if practice else conductor.conduct
     raise typer.Exit(conduct(config, data, out, notebooks, deadline, engine, resume, began, again))
 
 
 @app.command()
 def check(
-    config: Annotated[Path, typer.Argument(help="the run's TOML file")] = Path("configs/sample.toml"),
+    config: Annotated[Path, typer.Argument(help="the run's TOML file")] = SAMPLE,
     named: Annotated[Path | None, typer.Option("--config", help="the same, as other commands take it")] = None,
     data: Annotated[Path | None, typer.Option(help="the data folder; default: it is not looked at")] = None,
     out: Annotated[Path | None, typer.Option(help="the run's folder; default: it is not looked at")] = None,
@@ -96,31 +103,40 @@ def compare(
 
 @app.command()
 def folds(
-    data: Annotated[Path, typer.Option(help="a folder with labels in train.csv")],
     out: Annotated[Path, typer.Option(help="folder for fold-0, fold-1, …")],
+    data: Data = None,
     count: Annotated[int, typer.Option(help="how many folds")] = 5,
     questions: Annotated[int | None, typer.Option(help="at most so many test questions a fold")] = None,
-    unseen: Annotated[float, typer.Option(help="share of unseen labels in each test", min=0, max=1)] = 0.6,
+    unseen: Unseen = None,
     seed: Annotated[int, typer.Option()] = 0,
-    competition: Annotated[str, typer.Option(help="its name, or a .py file; default: by the files in --data")] = "",
+    competition: Annotated[str, typer.Option(help="its name, or a .py file; default: by the files")] = "",
+    config: Annotated[Path | None, typer.Option(help="or: a TOML file that names it")] = None,
 ) -> None:
     """Makes data folders with a labelled test out of held-out units and labels."""
     from cascade.competitions import registry
+    from cascade.config.schema import load
     from cascade.evaluation.folds import write_folds
 
-    found = registry.find(competition, Path()) if competition else registry.of_data(data)
-    for folder in write_folds(found, data, out, count, unseen, seed, questions):
+    own = data or registry.sample_of(config or SAMPLE)
+    if competition:
+        found = registry.find(competition, Path())
+    else:
+        found = registry.of(load(config)) if config else registry.of_data(own)
+    share = found.unseen if unseen is None else unseen
+    for folder in write_folds(found, own, out, count, share, seed, questions):
         typer.echo(folder)
 
 
 @app.command()
 def evaluate(
-    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
-    data: Annotated[Path, typer.Option(help="a folder with labels in train.csv")] = Path("sample"),
+    config: Annotated[Path, typer.Option(help="the run's TOML file")] = SAMPLE,
+    data: Data = None,
     out: Annotated[Path, typer.Option(help="folder for folds, evaluate.csv, evaluate.png")] = Path("build/evaluate"),
-    folds: Annotated[int, typer.Option(min=0, help="0: score the folder's own test by test_labels.csv")] = 3,
+    folds: Annotated[
+        int | None, typer.Option(min=0, help="0, the default on a sample: the folder's own test; else 3")
+    ] = None,
     questions: Annotated[int | None, typer.Option(help="at most so many test questions a fold")] = None,
-    unseen: Annotated[float, typer.Option(help="share of unseen labels in each test", min=0, max=1)] = 0.6,
+    unseen: Unseen = None,
     seed: Annotated[int, typer.Option()] = 0,
     engine: Annotated[str, typer.Option(help="vllm or transformers; default: the config's")] = "",
 ) -> None:
@@ -128,15 +144,22 @@ def evaluate(
 
     Every stage has time for all of its queries: nothing is dropped or cut as in a run that gets short of it.
     """
+    from cascade.competitions import registry
+    from cascade.config.schema import load
     from cascade.evaluation.evaluate import evaluate as run_evaluation
 
-    run_evaluation(config, data, out, folds, questions, unseen, seed, engine)
+    competition = registry.of(load(config))
+    own = data or registry.sample_of(config)
+    if folds is None:  # what a sample has of trained weights is trained on its train.csv, folds of which flatter them
+        folds = 0 if competition.sample and own.resolve() == Path(competition.sample).resolve() else 3
+    share = competition.unseen if unseen is None else unseen
+    run_evaluation(config, own, out, folds, questions, share, seed, engine)
 
 
 @app.command()
 def plan(
-    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample.toml"),
-    data: Annotated[Path, typer.Option(help="the data folder, whose texts stand for the hidden ones")] = Path("sample"),
+    config: Annotated[Path, typer.Option(help="the run's TOML file")] = SAMPLE,
+    data: Data = None,
     queries: Annotated[int | None, typer.Option(help="how many to plan for; default: test.csv's")] = None,
     profile: Annotated[Path | None, typer.Option(help="rates; default: profiles/t4x2.toml or cpu.toml")] = None,
     engine: Annotated[str, typer.Option(help="vllm or transformers; default: the config's")] = "",
@@ -144,8 +167,10 @@ def plan(
     out: Annotated[Path | None, typer.Option(help="picture, or with --calibrate the profile; default: build/")] = None,
 ) -> None:
     """Predicts each stage's time; exits with 0 if the run fits its limit. --calibrate writes a profile instead."""
+    from cascade.competitions import registry
     from cascade.plan import command
 
+    data = data or registry.sample_of(config)
     if calibrate:
         command.calibrate(config, data, calibrate, profile, engine, out)
     else:

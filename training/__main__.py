@@ -7,9 +7,10 @@ import typer
 
 from cascade.base.command_line import ShowVersion, new_app, run_command_line
 from cascade.base.errors import StageError
+from cascade.competitions.registry import sample_of
 
 app = new_app()
-Data = Annotated[Path, typer.Option(help="folder whose train.csv is trained on")]
+Data = Annotated[Path | None, typer.Option(help="folder whose train.csv is trained on; default: the sample's")]
 Config = Annotated[Path, typer.Option(help="the run's TOML file")]
 Out = Annotated[Path | None, typer.Option(help="the adapter's folder; replaced (default: the sample's, or build's)")]
 SAMPLE, BUILD = Path("sample"), Path("build")
@@ -33,29 +34,31 @@ def place(data: Path, out: Path | None, name: str, option: str = "--out") -> Pat
 
 
 @app.command("retriever")
-def train_retriever(data: Data = SAMPLE, out: Out = None) -> None:
+def train_retriever(config: Config = Path("configs/sample.toml"), data: Data = None, out: Out = None) -> None:
     """Trains the dense retriever's adapter."""
     from training import retriever
 
+    data = data or sample_of(config)
     retriever.train(data, place(data, out, "adapters/retriever-minilm"))
 
 
 @app.command("cross-encoder")
 def train_cross_encoder(
     config: Config = Path("configs/sample.toml"),
-    data: Data = SAMPLE,
+    data: Data = None,
     out: Out = None,
 ) -> None:
     """Trains the cross-encoder's adapter on negatives of the config's first retrieval."""
     from cascade.config.schema import load
     from training import cross_encoder
 
+    data = data or sample_of(config)
     cross_encoder.train(data, load(config), place(data, out, "adapters/cross-encoder-minilm"))
 
 
 @app.command("tiny-models")
 def train_tiny_models(
-    data: Data = SAMPLE,
+    data: Annotated[Path, typer.Option(help="folder whose train.csv is trained on")] = SAMPLE,
     models: Annotated[Path | None, typer.Option(help="folder of the model's folder, which is replaced")] = None,
     adapters: Annotated[Path | None, typer.Option(help="folder of the adapters' folders, which are replaced")] = None,
 ) -> None:
@@ -68,7 +71,7 @@ def train_tiny_models(
 @app.command()
 def weights(
     config: Config = Path("configs/sample.toml"),
-    data: Data = SAMPLE,
+    data: Data = None,
     scratch: Annotated[Path, typer.Option(help="folder for the folds and their adapters")] = Path("build/weights"),
     folds: Annotated[int, typer.Option(min=2)] = 3,
     used: Annotated[int, typer.Option(min=1, help="fit on so many of the folds")] = 2,
@@ -77,6 +80,7 @@ def weights(
     from cascade.base.manifest import sha256
     from training.weights import fit
 
+    data = data or sample_of(config)
     # Of the data's own: adapters that lie there from a stopped fit are gone on with.
     typer.echo(fit(config, data, scratch / sha256(data / "train.csv")[:12], folds, used))
 

@@ -28,7 +28,6 @@ from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from cascade.retrievers.blend import Blend
 from training import cross_encoder, retriever
 
-UNSEEN = 0.6
 TFIDF = (0.0, 0.25, 0.5, 0.75, 1.0)
 NEIGHBOURS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 GATES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
@@ -60,7 +59,8 @@ def fit(config_path: Path, folder: Path, scratch: Path, count: int, used: int) -
     config = configs.load(config_path)
     retrieval, pipeline = config.retrieval[0], cross_encoder.first_cross_encoder(config)
     made = []
-    for path in write_folds(registry.of_data(folder), folder, scratch / "folds", count, UNSEEN, seed=0)[:used]:
+    competition = registry.of_data(folder)
+    for path in write_folds(competition, folder, scratch / "folds", count, competition.unseen, seed=0)[:used]:
         adapters = (path / "adapters").resolve()
         own = config.model_copy(update={"adapters": str(adapters)})
         for name, train in (

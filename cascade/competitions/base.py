@@ -114,6 +114,8 @@ class Competition(ABC):
     fields: the query's texts that prompt templates may use; the first is cut where a prompt is too long.
     group: the field by which the page can leave out queries. fallback: see `FALLBACK`, which copies the sample.
     hidden_queries, hidden_labels: the size of the hidden test. unit_queries: at most so many queries are one unit.
+    unseen: of the hidden test's labels, those that no train row has, which folds hold out as many of.
+    sample: the folder of its made data in the project, which commands take where they are given none; empty: none.
     """
 
     name: ClassVar[str]
@@ -126,6 +128,8 @@ class Competition(ABC):
     hidden_queries: ClassVar[int]
     hidden_labels: ClassVar[int]
     unit_queries: ClassVar[int] = 1
+    unseen: ClassVar[float] = 0.0
+    sample: ClassVar[str] = ""
 
     @abstractmethod
     def is_data(self, folder: Path) -> bool:

@@ -51,6 +51,8 @@ class Eedi(Competition):
     hidden_queries = 2055  # about 685 questions with three wrong answers each
     hidden_labels = 2587
     unit_queries = len(ANSWERS) - 1
+    unseen = 0.6
+    sample = "sample"
 
     def is_data(self, folder: Path) -> bool:
         return all((folder / name).is_file() for name in (MAPPING, "test.csv"))

@@ -57,6 +57,19 @@ def of(config: Config) -> Competition:
     return found
 
 
+def sample_of(config: Path) -> Path:
+    """The data folder of a command that is given none: the sample of the config's competition."""
+    from cascade.config.schema import load  # the kernel begins without what a config is checked by
+
+    found = of(load(config))
+    if not found.sample:
+        raise DataError(
+            f"{config}: competition '{found.name}' has no sample of its own; pass --data, or make's DATA, with the "
+            f"folder of its files"
+        )
+    return Path(found.sample)
+
+
 def of_data(folder: Path) -> Competition:
     """The project's own competition whose files the folder has; DataError where there is none."""
     for each in OWN.values():

@@ -32,6 +32,7 @@ class Inputs:
     `size`: bytes of the datasets.
     """
 
+    competition: Competition
     shown: dict[str, Path]
     rerun: Path
     commit: Path
@@ -39,11 +40,7 @@ class Inputs:
 
     def of(self, data: Path) -> dict[str, Path]:
         """With the competition's data in its place."""
-        return {**self.shown, f"{INPUT}/{competition()}": data}
-
-
-def competition() -> str:
-    return str(kernel.read()["competition_sources"][0])
+        return {**self.shown, f"{INPUT}/{self.competition.slug}": data}
 
 
 def make(config: Config, image: Image, questions: int, folder: Path, say: Callable[[str], None]) -> Inputs:
@@ -60,8 +57,9 @@ def make(config: Config, image: Image, questions: int, folder: Path, say: Callab
     where = staged[0][1].about["config"]
     kernel.write(metadata, Path(metadata["code_file"]), registry.of(config), where, folder / "kernel")
     shown[NOTEBOOK] = (folder / "kernel" / kernel.NOTEBOOK).resolve()
-    rerun, commit = _data(registry.of(config), folder, questions)
-    return Inputs(shown, rerun.resolve(), commit.resolve(), sum(told.size for _, told in staged))
+    competition = registry.of(config)
+    rerun, commit = make_data(competition, folder, questions)
+    return Inputs(competition, shown, rerun.resolve(), commit.resolve(), sum(told.size for _, told in staged))
 
 
 def _models(config: Config) -> list[tuple[str, Path]]:
@@ -77,14 +75,14 @@ def _models(config: Config) -> list[tuple[str, Path]]:
     return found
 
 
-def _data(competition: Competition, folder: Path, questions: int) -> tuple[Path, Path]:
+def make_data(competition: Competition, folder: Path, questions: int) -> tuple[Path, Path]:
     """The competition's folder in the rerun, and in the commit run, whose test has a few of the same questions."""
-    from sample.generate.dataset import generate
+    from sample.generate.competitions import GENERATORS
 
+    if (generate := GENERATORS.get(competition.name)) is None:
+        raise CascadeError(f"competition '{competition.name}': no data can be generated for it, so it has no rehearsal")
     rerun, commit = folder / "data" / "rerun", folder / "data" / "commit"
     generate(rerun, SEED, TRAIN + questions, questions)
-    if not competition.is_data(rerun):
-        raise CascadeError(f"competition '{competition.name}': no data can be generated for it, so it has no rehearsal")
     (rerun / "test_labels.csv").unlink()  # Kaggle keeps them
     shutil.copytree(rerun, commit, dirs_exist_ok=True)
     visible = pd.read_csv(rerun / "test.csv", dtype=str, keep_default_na=False).head(VISIBLE)

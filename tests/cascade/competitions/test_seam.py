@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cascade.base.errors import ConfigError, DataError
+from cascade.base.errors import CascadeError, ConfigError, DataError
 from cascade.base.runtime import ROOT
 from cascade.competitions import registry, submission
 from cascade.competitions.base import FALLBACK
@@ -21,6 +21,7 @@ from cascade.competitions.eedi import EEDI
 from cascade.config import schema
 from cascade.evaluation.folds import write_folds
 from cascade.kaggle import holdout
+from packer.rehearsal.inputs import make_data
 from tests import toy_competition
 
 TOY = toy_competition.COMPETITION
@@ -206,3 +207,25 @@ def test_nothing_else_knows_the_competition(folder: str) -> None:
         if EEDIS.search(line)
     ]
     assert not found, "\n".join(found)
+
+
+def test_a_command_without_data_takes_the_sample_of_the_configs_competition(config: Path) -> None:
+    assert registry.sample_of(ROOT / "configs" / "sample.toml") == Path("sample")
+    with pytest.raises(DataError, match=r"toy\.toml: competition 'toy' has no sample of its own; pass --data, or make"):
+        registry.sample_of(config)
+
+
+@pytest.mark.parametrize("target", ["run", "evaluate", "plan", "folds", "train", "sample", "rehearse"])
+def test_make_leaves_the_choice_of_the_data_to_the_competition(target: str, config: Path) -> None:
+    """Unless DATA is given: what a Makefile names would be one competition's."""
+    command = ["make", "--dry-run", "--old-file=.venv/ready", target, f"CONFIG={config}"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert str(config) in told and "--data" not in told
+    if target not in ("sample", "rehearse"):
+        told = subprocess.run([*command, "DATA=d"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert "--data d" in told
+
+
+def test_a_competition_of_ones_own_has_no_rehearsal(tmp_path: Path) -> None:
+    with pytest.raises(CascadeError, match="competition 'toy': no data can be generated for it"):
+        make_data(TOY, tmp_path, 3)
