@@ -25,7 +25,7 @@ Unseen = Annotated[
 
 @app.callback()
 def main(version: ShowVersion = False) -> None:
-    """From competition CSVs to submission.csv, through the notebooks."""
+    """Turns a competition's CSV files into submission.csv, through the notebooks."""
 
 
 @app.command()

@@ -63,9 +63,9 @@ def check_out(folder: Path, option: str = "--out") -> None:
 
 
 def save(model: PeftModel, folder: Path, base: str = BASE) -> None:
-    """Writes adapter_config.json and adapter_model.safetensors in float16 and nothing else; replaces what is there,
+    """Writes adapter_config.json and adapter_model.safetensors in float16, and nothing else.
 
-    which `check_out` has let.
+    It replaces what is there, which `check_out` has allowed.
     """
     check_out(folder)
     model.peft_config["default"].base_model_name_or_path = base

@@ -24,6 +24,6 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8, whole."""
+    """Writes the text as UTF-8: the whole file, or nothing."""
     with replaced(path) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -66,7 +66,7 @@ def frame(header: list[str], rows: list[list[str]]) -> pd.DataFrame:
 
 
 def read(path: Path) -> pd.DataFrame:
-    """All cells as str, whatever the file is like; ValueError where it has not even a header.
+    """Reads all cells as str, whatever the file is like; ValueError where it has not even a header.
 
     A quote that is never closed ends with the file.
     """

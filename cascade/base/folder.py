@@ -98,9 +98,9 @@ def _refuse_strange(folder: Path, known: Collection[str], why: str, option: str 
 
 
 def made(run: Path, record: dict[str, Any]) -> Iterator[Path]:
-    """The files that the run of this record has made and that are there, by exact names; its record is not among them,
+    """Yields the files, by exact names, that the run of this record has made and that are there.
 
-    nor its embeddings, which are known by what they were made of.
+    Its record is not among them, nor are its embeddings, which are known by what they were made of.
     """
     stages = {name: told for name, told in record["stages"].items() if isinstance(told, dict) and _is_plain(name)}
     yield from _there(run / name for name in ALWAYS)
@@ -153,10 +153,10 @@ def _remove_empty(folder: Path) -> None:
 
 
 def set_aside(run: Path, planned: Mapping[str, str]) -> None:
-    """Moves what the run's record says it made into `previous/`, where the run before it gives way; submission.csv is
+    """Moves what the run's record says it made into `previous/`, in place of what is there.
 
-    copied, as there is to be one at every moment. `planned`: the tables of the stages to come, by stage: one that lies
-    there without a record must not pass for theirs.
+    submission.csv is copied, so that there is one at every moment. `planned`: the tables of the stages to come, by
+    stage: one that lies there without a record must not pass for theirs.
     """
     record = read(run)
     if record is None:

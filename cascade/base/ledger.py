@@ -19,7 +19,7 @@ BUDGET = "budget"  # the phase of a decision on a stage's time; a stage may have
 
 
 def record(run: Path, stage: str, phase: str, start: float, end: float, **facts: Any) -> None:
-    """Appends one line: `stage`, `phase`, `start` and `end` (Unix seconds) and any of
+    """Appends one line: `stage`, `phase`, `start` and `end` (Unix seconds), and any of the fields below.
 
     queries, passages, prompts, tokens, cached_tokens, written_tokens, peak_memory_mb, peak_gpu_memory_mb, status,
     decision; `chunks` of a reranker, `embedded` of a retrieval: what each part of it took; `selected` of a select;
@@ -52,7 +52,7 @@ def own_peak_memory_mb() -> float:
 
 
 def read(run: Path) -> list[dict[str, Any]]:
-    """All whole lines; a line cut by a kill or a full disk, even within a character, is left out."""
+    """Reads all whole lines; a line cut by a kill or a full disk, even within a character, is left out."""
     path = run / FILE
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     entries = []

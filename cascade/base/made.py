@@ -18,7 +18,7 @@ FILE = ".made.json"
 
 
 def read(folder: Path) -> dict[str, list[str]]:
-    """By name, relative to the folder, the SHA-256 of each file that was made there; empty where nothing tells.
+    """Reads the SHA-256 of each file that was made in the folder, by its relative name; empty where nothing tells.
 
     Two of them where the replacement of a file was cut off: it may be the old one or the new.
     """
@@ -56,9 +56,9 @@ def _check(folder: Path, digests: dict[str, str], option: str) -> None:
 
 @contextmanager
 def replaced(folder: Path, option: str = "--out") -> Iterator[Path]:
-    """A folder whose files take the places of those in `folder` at the end: all of them, or none where one is refused
+    """Yields a folder whose files replace those in `folder` at the end.
 
-    (StageError) or anything fails.
+    All of them do, or none where one is refused (StageError) or anything fails.
     """
     if folder.exists() and not folder.is_dir():
         raise StageError(f"{folder}: is a file; pass {option} with a folder")

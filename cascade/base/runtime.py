@@ -23,7 +23,7 @@ def resolve(path: str | Path) -> Path:
 
 
 def resolve_output(path: str | Path) -> Path:
-    """As `resolve`, for a folder that may not be there yet: beside a configs/ folder, else under the root."""
+    """Resolves a folder that may not be there yet: beside a configs/ folder, else under the root."""
     return Path(path) if Path(path).exists() or Path("configs").is_dir() else ROOT / path
 
 

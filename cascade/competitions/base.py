@@ -24,7 +24,7 @@ class Asked(Protocol):
 
     @property
     def competition(self) -> Competition:
-        """Whose."""
+        """The competition that the submission is for."""
         ...
 
     @property
@@ -70,7 +70,7 @@ class Task:
 
     @property
     def depth(self) -> int:
-        """The metric's cut."""
+        """The number of labels that the metric counts in a row."""
         return self.competition.depth
 
 

@@ -15,7 +15,7 @@ WHOLE = r"[0-9]{1,9}(\.0*)?"  # a cell with an id
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """All cells as str, as they stand; a byte-order mark and CRLF line ends are accepted.
+    """Reads all cells as str, unchanged; a byte-order mark and CRLF line ends are accepted.
 
     DataError for a file that is no such table, or lacks one of `columns`.
     """

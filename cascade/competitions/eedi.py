@@ -140,7 +140,7 @@ class Eedi(Competition):
 
 
 def _id(text: str) -> int:
-    """Not all that int() takes for a number: 1_0 and digits of other scripts."""
+    """Reads an id, and refuses what int() alone would accept: 1_0 and digits of other scripts."""
     if not re.fullmatch(r"-?[0-9]{1,18}", text):
         raise ValueError(f"{text!r} is no whole number")
     return int(text)

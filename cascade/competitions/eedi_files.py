@@ -22,7 +22,7 @@ LEAST = 25  # rows of the mapping, of which a submission ranks as many
 
 
 def read_test_leniently(path: Path, warnings: list[str]) -> pd.DataFrame:
-    """As `read_csv` where that accepts the file, so that the rerun reads what a commit run does; else as zero does."""
+    """Reads as `read_csv` where that accepts the file, as a commit run does; else as submission zero does."""
     try:
         return read_csv(path, TEST_COLUMNS)
     except DataError as error:
@@ -143,7 +143,7 @@ def read_train(path: Path, known: set[int], warnings: list[str]) -> pd.DataFrame
 
 
 def read_train_leniently(path: Path, known: set[int], warnings: list[str]) -> pd.DataFrame:
-    """As `read_train` where that accepts the file; else the rows and labels that can be read, be it none at all."""
+    """Reads as `read_train` where that accepts the file; else the rows and labels that can be read, if any."""
     told: list[str] = []
     try:
         train = read_train(path, known, told)

@@ -70,7 +70,7 @@ def validate(path: Path, asked: Asked) -> None:
 
 
 def check(rows: Rows, asked: Asked, what: str) -> None:
-    """As `validate`, for rows that are not written yet."""
+    """Validates rows that are not written yet, as `validate` does a file."""
     length, known, query_ids = row_length(asked), asked.texts.keys(), list(asked.asked)
     if list(rows) != query_ids:
         wrong = next((a for a, b in zip(rows, query_ids, strict=False) if a != b), "the number of rows")

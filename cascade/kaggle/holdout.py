@@ -36,9 +36,10 @@ def conduct(
     began: float | None = None,
     again: str = "",
 ) -> int:
-    """As `conductor.conduct`, over the test and `count` train queries: all of it in `out`/practice but submission.csv,
+    """Runs `conductor.conduct` over the test and `count` train queries.
 
-    which has the test's own rows. Without a deadline it has `durations.PRACTICE` at most, whatever the config grants.
+    All of it goes to `out`/practice but submission.csv, which has the test's own rows. Without a deadline it has
+    `durations.PRACTICE` at most, whatever the config grants.
     """
     own = out / PRACTICE
     for each in (out, own):
@@ -64,10 +65,10 @@ def conduct(
 
 
 def write(competition: Competition, data: Path, folder: Path, count: int) -> Path:
-    """Writes `folder` as a data folder and returns it: the test and at least `count` labelled train queries, its train
+    """Writes `folder` as a data folder and returns it.
 
-    without them, their labels. Half of the units are the longest by text, the rest drawn evenly by a fixed seed; there
-    are at most half of train's.
+    Its test is the test and at least `count` labelled train queries, with their labels; its train lacks them. Half of
+    the units are the longest by text, the rest drawn evenly by a fixed seed; there are at most half of train's.
     """
     units = competition.units(data)
     chosen = _chosen(units, -(-count // competition.unit_queries))

@@ -64,9 +64,10 @@ class Kernel:
 
 
 def locate(config: str, data: str, run: str, practice: int = 0) -> Kernel:
-    """Finds everything. On Kaggle the config and the stages' notebooks lie in the code dataset, the data is whichever
+    """Finds everything that a run needs.
 
-    input has the competition's files, and the run's folder is the current one, which Kaggle keeps.
+    On Kaggle the config and the stages' notebooks lie in the code dataset, the data is whichever input has the
+    competition's files, and the run's folder is the current one, which Kaggle keeps.
     """
     if not is_kaggle():
         out = resolve_output(run)
@@ -129,7 +130,7 @@ def _data(competition: Competition, slug: str, default: Path) -> tuple[Path, lis
 
 
 def prepare(kernel: Kernel) -> None:
-    """On Kaggle looks at everything and makes the environment; elsewhere this interpreter has what is needed.
+    """Checks everything and makes the environment on Kaggle; elsewhere this interpreter has what is needed.
 
     Says what it finds and notes what failed; raises nothing that was foreseen.
     """
@@ -159,9 +160,10 @@ def _installed(kernel: Kernel, scratch: Path, has_room: bool) -> Path:
 
 
 def conduct(kernel: Kernel, start: float, deadline: float = 0.0, engine: str = "") -> int:
-    """Runs the conductor in the environment, its lines shown as they come; returns its exit code, 1 where it had to be
+    """Runs the conductor in the environment and shows its lines as they come.
 
-    ended. `start`, the Unix time of the notebook's first statement, is when the config's limit began to count.
+    It returns the exit code, 1 where the conductor had to be ended. `start`, the Unix time of the notebook's first
+    statement, is when the config's limit began to count.
     """
     if kernel.python is None:
         print("there is no environment to run any stage in: submission zero stands")
@@ -245,9 +247,9 @@ def _failures(path: Path) -> list[str]:
 
 
 def settle(kernel: Kernel, code: int) -> None:
-    """Raises where submission.csv is not valid and, outside the rerun, where anything failed: a check, the
+    """Raises where submission.csv is not valid and, outside the rerun, where anything failed.
 
-    installation, or a stage, by which the conductor's `code` is not 0.
+    That is a check, the installation, or a stage, by which the conductor's `code` is not 0.
 
     What is valid is read as leniently as submission zero reads it: a row that the conductor refuses
     is no reason to lose a submission. In the rerun an invalid file is replaced by the last valid one, or submission
@@ -281,7 +283,7 @@ def _last_valid(kernel: Kernel, outline: Outline) -> dict[str, list[int]] | None
 
 @contextlib.contextmanager
 def harmless() -> Iterator[None]:
-    """In the rerun prints what goes wrong inside instead of raising it: no picture may cost the submission."""
+    """Prints in the rerun what goes wrong inside instead of raising it: no picture may cost the submission."""
     try:
         yield
     except Exception:

@@ -102,7 +102,7 @@ def fields_obeyed(module: ast.Module) -> list[str]:
 
 
 def installed_vllm() -> Obeyed | None:
-    """Read from its source: importing it takes longer than all else that is checked. None where none is installed."""
+    """Reads what the installed vLLM obeys from its source, as importing it takes long; None where none is installed."""
     spec = importlib.util.find_spec("vllm")
     if spec is None or spec.origin is None:
         return None
@@ -114,7 +114,7 @@ def installed_vllm() -> Obeyed | None:
 
 
 def installed_peft() -> Obeyed | None:
-    """Read from its source likewise: importing it imports torch."""
+    """Reads what the installed peft obeys from its source, as importing it imports torch."""
     spec = importlib.util.find_spec("peft")
     if spec is None or spec.origin is None:
         return None

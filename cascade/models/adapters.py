@@ -32,7 +32,7 @@ def adapter_path(model: Encoder | LanguageModel, config: Config) -> Path | None:
 
 
 def _adapter_folder(name: str, config: Config) -> Path:
-    """Beside the config, else in an adapters dataset of the kernel's input, which its manifest tells."""
+    """Finds an adapter beside the config, else in an adapters dataset of the kernel's input, by its manifest."""
     beside = config.path.parent / config.adapters / name
     if beside.is_dir():
         return beside
@@ -130,10 +130,11 @@ def lora_rank(adapter: Path) -> int:
 
 
 def base_name(model: str) -> str:
-    """What of a model's name is the same wherever it lies: Hugging Face's, a path's or a package's last part,
+    """Returns what of a model's name is the same wherever it lies.
 
-    a Kaggle model's family and variation. So `Qwen/Qwen2.5-32B-Instruct-AWQ` is
-    `kaggle:qwen-lm/qwen2.5/transformers/32b-instruct-awq/1`, and the folder in a download's cache is its model.
+    That is the last part of Hugging Face's name, of a path or of a package's name, and a Kaggle model's family and
+    variation. So `Qwen/Qwen2.5-32B-Instruct-AWQ` is `kaggle:qwen-lm/qwen2.5/transformers/32b-instruct-awq/1`, and the
+    folder in a download's cache is its model.
     """
     scheme, _, name = model.replace("\\", "/").rpartition(":")
     words = [word for word in name.lower().split("/") if word]

@@ -1,4 +1,4 @@
-"""On which devices a run's models work."""
+"""The devices that a run's models work on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def device_list(config: Config) -> list[str]:
 
 
 def devices_of(config: Config, cards: int) -> tuple[list[str], list[str]]:
-    """As `device_list`, of a machine with so many GPUs, and what is missing there; NotHereError where that is all."""
+    """Lists the devices on a machine with so many GPUs, and those missing there; NotHereError where all are."""
     if not config.devices:
         return [f"cuda:{card}" for card in range(cards)] or ["cpu"], []
     there = [name for name in config.devices if name == "cpu" or int(name.split(":")[1]) < cards]

@@ -1,4 +1,4 @@
-"""In which precision a model runs: its config's `dtype`, else what its device is best at."""
+"""The precision that a model runs in: its config's `dtype`, else what its device is best at."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def asked(model: Encoder | LanguageModel, config: Config) -> str:
 
 
 def usual(model: Encoder | LanguageModel, device: str, capability: tuple[int, ...], quantization: str = "") -> str:
-    """Without a `dtype` in the config, on a machine whose cards are of that capability; () where nothing tells it.
+    """Returns the dtype where the config names none, for cards of that capability; () where it is not known.
 
     On a GPU bfloat16 from capability 8.0 on, whose range is float32's, else float16. On a CPU float32 for an LLM: both
     engines are to give the same, and in bfloat16 an option's log-probability was up to 0.08 off. There an encoder has

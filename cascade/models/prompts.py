@@ -96,7 +96,7 @@ class Template:
                 raise PromptError(f"{path}: does not use the field '{name}'; the model would not see it")
 
     def everywhere(self, value: str) -> Fields:
-        """All fields that a template may use, each of them `value`."""
+        """Returns all fields that a template may use, each with this `value`."""
         return {**dict.fromkeys(self.names, value), "options": lettered([value])}
 
     def text(self, fields: Fields) -> str:
@@ -155,9 +155,10 @@ class Prompter:
 
     @cached_property
     def _controls(self) -> re.Pattern[str] | None:
-        """What the tokenizer takes for a control token wherever it stands: the special ones, those that the chat
+        """Returns what the tokenizer takes for a control token wherever it stands.
 
-        template writes, and those spelt `<|...|>`. Its other added tokens (HTML, runs of spaces) are text.
+        These are the special tokens, those that the chat template writes, and those spelt `<|...|>`. Its other added
+        tokens (HTML, runs of spaces) are text.
         """
         chat = str(getattr(self.tokenizer, "chat_template", None) or "")
         added = getattr(self.tokenizer, "added_tokens_decoder", {}).values()

@@ -56,7 +56,7 @@ def _lower(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """Without what tokenizers level on purpose beside case: accents, compatibility forms."""
+    """Removes what tokenizers level on purpose beside case: accents and compatibility forms."""
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 
@@ -65,7 +65,7 @@ def _visible(text: str) -> str:
 
 
 def _gaps(text: str) -> set[int]:
-    """Before which of the visible characters a space parts two words."""
+    """Finds the visible characters before which a space separates two words."""
     found, place, before, spaced = set(), 0, " ", False
     for character in text:
         if character.isspace():
@@ -83,7 +83,7 @@ def _listed(characters: list[str]) -> str:
 
 
 def _pair(text: str, back: str) -> str:
-    """Both from the word in which they part."""
+    """Returns both texts from the word on in which they first differ."""
     place = next((i for i, (a, b) in enumerate(zip(text, back, strict=False)) if a != b), min(len(text), len(back)))
     start = max(text.rfind(" ", 0, place), text.rfind("\n", 0, place), place - SHOWN) + 1
     return f"{text[start : start + SHOWN]!r} is read as {back[start : start + SHOWN]!r}"

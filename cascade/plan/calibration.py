@@ -86,7 +86,7 @@ def _chunks(run: StageRun) -> list[Entry]:
 
 
 def _rates(stage: StageWork, config: Config, runs: Sequence[StageRun], source: str) -> Iterator[Rate]:
-    """All that the runs of one stage tell."""
+    """Returns all rates that the runs of one stage give."""
 
     def rate(work: Work, spread: float = LEAST_SPREAD, **found: float) -> Rate:
         engine = config.engine if work.kind == "llm" else None
@@ -111,7 +111,7 @@ def _rates(stage: StageWork, config: Config, runs: Sequence[StageRun], source: s
 
 
 def _own_seconds(phase: Entry) -> float:
-    """Of a phase without the texts embedded in it."""
+    """Returns the seconds of a phase without the texts embedded in it."""
     embedding: float = sum(each["load"] + each["seconds"] for each in phase.get("embedded", []))
     return seconds(phase) - embedding
 

@@ -28,7 +28,7 @@ class Costs:
 
 
 def costs(runs: Sequence[Sequence[Entry]]) -> Costs | None:
-    """From the chunks of each of several runs of one stage; None without any.
+    """Fits the costs to the chunks of several runs of one stage; None without any.
 
     Costs are least squares, none negative, over chunks as far as these tell prompts and tokens apart, else
     all goes by the tokens. They are then scaled to the wall-clock time in which chunks were at work, so that several

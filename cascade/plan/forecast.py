@@ -64,7 +64,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Forecast:
-    """All stages in order; `available`: seconds from the start to the deadline."""
+    """A forecast has all stages in order; `available`: seconds from the start to the deadline."""
 
     stages: tuple[Stage, ...]
     available: float

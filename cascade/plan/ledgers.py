@@ -33,7 +33,7 @@ class StageRun:
 
 @dataclass
 class Runs:
-    """All stages of some ledgers, by name; `said`: what was left out, and why."""
+    """The runs of all stages of some ledgers, by name; `said`: what was left out, and why."""
 
     stages: dict[str, list[StageRun]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)

@@ -22,7 +22,7 @@ Key = tuple[str, str, bool]  # a kind of work, its model or "" for any, whether 
 
 
 class Progress:
-    """Of one run, which `identity` stands for. What it has counted of the config's prompts is kept."""
+    """The progress of one run, which `identity` stands for; it keeps what it has counted of the config's prompts."""
 
     def __init__(self, context: RunContext, identity: Mapping[str, str]) -> None:
         self.context, self.identity = context, identity
@@ -30,7 +30,7 @@ class Progress:
         self.planner = Planner(context.config, context.task, self.base)
 
     def needs(self) -> dict[str, StageEstimate]:
-        """Of every stage by its name, by the ledger as it is now."""
+        """Estimates every stage, by its name, from the ledger as it is now."""
         config = self.context.config
         before, now = (
             forecast(config, known, self.planner.stages(config, known)) for known in (self.base, self._calibrated())
@@ -64,7 +64,7 @@ def _times(before: Forecast, now: Forecast) -> dict[Key, float]:
 
 
 def _need(old: Stage, new: Stage, times: Mapping[Key, float]) -> StageEstimate:
-    """Of a stage by the profile, `old`, and by what this run has shown; its own limit observed."""
+    """Estimates a stage by the profile, `old`, and by what this run has shown, within its own limit."""
     fixed = work = tail = 0.0
     known = True
     for part in old.parts:

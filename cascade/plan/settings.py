@@ -58,7 +58,7 @@ class Setting:
 
 
 def single_changes(planner: Planner, config: Config, profile: Profile, now: Forecast) -> list[Change]:
-    """For every setting, its least change that makes the run fit, greatest saving first; the rest behind."""
+    """Finds every setting's least change that makes the run fit, greatest saving first; the rest behind."""
     turned = [_turn(planner, knob, now) for knob in (*_limits(config, profile, now), *knobs(config, profile))]
     return sorted(turned, key=lambda turn: (not turn.fits, -turn.saved))
 
@@ -91,7 +91,7 @@ def _limits(config: Config, profile: Profile, now: Forecast) -> Iterator[Setting
 
 
 def minutes(seconds: float) -> str:
-    """As the config writes it, rounded up."""
+    """Writes a duration as the config does, rounded up."""
     return f"{ceil(seconds / 60)}m"
 
 

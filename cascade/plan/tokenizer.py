@@ -77,7 +77,7 @@ def _refuse(message: str) -> str:
 
 
 class FileTokenizer(Chat):
-    """A model's tokenizer.json."""
+    """A tokenizer read from a model's tokenizer.json."""
 
     def __init__(self, folder: Path) -> None:
         import tokenizers

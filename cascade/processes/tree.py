@@ -128,9 +128,10 @@ def end(process: subprocess.Popen[Any]) -> None:
 
 
 def end_descendants(but: Set[psutil.Process] = frozenset(), patience: float = 30.0) -> list[int]:
-    """SIGKILLs all descendants of this process, `but` these, until none is left; the ids of those that are after
+    """SIGKILLs all descendants of this process, `but` these, until none is left.
 
-    `patience` seconds: only what the operating system itself holds (a call to a dead card) can outlive that.
+    It returns the ids of those that are left after `patience` seconds: only what the operating system itself holds (a
+    call to a dead card) can outlive that.
     """
     give_up = time.monotonic() + patience
     while children := [child for child in psutil.Process().children(recursive=True) if child not in but]:

@@ -106,7 +106,7 @@ class Saving:
     depth: int = 0
 
     def sentence(self, tokens: int = 0, prompts: int = 0) -> str:
-        """In words; `tokens` and `prompts` of the run tell about how many tokens were saved."""
+        """Says the saving in words; `tokens` and `prompts` of the run tell about how many tokens were saved."""
         saved = self.all_prompts - self.prompts
         about = f", about {abs(saved) * tokens // prompts:,} tokens" if prompts else ""
         said = (

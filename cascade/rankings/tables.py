@@ -54,7 +54,7 @@ def changes(query: np.ndarray) -> np.ndarray:
 
 
 def keys(*rankings: pd.DataFrame) -> tuple[pd.Index, list[np.ndarray]]:
-    """All queries in the order in which they first appear, and a number for every row of each ranking.
+    """Lists all queries in the order in which they first appear, with a number for every row of each ranking.
 
     It is the query's place there times 2^32, plus the label's id: joining by such numbers takes a tenth of
     what joining by texts does.
@@ -103,7 +103,7 @@ def parts(rows: int, columns: int) -> list[slice]:
 
 
 def from_blocks(query_ids: list[str], label_ids: np.ndarray, blocks: Iterable[np.ndarray], top_k: int) -> pd.DataFrame:
-    """As `from_matrix`, of a matrix that is given some rows at a time."""
+    """Makes the table of a matrix that is given some rows at a time, as `from_matrix` does of a whole one."""
     top_k = min(top_k, len(label_ids))
     # Columns in rising order of id break ties by label id, as `from_scores` does.
     by_id = np.argsort(label_ids, kind="stable")

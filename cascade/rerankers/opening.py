@@ -11,7 +11,7 @@ from cascade.processes.workers import DeviceSlot
 
 
 class Reranker(Protocol):
-    """A loaded `[[pipeline]]`."""
+    """A reranker is a loaded `[[pipeline]]`."""
 
     def rerank(self, queries: pd.DataFrame, candidates: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
         """The chunk's ranking table, and what it took for the ledger (prompts, tokens, cached_tokens, shortened).

@@ -101,7 +101,7 @@ class Embedder:
 
     @property
     def pool(self) -> workers.Pool:
-        """Started when the first text wants it: a run whose embeddings are all cached loads nothing."""
+        """The pool, started by the first text: a run whose embeddings are all cached loads nothing."""
         if self._pool is None:
             arguments = (self.part, self.folder, self.adapter, self.precision)
             logs = self.cache.parent / "logs"
@@ -142,7 +142,7 @@ class Embedder:
         return vectors[[place[text] for text in texts]]
 
     def embed(self, texts: Sequence[str], prompt: str) -> np.ndarray:
-        """As `encode`, kept on disk under a key made of the weights, the settings and the texts.
+        """Encodes as `encode` does, and keeps the result on disk by the weights, the settings and the texts.
 
         The dense part and the neighbours ask for the same queries, and so may several retrievals.
         """

@@ -1,4 +1,4 @@
-"""All that can be found wrong with a run before it begins, a line a fact, without loading weights."""
+"""The check finds what is wrong with a run before it begins, a line a fact, without loading weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cascade.run import check_prompts
 
 
 def facts(config: Config, target: Target, task: Task | None = None, out: Path | None = None) -> Iterator[Fact]:
-    """Everything but the data, for a run of the config on that machine; competition: whose texts the prompts take."""
+    """Checks all but the data, for a run of the config on that machine; competition: whose texts the prompts take."""
     yield from tried("engine", lambda: _engine(config, target), target.is_known)
     yield from tried("devices", lambda: _devices(config, target), target.is_known)
     for name, encoder in config.encoders():

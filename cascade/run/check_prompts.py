@@ -31,7 +31,7 @@ class Stage:
         return Fact(f"{self.name}: {what}", ok, found, mend)
 
     def warning(self, what: str, found: str, told: str) -> Fact:
-        """Of what is not wrong, but not what one would expect."""
+        """Returns a fact about what is not wrong, but unexpected."""
         return self.fact(what, True, found, f"stage '{self.name}': {told}")
 
     @property
@@ -45,7 +45,7 @@ class Stage:
 
     @property
     def fields(self) -> Iterator[Fields]:
-        """Of one prompt a query."""
+        """Returns the fields of one prompt a query."""
         return (variants[0] for _, variants in self.asked)
 
 

@@ -97,7 +97,7 @@ def _conduct(
     keeping: Keeping,
     times: tuple[float, float, float],
 ) -> int:
-    """All that is written; `times`: when this process, and when the run's time, began, and the deadline."""
+    """Runs everything and writes it; `times`: when this process and the run's time began, and the deadline."""
     (start, began, end), out, data = times, context.run, context.task.folder
     identity, tables = resuming.identity(context), {stage.name: stage.table for stage in plan}
     begun = clock.now()

@@ -17,9 +17,10 @@ from cascade.scorers.shares import Share
 
 @dataclass
 class Usage:
-    """What was computed: prompts, their tokens, those of them that a shared beginning saved, tokens written,
+    """The usage counts what was computed.
 
-    questions cut short; and of prompts what share of its probability the model gives to the options.
+    It counts prompts, their tokens, those of them that a shared beginning saved, tokens written and questions cut
+    short; and it keeps what share of its probability the model gives to the options.
     """
 
     prompts: int = 0

@@ -37,7 +37,7 @@ class Shares:
                 self._rather[rather] += 1
 
     def facts(self) -> dict[str, Any]:
-        """For the ledger: mean and low quantile, of how many prompts, and the likeliest other token with its prompts.
+        """Returns for the ledger the mean, the low quantile, the prompts counted, and the likeliest other token.
 
         Nothing where nothing was measured.
         """

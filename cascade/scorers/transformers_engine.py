@@ -209,7 +209,7 @@ def repeated(cache: DynamicCache, times: int) -> DynamicCache:
 
 
 def unstretched_length(text_config: Any) -> float:
-    """Up to how many tokens prompts of unlike length can be read together, without end but for stretched RoPE.
+    """Returns up to how many tokens prompts of unlike length can be read together; endless but for stretched RoPE.
 
     Its angles come from the longest prompt of a batch, and a cache keeps those of what was read first.
     """

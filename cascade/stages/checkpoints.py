@@ -111,9 +111,9 @@ def work_through(
 
 
 def gather(table: Path, why: str = "") -> pd.DataFrame:
-    """Makes a stage's table out of the chunks it finished; TableError where it finished none, with what is known of
+    """Makes a stage's table out of the chunks that it finished.
 
-    `why`.
+    It raises TableError where there are none, with what is known of `why`.
     """
     chunks = _finished(table)
     if not chunks:

@@ -70,9 +70,9 @@ def check(out: Path) -> None:
 
 
 def open_run(run: Path, config: Path | None = None, data: Path | None = None) -> RunContext:
-    """A run that has been, with the config, engine and data that it says it had, or others; StageError where neither
+    """Opens an earlier run with the config, engine and data of its record, or with the given ones.
 
-    is told.
+    It raises StageError where neither is known.
     """
     record = folder.read(run) or {}
     told = {"config": str(config or record.get("config", "")), "data": str(data or record.get("data", ""))}

@@ -59,7 +59,7 @@ def code(config: Config, root: Path, scratch: Path) -> Contents:
 
 
 def own_files(config: Config, root: Path) -> Contents:
-    """Everything keeps its place in the project, so that relative paths of a config lead to the same files."""
+    """Keeps the place of every file in the project, so that a config's relative paths lead to the same files."""
     where = _inside(config.path, root, "the config")
     if where.parts[0] != "configs":
         raise ContentsError(f"{config.path}: lies outside configs/, where the kernel looks for it; move it there")
@@ -104,7 +104,7 @@ def _model_folders(config: Config, root: Path) -> dict[str, tuple[Path, bool]]:
 
 
 def _competition(root: Path) -> str:
-    """By which the kernel knows its data among its inputs; empty where the kernel's metadata names none."""
+    """Returns the slug by which the kernel knows its data; empty where its metadata names none."""
     path = root / "kernel-metadata.json"
     try:
         names = json.loads(path.read_text(encoding="utf-8"))["competition_sources"]
@@ -114,7 +114,7 @@ def _competition(root: Path) -> str:
 
 
 def wheels(image: Image) -> Contents:
-    """All wheels of the image in one folder, its lock beside it."""
+    """Collects all wheels of the image in one folder, with its lock beside it."""
     entries = sorted(_seen(image.wheels.glob("*")))
     found = [path for path in entries if path.suffix == ".whl"]
     if not found or not image.lock.is_file():
@@ -164,7 +164,7 @@ def _texts(root: Path) -> Iterator[Path]:
 
 
 def _seen(paths: Iterable[Path]) -> Iterator[Path]:
-    """Without dot files, which other programs leave: .DS_Store, ._x beside any x."""
+    """Leaves out dot files, which other programs make: .DS_Store, ._x beside any x."""
     yield from (path for path in paths if not path.name.startswith("."))
 
 
@@ -199,7 +199,7 @@ def _inside(path: Path, root: Path, what: str) -> Path:
 
 
 def _normal(path: Path) -> Path:
-    """Without `..`, and with its links."""
+    """Removes every `..` from the path, and keeps its links."""
     return Path(os.path.normpath(path.absolute()))
 
 

@@ -84,7 +84,7 @@ def stale(kind: str, told: Manifest, config: Config, image: Image, out: Path = O
 
 
 def _now(kind: str, config: Config, image: Image) -> Contents:
-    """As far as it can be compared without building; wheels were held to their lock when they were staged with it."""
+    """Returns the content as far as it can be compared without building; staging checked the wheels by their lock."""
     if kind == "wheels":
         return Contents({image.lock.name: image.lock}, contents.image_facts(image))
     return contents.own_files(config, Path()) if kind == "code" else contents.adapters(config)
@@ -150,7 +150,7 @@ def _check_replaceable(target: Path) -> None:
 
 
 def _is_as_staged(path: Path, entry: Entry) -> bool:
-    """By size, and small ones by hash: a large one is a hard link, whose content has a place of its own."""
+    """Compares sizes, and small files' hashes: a large file is a hard link, whose content has a place of its own."""
     if path.is_symlink() or path.stat().st_size != entry.size:
         return False
     return entry.size > SMALL or manifest.sha256(path) == entry.sha256

@@ -1,1 +1,1 @@
-"""All that talks to Kaggle."""
+"""Everything that talks to Kaggle lies here."""

@@ -23,7 +23,7 @@ TIMEOUT = (10.0, 60.0)  # seconds, to connect and between two pieces
 
 
 def names(session: Session, run: Run) -> Iterator[str]:
-    """Of every file of the run's output, as Kaggle gives them."""
+    """Lists the names of all files of the run's output, as Kaggle gives them."""
     for page in _pages(session, run):
         yield from (file.file_name for file in page.files)
 

@@ -1,6 +1,7 @@
-"""A login at Kaggle, and calls that survive a bad network. The login is the kaggle client's own, in its order:
+"""A login at Kaggle, and calls that survive a bad network.
 
-an access token (KAGGLE_API_TOKEN, ~/.kaggle/access_token), KAGGLE_USERNAME and KAGGLE_KEY or kaggle.json, OAuth.
+The login is the kaggle client's own, in its order: an access token (KAGGLE_API_TOKEN, ~/.kaggle/access_token),
+KAGGLE_USERNAME and KAGGLE_KEY or kaggle.json, OAuth.
 """
 
 from __future__ import annotations

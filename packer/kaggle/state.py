@@ -74,7 +74,7 @@ def last_pushed(folder: Path = FOLDER) -> Pushed:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """As `whole.write_text`; StateError where the disk does not take it."""
+    """Writes the text whole; StateError where the disk does not take it."""
     try:
         atomic.write_text(path, text)
     except OSError as error:

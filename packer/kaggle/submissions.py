@@ -155,7 +155,7 @@ def _is_ahead(made: dict[str, Any], listed: list[Any]) -> bool:
 
 
 def newest(session: Session, competition: str) -> list[Any]:
-    """The last submissions, the newest first: `ref`, `date` (UTC, naive), `status`, `description`, scores, …"""
+    """Returns the last submissions, the newest first: `ref`, `date` (UTC, naive), `status` and more."""
     from kagglesdk.competitions.types.competition_api_service import ApiListSubmissionsRequest
 
     request = ApiListSubmissionsRequest()
@@ -190,7 +190,7 @@ def allowed(session: Session, competition: str) -> int | None:
 
 
 def gpu_hours_left(session: Session) -> float | None:
-    """Of this week's GPU quota, what is neither used nor reserved; None where Kaggle does not say."""
+    """Returns what of this week's GPU quota is neither used nor reserved; None where Kaggle does not say."""
     from kagglesdk.kernels.types.kernels_api_service import ApiGetAcceleratorQuotaStatisticsRequest
 
     call = session.client.kernels.kernels_api_client.get_accelerator_quota_statistics

@@ -1,6 +1,7 @@
-"""transformers, and for an LLM on vLLM also vLLM, know the architecture of every model that a config names, and vLLM
+"""The proof that the libraries know the architecture of every model that a config names.
 
-runs it in the config's dtype; its tokenizer lies beside it.
+These are transformers, and for an LLM on vLLM also vLLM, which must run it in the config's dtype. Its tokenizer lies
+beside it.
 """
 
 from __future__ import annotations

@@ -59,9 +59,9 @@ def _unconditional(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _passes_on(manager: ast.expr) -> bool:
-    """Whether an import that fails inside is known to fail outside: what another manager catches is its own affair,
+    """Tells whether an import that fails inside is known to fail outside.
 
-    such as optuna's `try_import`.
+    What another manager catches is its own affair, such as optuna's `try_import`.
     """
     called = manager.func if isinstance(manager, ast.Call) else manager
     name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""

@@ -32,9 +32,9 @@ class BundleError(CascadeError):
 
 @dataclass(frozen=True)
 class Finding:
-    """`package` lacks what it `wants`, or is what it should not be. `asked_by`: chains, the project first. A note is
+    """A problem: `package` lacks what it `wants`, or is what it should not be.
 
-    no fault: worth knowing, and nothing to do.
+    `asked_by`: chains, the project first. A note is no fault: it is worth knowing, and there is nothing to do.
     """
 
     package: str

@@ -1,6 +1,6 @@
-"""Every name of vLLM that cascade or a config uses is in the wheel's own source, which is never imported, and takes
+"""The proof that every name of vLLM that cascade or a config uses is in the wheel's own source.
 
-the value that a config gives it, as far as the source tells.
+The source is never imported. An argument must also take the value that a config gives it, as far as the source tells.
 """
 
 from __future__ import annotations

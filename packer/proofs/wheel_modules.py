@@ -67,9 +67,9 @@ class Modules:
                 yield name
 
     def imports(self, names: Iterable[str]) -> Iterator[tuple[str, Imports]]:
-        """What must be there for each module to be imported; of compiled ones nothing is known, of those that cannot
+        """Returns what must be there for each module to be imported.
 
-        be parsed None.
+        Nothing is known of compiled ones; those that cannot be parsed have None.
         """
         todo: dict[str, list[tuple[str, str]]] = {}
         names = list(names)

@@ -10,9 +10,9 @@ START = "start"
 
 
 def watch(log: str, writable: tuple[str, ...]) -> None:
-    """Installs the hook, which appends a line to `log` for a start, a connection beyond loopback, a write outside
+    """Installs the hook, which appends a line to `log` for each event of these kinds.
 
-    `writable`, and a read of what is not there.
+    They are a start, a connection beyond loopback, a write outside `writable`, and a read of what is not there.
     """
     words = sys.orig_argv[:]
     changes = {

@@ -39,14 +39,15 @@ class Inputs:
     size: int
 
     def of(self, data: Path) -> dict[str, Path]:
-        """With the competition's data in its place."""
+        """Returns the inputs with the competition's data in its place."""
         return {**self.shown, f"{INPUT}/{self.competition.slug}": data}
 
 
 def make(config: Config, image: Image, questions: int, folder: Path, say: Callable[[str], None]) -> Inputs:
-    """Checks and stages the datasets by `pack`'s own code, fills in the notebook, and makes a test set from the
+    """Makes in `folder` all that a rehearsal is given.
 
-    sample's generator: all in `folder`. The config's models are shown from where they lie.
+    It checks and stages the datasets by `pack`'s own code, fills in the notebook, and generates a test set. The
+    config's models are shown from where they lie.
     """
     adapters.require(adapters.check(config, image))
     staged = staging.pack(config, image, folder / "datasets", say, uploaded=False)

@@ -71,10 +71,10 @@ def rehearse(
     working: int = WORKING_LIMIT,
     folder: Path = OUT,
 ) -> Rehearsal:
-    """Rehearses `config` on `image`; the rerun only where nothing failed the commit run. The project is the current
+    """Rehearses `config` on `image`; the rerun only where nothing failed the commit run.
 
-    folder. RehearsalError, or what staging raises, where there is nothing that could run; StageError for a second
-    rehearsal in `folder` at the same time.
+    The project is the current folder. RehearsalError, or what staging raises, where there is nothing that could run;
+    StageError for a second rehearsal in `folder` at the same time.
     """
     if questions < 1:
         raise RehearsalError(f"{questions} questions: there is nothing to rehearse; give 1 or more")

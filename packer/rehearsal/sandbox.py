@@ -64,9 +64,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Stay:
-    """How a run in the room went. `code` is None where it was ended: for taking too long or too much memory, or, where
+    """The outcome says how a run in the room went.
 
-    it has `failed`, after it had said so of a check or a stage.
+    `code` is None where it was ended: for taking too long or too much memory, or, where it has `failed`, after it had
+    said so of a check or a stage.
 
     `full`: the kept folder's limit was reached; `largest`: the largest files there at the end. `working`: a copy of
     what it left there. `record`: the folder of what was seen. `output`: what it said.

@@ -90,9 +90,10 @@ def _run(*command: str) -> None:
 
 
 def run(asked: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Runs the command and looks at it until it ends, is too slow, takes more memory than Kaggle has, or says that
+    """Runs the command and watches it until it ends or has to be ended.
 
-    something has failed: what is red already need not be waited for.
+    It is ended when it is too slow, takes more memory than Kaggle has, or says that something has failed: what is red
+    already need not be waited for.
     """
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: asked["cores"]])
     chroot = shutil.which("chroot") or "chroot"  # the command's own PATH need not have it

@@ -75,7 +75,7 @@ def is_stray_write(path: str) -> bool:
 
 
 def is_stray_read(path: str) -> bool:
-    """Of a path that is absent in the room: whether it is there on this machine, so that only here it would work."""
+    """Tells whether a path that is absent in the room is there on this machine, so that it works only here."""
     return not below(path, MACHINE) and os.path.lexists(path)
 
 

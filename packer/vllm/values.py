@@ -75,7 +75,7 @@ def _definition(package: Package, file: str, name: str) -> tuple[str, ast.AST] |
 
 
 def _bounds(package: Package, file: str, default: ast.expr | None) -> Iterator[tuple[str, float]]:
-    """Of `SomeConfig.field` or `get_field(SomeConfig, "field")`, what the class says with pydantic's Field."""
+    """Reads what `SomeConfig.field` or `get_field(SomeConfig, "field")` declares with pydantic's Field."""
     match default:
         case ast.Attribute(value=ast.Name(id=owner), attr=name):
             pass

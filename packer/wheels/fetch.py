@@ -146,7 +146,7 @@ class _Arrivals:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _keep(self, pin: Pin, wheel: Path, built: bool) -> None:
-        """Into its place, whole; its hash is what the next run looks for."""
+        """Moves the wheel into its place, whole; the next run looks for its hash."""
         digest = sha256(wheel)
         path = self.image.wheels / wheel.name
         with self._lock:

@@ -12,7 +12,7 @@ from cascade.base.manifest import sha256
 
 
 class Hashes:
-    """Within `with`, the hashes that `file` remembers; a file of another size, time or inode is read again."""
+    """Keeps the hashes of `file` within `with`; a file of another size, time or inode is read again."""
 
     def __init__(self, file: Path) -> None:
         self.file = file

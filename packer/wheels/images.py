@@ -58,7 +58,7 @@ class Image(ConfigModel):
 
     @property
     def compute_capability(self) -> tuple[int, ...]:
-        """In numbers; () without a GPU."""
+        """Returns the compute capability in numbers; () without a GPU."""
         return tuple(map(int, self.capability.split("."))) if self.capability else ()
 
     @property
@@ -95,7 +95,7 @@ class Image(ConfigModel):
         return [*found, f"linux_{self.machine}"]
 
     def tags(self) -> list[Tag]:
-        """All tags that fit, the best first (PEP 425)."""
+        """Lists all wheel tags that the image accepts, the best first (PEP 425)."""
         version = tuple(map(int, self.python_minor.split(".")))
         return [
             *cpython_tags(version, [self.abi], self.platforms),

@@ -55,7 +55,7 @@ def _shared() -> dict[str, str]:
 
 
 def _address(place: str) -> str:
-    """uv lets an index have a name: name=https://…"""
+    """Returns the address without a name: uv lets an index have one, `name=https://…`."""
     before, equals, after = place.partition("=")
     return after if equals and "://" in after and "://" not in before else place
 

@@ -29,9 +29,10 @@ TEXT = 600  # characters of a question that the page shows with its formulas: a 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs from run `a` to run `b`. `parts`: what else a stage is made from, and those stages; `scores` are
+    """A comparison holds what differs from run `a` to run `b`.
 
-    empty without labels; `agreement`: queries in both submissions, shares of ids in common and of equal firsts.
+    `parts`: what else a stage is made from, and those stages; `scores` are empty without labels; `agreement`: queries
+    in both submissions, shares of ids in common and of equal firsts.
     """
 
     a: Side
@@ -104,7 +105,7 @@ def write(comparison: Comparison, path: Path) -> None:
 
 
 def html(comparison: Comparison) -> str:
-    """The page."""
+    """Returns the page as HTML."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,

@@ -157,7 +157,7 @@ def _inverse(ranks: np.ndarray) -> np.ndarray:
 
 
 def agreement(a: Path, b: Path) -> tuple[int, float, float] | None:
-    """Of the queries in both submissions: how many, the share of ids in common, the share with the same first."""
+    """Counts the queries in both submissions, with the share of ids in common and of those with the same first."""
     try:
         cells = (submission.read_cells(run / submission.FILE)[1] for run in (a, b))
         old, new = ({query: cell.split() for query, cell in each.items()} for each in cells)

@@ -18,7 +18,7 @@ def adapter_facts(
     is_here: bool,
     problems: Callable[[Path], Iterable[str]],
 ) -> Iterator[Fact]:
-    """Of the adapter that a model is given, if any; base: the model's folder, None where it is not at hand."""
+    """Checks the adapter that a model is given, if any; base: the model's folder, None where it is not at hand."""
     name = f"{stage}: adapter"
 
     def look() -> Iterator[Fact]:

@@ -14,7 +14,7 @@ FLOAT32 = "set dtype = 'float32' or 'bfloat16', or name another model"
 
 
 def facts(stage: str, model: Encoder | LanguageModel, config: Config, target: Target) -> Iterator[Fact]:
-    """Of one model, a key of its config or what follows without it."""
+    """Checks the precision of one model: a key of its config, or what follows without it."""
     name = f"{stage}: dtype"
 
     def look() -> Iterator[Fact]:

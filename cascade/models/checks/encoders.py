@@ -21,7 +21,7 @@ HEADS = ("classifier.weight", "score.weight", "classifier.out_proj.weight")
 
 
 def facts(name: str, encoder: Encoder, config: Config, is_here: bool) -> Iterator[Fact]:
-    """Everything of one embedding model or cross-encoder."""
+    """Checks one embedding model or cross-encoder."""
     folders: list[Path] = []
 
     def look() -> Iterator[Fact]:

@@ -27,9 +27,10 @@ BOUNDS = {
 
 @dataclass(frozen=True)
 class Vllm:
-    """A vLLM: what it goes by, its engine arguments with the values they take (see packer.vllm.values), and what it
+    """A vLLM is known by its name, its engine arguments and what it obeys of an adapter.
 
-    obeys of an adapter; `record`: what else was written down of it, empty for one that is installed.
+    The arguments have the values that they take (see packer.vllm.values). `record`: what else was written down of it,
+    empty for one that is installed.
     """
 
     name: str
@@ -55,7 +56,7 @@ def recorded(record: Mapping[str, Any]) -> Vllm:
 
 
 def installed() -> Vllm | None:
-    """Read from its source: importing it takes longer than all else that is checked. None where none is installed."""
+    """Reads the installed vLLM's source, as importing it takes long; None where none is installed."""
     spec = importlib.util.find_spec("vllm")
     if spec is None or spec.origin is None:
         return None

@@ -25,7 +25,7 @@ STATE_KINDS = ("rwkv", "recurrent_gemma", "xlstm", "zaya")
 
 
 def facts(name: str, model: LanguageModel, config: Config, target: Target) -> Iterator[Fact]:
-    """Everything of one stage's LLM but its prompts."""
+    """Checks everything of one stage's LLM but its prompts."""
     here = target.is_here
     folders: list[Path] = []
 

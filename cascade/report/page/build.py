@@ -124,7 +124,7 @@ def standing(context: RunContext, found: Mapping[str, pd.DataFrame]) -> dict[str
 
 
 def moves(context: RunContext, stood: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
-    """For each ranking that was made of another: both names and `pictures.moves`."""
+    """Returns both names and `pictures.moves` for each ranking that was made of another."""
     labels, seen = context.task.truth, context.task.seen
     assert labels is not None
     of = {pipeline.name: pipeline.candidates for pipeline in context.config.pipeline}
