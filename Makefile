@@ -80,7 +80,7 @@ plan: .venv/ready ## how long each stage of CONFIG=file takes for QUERIES=n, and
 ##@ Train
 .PHONY: train
 train: .venv/ready ## both MiniLM adapters on the sample's train part, or DATA=dir CONFIG=file -> build/adapters; prints the numbers for the config, fitted on folds of it
-	$(BIN)/python -m training retriever --config $(CONFIG) $(GIVEN)
+	$(BIN)/python -m training retriever $(or $(GIVEN),--config $(CONFIG))
 	$(BIN)/python -m training cross-encoder --config $(CONFIG) $(GIVEN)
 	$(BIN)/python -m training weights --config $(CONFIG) $(GIVEN)
 
