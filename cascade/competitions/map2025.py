@@ -49,6 +49,7 @@ class Map2025(RowCompetition):
     group = "question"
     hidden_queries = 16_000
     hidden_labels = 65
+    sample = "sample/map2025"
 
     def label(self, row: Mapping[str, str]) -> str:
         category, misconception = (row[column].strip() for column in self.label_columns)
