@@ -149,9 +149,9 @@ def reranking(folder: Path) -> Figures:
 def open_bench_reranker(place: DeviceSlot, config: configs.Config, names: dict[int, str]) -> Callable[[Any], Any]:
     """(seconds of reranking, seconds of generate on its prompts), each from an empty cache."""
     pipeline: Any = config.pipeline[0]
-    from cascade.rerankers.pointwise import PointwiseReranker
+    from cascade.rerankers.llm import LLMReranker
 
-    reranker = PointwiseReranker(place, pipeline, config, names)
+    reranker = LLMReranker(place, pipeline, config, names)
     scorer: Any = reranker.scorer
     kept: list[Any] = []
     score = scorer.score

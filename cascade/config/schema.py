@@ -335,7 +335,7 @@ class Config(ConfigModel):
             if off or pipeline.enabled:
                 yield pipeline.name, pipeline
 
-    def language_models(self) -> dict[str, LanguageModel]:
+    def language_models(self) -> dict[str, Reason | LLMPipeline]:
         """The enabled reasoning stage and LLM pipelines, by stage name."""
         return {stage: model for stage, model in self.models() if isinstance(model, LanguageModel)}
 

@@ -1,6 +1,6 @@
 """How many tokens the prompts of an LLM stage have, and how many of them its engine reads only once.
 
-Found by making the prompts of a few real queries with random candidates, as the stage itself would.
+Found by what the stage itself would ask of a few real queries with random candidates.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ import numpy as np
 
 from cascade.base.errors import ModelError
 from cascade.competitions.base import Task
-from cascade.config.schema import Config, LanguageModel, ListwisePipeline, Pipeline, PointwisePipeline, Reason
-from cascade.config.schema import TournamentPipeline as Tournament
+from cascade.config.schema import Config, LanguageModel, LLMPipeline, Reason
 from cascade.models import locate, placement, prompters
 from cascade.models.checks.language_models import state_of
-from cascade.models.prompts import Fields, Prompter, lettered, query_fields
+from cascade.models.prompts import Prompter, query_fields
 from cascade.plan.tokenizer import open_tokenizer
-from cascade.rankings.windows import rounds, windows
+from cascade.rerankers.base import Answer, Given, Question, answered
+from cascade.rerankers.llm import ask
 from cascade.scorers.prefixes import shared_beginnings
 
 SAMPLE = 48  # queries, evenly over the lengths of all: their mean is then that of all within a few per cent
 BLOCK, CPU_BLOCK = 16, 128  # tokens that vLLM's cache keeps together by default, on CUDA and on a CPU
-Call = list[tuple[str, list[Fields]]]  # what the engine is asked at once: query id, fields of each prompt
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class PromptCounter:
         self._prompters: dict[str, Prompter] = {}
         self.unread: set[str] = set()
 
-    def of_pipeline(self, pipeline: Pipeline, candidates: float, with_reason: bool) -> Counts:
+    def of_pipeline(self, pipeline: LLMPipeline, candidates: float, with_reason: bool) -> Counts:
         """A query with so many candidates, on average, costs."""
         few = floor(candidates)
         counts = self._whole(pipeline, few, with_reason)
@@ -70,26 +69,36 @@ class PromptCounter:
             counts if few == candidates else counts.mixed(self._whole(pipeline, few + 1, with_reason), candidates - few)
         )
 
-    def _whole(self, pipeline: Pipeline, candidates: int, with_reason: bool) -> Counts:
+    def _whole(self, pipeline: LLMPipeline, candidates: int, with_reason: bool) -> Counts:
         if candidates < 1:
             return Counts()
-        assert isinstance(pipeline, LanguageModel)
         key = pipeline.model_dump_json(exclude={"top_k", "select", "limit", "enabled"}) + str(with_reason), candidates
         if key not in self._kept:
             rng = np.random.default_rng(candidates)
-            names = self.task.labels["text"].tolist()
+            names = dict(enumerate(self.task.labels["text"].tolist()))
             given = [
-                (query, self._reasoned(fields) if with_reason else fields,
-                 [names[i] for i in rng.permutation(len(names))[:candidates]])
+                Given(
+                    query,
+                    self._reasoned(fields) if with_reason else fields,
+                    rng.permutation(len(names))[:candidates].tolist(),
+                )
                 for query, fields in self.queries
-            ]  # fmt: skip
-            self._kept[key] = self._count(pipeline, calls(pipeline, given))
+            ]
+            asked: list[list[Question]] = []
+
+            def count(questions: list[Question]) -> list[Answer]:
+                """The last option is the best: any is, before there is a score."""
+                asked.append(questions)
+                return [np.tile(np.arange(options), (len(variants), 1)) for _, variants, options in questions]
+
+            answered(ask(pipeline, given, names), count)
+            self._kept[key] = self._count(pipeline, asked)
         return self._kept[key]
 
     def of_reason(self, reason: Reason) -> Counts:
         key = reason.model_dump_json(exclude={"limit", "enabled"}), 0
         if key not in self._kept:
-            self._kept[key] = self._count(reason, [[(query, [fields]) for query, fields in self.queries]])
+            self._kept[key] = self._count(reason, [[Question(query, [fields]) for query, fields in self.queries]])
         return self._kept[key]
 
     def reasoned(self, text: str) -> str:
@@ -100,9 +109,10 @@ class PromptCounter:
     def _reasoned(self, fields: dict[str, Any]) -> dict[str, Any]:
         return {**fields, "reason": self.reasoned(fields[self.task.competition.fields[-1]])}
 
-    def _count(self, model: LanguageModel, asked: Sequence[Call]) -> Counts:
+    def _count(self, model: LanguageModel, asked: Sequence[Sequence[Question]]) -> Counts:
+        """Of what the engine is asked, call by call."""
         prompter = self._prompter(model)
-        called = [[ids for query, variants in call for ids in prompter.fit(query, variants)[0]] for call in asked]
+        called = [[ids for query, variants, _ in call for ids in prompter.fit(query, variants)[0]] for call in asked]
         prompts = sum(map(len, called))
         tokens = sum(len(ids) for call in called for ids in call)
         if self.config.engine == "transformers":
@@ -143,34 +153,6 @@ class PromptCounter:
             length = prompters.context_length(model, folder)
             self._prompters[key] = prompters.open_prompter(model, self.config, tokenizer, length)
         return self._prompters[key]
-
-
-def calls(pipeline: Pipeline, given: Sequence[tuple[str, Fields, list[str]]]) -> list[Call]:
-    """The prompts of some queries with their candidates' texts, in the order in which the rerankers ask them."""
-    if isinstance(pipeline, PointwisePipeline):
-        return [[(query, [{**fields, "candidate": name} for name in names]) for query, fields, names in given]]
-    if isinstance(pipeline, Tournament):
-        plans = [rounds(len(names), pipeline.group) for _, _, names in given]
-        return [
-            [(query, [{**fields, "options": lettered(_group(names, plan, number))}])
-             for (query, fields, names), plan in zip(given, plans, strict=True) if number < len(plan)]
-            for number in range(max(map(len, plans)))
-        ]  # fmt: skip
-    assert isinstance(pipeline, ListwisePipeline)
-    return [
-        [
-            (query, [{**fields, "options": lettered(names[start:stop])}])
-            for query, fields, names in given
-            for start, stop in windows(len(names), pipeline.window, pipeline.stride)
-            for _ in range(2 if pipeline.reverse else 1)
-        ]
-    ]
-
-
-def _group(names: list[str], plan: list[tuple[int, int]], number: int) -> list[str]:
-    """Who meets in a round, and the survivor of the round before: any of those, before there is a score."""
-    start, stop = plan[number]
-    return names[start:stop] + ([names[-1]] if number else [])
 
 
 def _read_together(prompts: Sequence[Sequence[Hashable]]) -> int:

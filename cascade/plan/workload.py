@@ -9,11 +9,10 @@ from cascade.competitions.base import Task
 from cascade.config.schema import (
     ENSEMBLE,
     REASON,
+    AnyPipeline,
     Config,
     CrossEncoderPipeline,
     EmbeddingModel,
-    LanguageModel,
-    Pipeline,
     Retrieval,
 )
 from cascade.models import adapters, locate
@@ -172,7 +171,7 @@ class Planner:
             ]
         return [template.text(each) for each in fields]
 
-    def _pipeline(self, config: Config, profile: Profile, pipeline: Pipeline, taken: Selected) -> StageWork:
+    def _pipeline(self, config: Config, profile: Profile, pipeline: AnyPipeline, taken: Selected) -> StageWork:
         name = f"rerank-{pipeline.name}"
         fact = profile.measured_of(name) or Measured(stage=name)
         queries = taken.share * self.queries
@@ -186,7 +185,6 @@ class Planner:
                 spread=spread,
             )
         else:
-            assert isinstance(pipeline, LanguageModel)
             with_reason = config.reason is not None and config.reason.enabled
             counts = self.counter.of_pipeline(pipeline, taken.candidates, with_reason)
             tokens = counts.tokens * queries * fact.tokens

@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 from cascade.competitions.base import Query, Task
 from cascade.config.schema import LLMPipeline, Select, TournamentPipeline
 from cascade.models import locate, prompters
-from cascade.models.prompts import lettered, query_fields
+from cascade.models.prompts import query_fields
 from cascade.rankings import metrics
 from cascade.rankings.selection import PAIR, skipped_queries
 from cascade.rankings.windows import prompt_count
 from cascade.report.figures import COLOURS, GREY
 from cascade.report.markup import as_html
+from cascade.rerankers.base import Given
+from cascade.rerankers.llm import ask
 from cascade.stages import reading
 from cascade.stages.context import RunContext
 
@@ -35,10 +37,9 @@ def prompt(context: RunContext, stage: str) -> str:
     fields = query_fields(query.to_dict())
     if isinstance(model, LLMPipeline):
         given = reading.candidates(context, model.candidates)
-        ids = given["label_id"][given["query_id"] == query["query_id"]].head(model.top_k)
-        names = [context.task.texts[id_] for id_ in ids]
-        sizes = {"listwise": getattr(model, "window", 0), "tournament": getattr(model, "group", 0)}
-        fields |= {"candidate": names[0], "options": lettered(names[: sizes.get(model.kind, 0)])}
+        ids = given["label_id"][given["query_id"] == query["query_id"]].head(model.top_k).tolist()
+        question, *_ = next(ask(model, [Given(query["query_id"], fields, ids)], context.task.texts))
+        fields = dict(question.variants[0])
     text = prompter.text(fields)
     return f"{text}\n\n({len(prompter.encode([text])[0])} tokens)"
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from cascade.config.schema import AnyPipeline, Config, CrossEncoderPipeline, PointwisePipeline, TournamentPipeline
+from cascade.config.schema import AnyPipeline, Config, CrossEncoderPipeline
 from cascade.processes.workers import DeviceSlot
 
 
@@ -32,16 +32,8 @@ def open_reranker(place: DeviceSlot, pipeline: AnyPipeline, config: Config, name
         from cascade.rerankers.cross_encoder import CrossEncoderReranker
 
         made = CrossEncoderReranker(place, pipeline, config, names)
-    elif isinstance(pipeline, PointwisePipeline):
-        from cascade.rerankers.pointwise import PointwiseReranker
-
-        made = PointwiseReranker(place, pipeline, config, names)
-    elif isinstance(pipeline, TournamentPipeline):
-        from cascade.rerankers.tournament import TournamentReranker
-
-        made = TournamentReranker(place, pipeline, config, names)
     else:
-        from cascade.rerankers.listwise import ListwiseReranker
+        from cascade.rerankers.llm import LLMReranker
 
-        made = ListwiseReranker(place, pipeline, config, names)
+        made = LLMReranker(place, pipeline, config, names)
     return lambda task: made.rerank(*task)

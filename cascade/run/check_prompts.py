@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from cascade.base.errors import CascadeError
 from cascade.competitions.base import Task
-from cascade.config.schema import Config, LanguageModel, Pipeline, Reason
+from cascade.config.schema import Config, LanguageModel, LLMPipeline, Reason
 from cascade.models import locate, prompters
 from cascade.models.checks.facts import Fact
 from cascade.models.prompts import BLANK, PROBE, Fields, Prompter, Template, query_fields
 from cascade.models.thinking import thinking
-from cascade.plan.prompts import calls
+from cascade.rerankers.base import Given, Question
+from cascade.rerankers.llm import ask
 
 ROWS = 6  # queries that templates are filled with: the shortest, the longest, and some between
-CALL = tuple[str, Sequence[Fields]]  # query id, the fields of its prompts
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Stage:
     name: str
     model: LanguageModel
     template: Template
-    asked: Sequence[CALL]
+    asked: Sequence[Question]
 
     def fact(self, what: str, ok: bool | None, found: str, mend: str = "") -> Fact:
         return Fact(f"{self.name}: {what}", ok, found, mend)
@@ -46,7 +46,7 @@ class Stage:
     @property
     def fields(self) -> Iterator[Fields]:
         """Returns the fields of one prompt a query."""
-        return (variants[0] for _, variants in self.asked)
+        return (question.variants[0] for question in self.asked)
 
 
 def facts(config: Config, task: Task | None) -> Iterator[Fact]:
@@ -88,7 +88,7 @@ def _of_stage(stage: Stage, config: Config) -> Iterator[Fact]:
         yield from look(stage, prompter)
 
 
-def _asked(model: LanguageModel, config: Config, task: Task | None) -> Sequence[CALL]:
+def _asked(model: Reason | LLMPipeline, config: Config, task: Task | None) -> Sequence[Question]:
     """The prompts of a few queries, each with the longest candidates that there are, as the stage asks them first."""
     if task is None:
         return []
@@ -98,14 +98,13 @@ def _asked(model: LanguageModel, config: Config, task: Task | None) -> Sequence[
     rows = task.queries.iloc[[order[place] for place in places]].to_dict("records")
     given = [(str(row["query_id"]), query_fields(row)) for row in rows]
     if isinstance(model, Reason):
-        return [(query, [fields]) for query, fields in given]
-    assert isinstance(model, Pipeline)
+        return [Question(query, [fields]) for query, fields in given]
     if config.reason is not None and config.reason.enabled:  # what is written may be missing, too
         given = [
             (query, {**fields, "reason": fields[task.competition.fields[-1]]}) for query, fields in given[:-1]
         ] + given[-1:]
-    names = sorted(task.labels["text"], key=len, reverse=True)[: model.top_k]
-    return calls(model, [(query, fields, names) for query, fields in given])[0]
+    names = dict(enumerate(sorted(task.labels["text"], key=len, reverse=True)[: model.top_k]))
+    return next(ask(model, [Given(query, fields, list(names)) for query, fields in given], names))
 
 
 def _template(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
@@ -172,7 +171,7 @@ def _length(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
     """The longest prompt, of the longest query with the longest candidates."""
     if not stage.asked:
         return
-    query, variants = stage.asked[-1]
+    query, variants, _ = stage.asked[-1]
     try:
         longest = max(len(ids) for ids in prompter.encode([prompter.text(fields) for fields in variants]))
         _, shortened = prompter.fit(query, variants)

@@ -87,6 +87,20 @@ def test_counts_are_those_of_the_stage_itself(tmp_path: Path, kind: str) -> None
     assert sum(chunk["tokens"] for chunk in did["chunks"]) == did["tokens"]
 
 
+@pytest.mark.parametrize("kind", [LISTWISE, TOURNAMENT])
+def test_a_query_with_one_candidate_asks_nothing(tmp_path: Path, sample: Task, kind: str) -> None:
+    work = planned(make_config(tmp_path, kind + "top_k = 1\n"), sample)["rerank-p"].works[1]
+    assert (work.prompts, work.tokens) == (0, 0)
+
+
+def test_the_same_options_in_the_other_order_are_another_prompt(tmp_path: Path, sample: Task) -> None:
+    once, twice = (
+        planned(make_config(tmp_path, f"{LISTWISE}window = 25\nreverse = {reverse}\n"), sample)["rerank-p"].works[1]
+        for reverse in ("false", "true")
+    )
+    assert twice.tokens == 2 * once.tokens and twice.cached < 0.5 * once.tokens
+
+
 @pytest.mark.parametrize("layers", [["full_attention", "sliding_attention"], ["linear_attention", "full_attention"]])
 def test_prompts_of_a_model_that_keeps_a_state_are_counted_whole(
     tmp_path: Path, sample: Task, layers: list[str]

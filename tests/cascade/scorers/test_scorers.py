@@ -22,10 +22,7 @@ from cascade.processes.workers import DeviceSlot
 from cascade.rankings import metrics, tables
 from cascade.rankings.tables import check_finite
 from cascade.rankings.windows import windows
-from cascade.rerankers.base import LLMReranker
-from cascade.rerankers.listwise import ListwiseReranker
-from cascade.rerankers.pointwise import PointwiseReranker
-from cascade.rerankers.tournament import TournamentReranker
+from cascade.rerankers.llm import LLMReranker
 from cascade.scorers import writer
 from cascade.scorers.prefixes import common_length, shared_beginnings
 from cascade.scorers.transformers_engine import TransformersScorer
@@ -108,7 +105,7 @@ def test_a_stage_refuses_a_tokenizer_that_loses_every_space(tmp_path: Path, open
     assert isinstance(pipeline, PointwisePipeline)
     with pytest.raises(ModelError, match="words run together"):
         if opened == "a reranker":
-            PointwiseReranker(CPU, pipeline, config, {})
+            LLMReranker(CPU, pipeline, config, {})
         else:
             writer.open_writer(CPU, Reason(model=str(folder), prompt=str(ROOT / "configs/prompts/reason.txt")), config)
 
@@ -212,7 +209,7 @@ def parts(context: RunContext) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, ob
 def test_pointwise_is_the_probability_of_yes(context: RunContext) -> None:
     pipeline = context.config.pipeline[0]
     assert isinstance(pipeline, PointwisePipeline)
-    reranker = PointwiseReranker(CPU, pipeline, context.config, context.task.texts)
+    reranker = LLMReranker(CPU, pipeline, context.config, context.task.texts)
     queries, given, first, ids = parts(context)
     table, used = reranker.rerank(queries, given)
     tables.validate(table, "pointwise")
@@ -229,7 +226,7 @@ def test_listwise_is_the_mean_over_windows(tmp_path: Path, reverse: bool) -> Non
     extra = f"window = 10\nstride = 6\nreverse = {str(reverse).lower()}\n"
     context = make_bench(tmp_path, make_config(tmp_path, LISTWISE + extra), queries=2)
     pipeline = context.config.pipeline[0]
-    reranker = ListwiseReranker(CPU, pipeline, context.config, context.task.texts)  # type: ignore[arg-type]
+    reranker = LLMReranker(CPU, pipeline, context.config, context.task.texts)  # type: ignore[arg-type]
     queries, given, first, ids = parts(context)
     table, used = reranker.rerank(queries, given)
     tables.validate(table, "listwise")
@@ -248,7 +245,7 @@ def test_listwise_is_the_mean_over_windows(tmp_path: Path, reverse: bool) -> Non
 def test_fewer_candidates_than_the_window_are_one_prompt(tmp_path: Path) -> None:
     context = make_bench(tmp_path, make_config(tmp_path, LISTWISE + "window = 40\n"), queries=2, candidates=5)
     pipeline = context.config.pipeline[0]
-    reranker = ListwiseReranker(CPU, pipeline, context.config, context.task.texts)  # type: ignore[arg-type]
+    reranker = LLMReranker(CPU, pipeline, context.config, context.task.texts)  # type: ignore[arg-type]
     queries, given, _, _ = parts(context)
     table, used = reranker.rerank(queries, given)
     assert used["prompts"] == 2
@@ -260,7 +257,7 @@ def test_fewer_candidates_than_the_window_are_one_prompt(tmp_path: Path) -> None
 def test_a_tournament_plays_from_the_tail_to_the_head(tmp_path: Path) -> None:
     context = make_bench(tmp_path, make_config(tmp_path, TOURNAMENT + "group = 9\n"), queries=2)
     pipeline = context.config.pipeline[0]
-    reranker = TournamentReranker(CPU, pipeline, context.config, context.task.texts)  # type: ignore[arg-type]
+    reranker = LLMReranker(CPU, pipeline, context.config, context.task.texts)  # type: ignore[arg-type]
     queries, given, first, ids = parts(context)
     table, used = reranker.rerank(queries, given)
     tables.validate(table, "tournament")
