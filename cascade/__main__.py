@@ -17,7 +17,7 @@ app = new_app()
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 NOTEBOOKS = ROOT / "notebooks"
 SAMPLE = Path("configs/sample.toml")
-Data = Annotated[Path | None, typer.Option(help="folder with the competition's files; default: its sample's")]
+Data = Annotated[Path | None, typer.Option(help="folder with the competition's files; default: the sample's")]
 Unseen = Annotated[
     float | None, typer.Option(help="share of unseen labels in each test; default: the competition's", min=0, max=1)
 ]
@@ -35,15 +35,17 @@ def run(
     out: Annotated[Path, typer.Option(help="folder for submission.csv, tables, notebooks and the ledger")] = Path(
         "build/run"
     ),
-    deadline: Annotated[float | None, typer.Option(help="Unix seconds; default: the config's limit from now")] = None,
+    deadline: Annotated[float | None, typer.Option(help="when to end, in Unix seconds; default: by the config")] = None,
     notebooks: Annotated[Path, typer.Option(help="folder of the stage notebooks")] = NOTEBOOKS,
     engine: Annotated[str, typer.Option(help="vllm or transformers; default: the config's")] = "",
-    resume: Annotated[bool, typer.Option("--resume", help="keep what an earlier run made in --out from the same")] = (
-        False
-    ),
-    again: Annotated[str, typer.Option("--from", help="go on from this stage, whatever is kept")] = "",
-    began: Annotated[float | None, typer.Option(help="Unix seconds from which the limit counts; default: now")] = None,
-    practice: Annotated[int, typer.Option(min=0, help="so many labelled train queries beside the test's")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="keep what an earlier run made in --out and is still valid")
+    ] = (False),
+    again: Annotated[
+        str, typer.Option("--from", help="with earlier results, repeat this stage and the later ones")
+    ] = "",
+    began: Annotated[float | None, typer.Option(help="start of the limit, in Unix seconds; default: now")] = None,
+    practice: Annotated[int, typer.Option(min=0, help="add this many labelled train queries to the test")] = 0,
 ) -> None:
     """Runs all stages; exits with 0 only if each succeeded and submission.csv is valid."""
     from cascade.competitions import registry
@@ -58,12 +60,12 @@ def run(
 @app.command()
 def check(
     config: Annotated[Path, typer.Argument(help="the run's TOML file")] = SAMPLE,
-    named: Annotated[Path | None, typer.Option("--config", help="the same, as other commands take it")] = None,
-    data: Annotated[Path | None, typer.Option(help="the data folder; default: it is not looked at")] = None,
-    out: Annotated[Path | None, typer.Option(help="the run's folder; default: it is not looked at")] = None,
+    named: Annotated[Path | None, typer.Option("--config", help="the same, as an option")] = None,
+    data: Annotated[Path | None, typer.Option(help="the data folder; default: not checked")] = None,
+    out: Annotated[Path | None, typer.Option(help="the run's folder; default: not checked")] = None,
     engine: Annotated[str, typer.Option(help="vllm or transformers; default: the config's")] = "",
 ) -> None:
-    """Looks for all that would be wrong with a run, without loading weights; exits with 1 where something is."""
+    """Finds what is wrong with a run before it starts, without loading weights; exits with 1 if anything is."""
     from cascade.base.printable import printable
     from cascade.models.checks.target import this_machine
     from cascade.run.check import of_files
@@ -77,11 +79,13 @@ def check(
 
 @app.command()
 def page(
-    config: Annotated[Path | None, typer.Option(help="the run's TOML file; default: the one it was run with")] = None,
-    data: Annotated[Path | None, typer.Option(help="the folder it was run on; default: as the run says")] = None,
+    config: Annotated[Path | None, typer.Option(help="the run's TOML file; default: as recorded in the run")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="the data folder of the run; default: as recorded in the run")
+    ] = None,
     run: Annotated[Path, typer.Option(help="the run's folder")] = Path("build/run"),
 ) -> None:
-    """Makes report.html, the page of a run, anew."""
+    """Makes the page of a run, report.html, again."""
     from cascade.report.page.build import write
     from cascade.stages.resume import open_run
 
@@ -91,11 +95,11 @@ def page(
 @app.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="a run's folder, such as build/run/previous")],
-    b: Annotated[Path, typer.Argument(help="another's, such as build/run")],
-    data: Annotated[Path | None, typer.Option(help="the folder both were run on; default: as the runs say")] = None,
-    out: Annotated[Path, typer.Option(help="the page")] = Path("build/compare.html"),
+    b: Annotated[Path, typer.Argument(help="another run's folder, such as build/run")],
+    data: Annotated[Path | None, typer.Option(help="the data folder of both runs; default: as recorded")] = None,
+    out: Annotated[Path, typer.Option(help="file for the page")] = Path("build/compare.html"),
 ) -> None:
-    """Shows what was changed from run A to run B, and what that did to MAP, times and queries."""
+    """Shows what changed from run A to run B, and the effect on MAP, times and queries."""
     from cascade.evaluation.compare.command import compare as run_comparison
 
     run_comparison(a, b, data, out)
@@ -106,13 +110,15 @@ def folds(
     out: Annotated[Path, typer.Option(help="folder for fold-0, fold-1, …")],
     data: Data = None,
     count: Annotated[int, typer.Option(help="how many folds")] = 5,
-    questions: Annotated[int | None, typer.Option(help="at most so many test questions a fold")] = None,
+    questions: Annotated[int | None, typer.Option(help="most test questions in a fold")] = None,
     unseen: Unseen = None,
-    seed: Annotated[int, typer.Option()] = 0,
-    competition: Annotated[str, typer.Option(help="its name, or a .py file; default: by the files")] = "",
-    config: Annotated[Path | None, typer.Option(help="or: a TOML file that names it")] = None,
+    seed: Annotated[int, typer.Option(help="seed of the random choices")] = 0,
+    competition: Annotated[
+        str, typer.Option(help="name or .py file of the competition; default: found by the files")
+    ] = "",
+    config: Annotated[Path | None, typer.Option(help="or a TOML file that names the competition")] = None,
 ) -> None:
-    """Makes data folders with a labelled test out of held-out units and labels."""
+    """Splits train.csv into folds: data folders, each with a labelled test."""
     from cascade.competitions import registry
     from cascade.config.schema import load
     from cascade.evaluation.folds import write_folds
@@ -133,16 +139,16 @@ def evaluate(
     data: Data = None,
     out: Annotated[Path, typer.Option(help="folder for folds, evaluate.csv, evaluate.png")] = Path("build/evaluate"),
     folds: Annotated[
-        int | None, typer.Option(min=0, help="0, the default on a sample: the folder's own test; else 3")
+        int | None, typer.Option(min=0, help="default: 3; on a sample 0, which uses the folder's own test")
     ] = None,
-    questions: Annotated[int | None, typer.Option(help="at most so many test questions a fold")] = None,
+    questions: Annotated[int | None, typer.Option(help="most test questions in a fold")] = None,
     unseen: Unseen = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="seed of the random choices")] = 0,
     engine: Annotated[str, typer.Option(help="vllm or transformers; default: the config's")] = "",
 ) -> None:
-    """Cross-validates every stage of the config, LLMs too, on a labelled folder, by the code that a run is made of.
+    """Cross-validates every stage of the config, LLMs included, on a labelled folder.
 
-    Every stage has time for all of its queries: nothing is dropped or cut as in a run that gets short of it.
+    It uses the code of a real run, but without a deadline: no query is dropped or cut.
     """
     from cascade.competitions import registry
     from cascade.config.schema import load
@@ -160,13 +166,22 @@ def evaluate(
 def plan(
     config: Annotated[Path, typer.Option(help="the run's TOML file")] = SAMPLE,
     data: Data = None,
-    queries: Annotated[int | None, typer.Option(help="how many to plan for; default: test.csv's")] = None,
-    profile: Annotated[Path | None, typer.Option(help="rates; default: profiles/t4x2.toml or cpu.toml")] = None,
+    queries: Annotated[
+        int | None, typer.Option(help="how many queries to plan for; default: those of test.csv")
+    ] = None,
+    profile: Annotated[Path | None, typer.Option(help="file of rates; default: profiles/t4x2.toml or cpu.toml")] = None,
     engine: Annotated[str, typer.Option(help="vllm or transformers; default: the config's")] = "",
-    calibrate: Annotated[list[Path] | None, typer.Option(help="a ledger of a run of this config on this data")] = None,
-    out: Annotated[Path | None, typer.Option(help="picture, or with --calibrate the profile; default: build/")] = None,
+    calibrate: Annotated[
+        list[Path] | None, typer.Option(help="ledger.jsonl of a run with this config and data")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="the picture, or with --calibrate the profile; default: in build/")
+    ] = None,
 ) -> None:
-    """Predicts each stage's time; exits with 0 if the run fits its limit. --calibrate writes a profile instead."""
+    """Predicts how long each stage takes; exits with 0 if the run fits its limit.
+
+    --calibrate writes a profile of measured rates instead.
+    """
     from cascade.competitions import registry
     from cascade.plan import command
 

@@ -36,12 +36,12 @@ def _load(config: Path | None, image: "Image") -> "Config":
 
 @app.callback()
 def main(version: ShowVersion = False) -> None:
-    """What the kernel needs, proved before it is pushed."""
+    """Prepares, checks and uploads what the Kaggle kernel needs."""
 
 
 @app.command()
 def notebooks(folder: Annotated[Path, typer.Argument(help="folder of the notebooks")] = Path("notebooks")) -> None:
-    """Checks that every notebook is valid, carries no outputs and keeps its parameters cell."""
+    """Checks that every notebook is valid, has no outputs and has its parameters cell."""
     from packer.datasets.notebooks import problems
 
     found = problems(folder)
@@ -55,7 +55,7 @@ def vllm_api(
     wheel: Annotated[Path, typer.Argument(help="the kernel's vLLM wheel")],
     out: Annotated[Path | None, typer.Option(help="file to write (default: wheels/vllm-VERSION.json)")] = None,
 ) -> None:
-    """Writes down the names that a vLLM wheel offers, for the tests to hold the code to."""
+    """Lists the names in a vLLM wheel, against which the tests check the code."""
     from packer.vllm.api import as_json, read_wheel
 
     extract = read_wheel(wheel)
@@ -67,11 +67,11 @@ def vllm_api(
 
 @app.command()
 def wheels(
-    image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
+    image: Annotated[str, typer.Option(help="target image: a name in wheels/")] = "kaggle-t4x2",
     upgrade: Annotated[bool, typer.Option("--upgrade", help="lock the newest versions that the image allows")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="wheels fetched at the same time")] = 8,
+    jobs: Annotated[int, typer.Option(min=1, help="how many wheels to download at the same time")] = 8,
 ) -> None:
-    """Locks what a target image needs, with its whole closure, and fetches the wheels."""
+    """Locks all packages that a target image needs, and downloads their wheels."""
     from rich.filesize import decimal
 
     from packer.wheels import images, locks
@@ -92,17 +92,17 @@ def wheels(
 
 @app.command()
 def verify(
-    image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
+    image: Annotated[str, typer.Option(help="target image: a name in wheels/")] = "kaggle-t4x2",
     config: Annotated[
         list[Path] | None,
         typer.Option(help="the run's TOML file, or several (default: t4x2.toml; without GPUs sample.toml)"),
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="forget what was read before")] = False,
+    full: Annotated[bool, typer.Option("--full", help="read everything again, without the cache")] = False,
     fetch_models: Annotated[
-        bool, typer.Option("--fetch-models", help="first fetch the models' config.json and tokenizers from Kaggle")
+        bool, typer.Option("--fetch-models", help="first download the models' config.json and tokenizers from Kaggle")
     ] = False,
 ) -> None:
-    """Proves, with no network, that an image's wheels will install and start. Exit code 1 where a proof failed."""
+    """Proves without a network that an image's wheels will install and start; exits with 1 if a proof fails."""
     from rich.console import Console
 
     from packer.kaggle.fetch_models import fetch
@@ -123,9 +123,9 @@ def verify(
 @app.command()
 def adapters(
     config: KernelConfig = None,
-    image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
+    image: Annotated[str, typer.Option(help="target image: a name in wheels/")] = "kaggle-t4x2",
 ) -> None:
-    """Checks the LoRA weights that a config names. Exit code 2 where one in use must not be packed."""
+    """Checks the LoRA adapters that a config names; exits with 2 if one in use cannot be packed."""
     from packer.datasets.adapters import check, lines, require
     from packer.wheels import images
 
@@ -139,9 +139,9 @@ def adapters(
 @app.command()
 def pack(
     config: KernelConfig = None,
-    image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
+    image: Annotated[str, typer.Option(help="target image: a name in wheels/")] = "kaggle-t4x2",
 ) -> None:
-    """Checks the run and its LoRA weights, and stages every dataset that it needs, under build/datasets/."""
+    """Checks the run and its adapters, and writes every dataset that it needs to build/datasets/."""
     from rich.filesize import decimal
 
     from cascade.run import check as checking
@@ -159,13 +159,13 @@ def pack(
 @app.command()
 def rehearse(
     config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample-llm.toml"),
-    image: Annotated[str, typer.Option(help="an image without GPUs, for this machine's kind")] = "cpu-linux",
-    questions: Annotated[int, typer.Option(help="of the scoring rerun's test, three queries each")] = 685,
-    limit_working: Annotated[str, typer.Option(help="what the kept folder may hold, like 300MB")] = "20GB",
+    image: Annotated[str, typer.Option(help="an image without GPUs that matches this machine")] = "cpu-linux",
+    questions: Annotated[int, typer.Option(help="test questions of the scoring rerun, each with three queries")] = 685,
+    limit_working: Annotated[str, typer.Option(help="largest size of /kaggle/working, such as 300MB")] = "20GB",
 ) -> None:
-    """Runs the bundle as Kaggle's kernel would, with no network: a commit run, then the scoring rerun.
+    """Runs what would be pushed as Kaggle would, without a network: a commit run, then the scoring rerun.
 
-    Exit code 1 where something failed or was tried that must not be.
+    It exits with 1 if anything fails, or does what Kaggle does not allow.
     """
     from rich.console import Console
 
@@ -179,7 +179,7 @@ def rehearse(
     raise typer.Exit(0 if done.green else 1)
 
 
-Version = Annotated[int | None, typer.Argument(help="of the kernel (default: the one that was pushed last)")]
+Version = Annotated[int | None, typer.Argument(help="the kernel's version (default: the last pushed)")]
 
 
 def _run(version: int | None) -> "tuple[Pushed, Run]":
@@ -193,9 +193,9 @@ def _run(version: int | None) -> "tuple[Pushed, Run]":
 @app.command()
 def push_datasets(
     config: KernelConfig = None,
-    image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
+    image: Annotated[str, typer.Option(help="target image: a name in wheels/")] = "kaggle-t4x2",
 ) -> None:
-    """Uploads what `pack` staged, as private datasets of your login; what Kaggle has already is left as it is."""
+    """Uploads what `pack` wrote, as private datasets of yours; skips what Kaggle already has."""
     from rich.console import Console
 
     from packer.kaggle.datasets import push, staged, table
@@ -211,9 +211,9 @@ def push_datasets(
 @app.command("push-kernel")
 def push_kernel(
     config: KernelConfig = None,
-    image: Annotated[str, typer.Option(help="target image: its facts lie in wheels/")] = "kaggle-t4x2",
+    image: Annotated[str, typer.Option(help="target image: a name in wheels/")] = "kaggle-t4x2",
 ) -> None:
-    """Fills in the kernel's metadata, checks it and every source, and pushes it, which starts a commit run."""
+    """Checks the kernel and all its sources, and pushes it, which starts a commit run."""
     from packer.kaggle import push
     from packer.kaggle.kernel import KernelError
     from packer.kaggle.session import Session
@@ -233,9 +233,9 @@ def push_kernel(
 @app.command()
 def status(
     version: Version = None,
-    wait: Annotated[bool, typer.Option("--wait", help="until the run has ended")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="wait until the run has ended")] = False,
 ) -> None:
-    """How far the kernel's run is; where it failed, why, with the end of its log."""
+    """Shows the state of the kernel's run; if it failed, also why, and the end of its log."""
     from packer.kaggle import runs
     from packer.kaggle.polling import waiting
     from packer.kaggle.session import Session
@@ -256,9 +256,9 @@ def status(
 
 @app.command()
 def logs(
-    version: Version = None, tail: Annotated[int, typer.Option(min=0, help="only the last so many lines")] = 0
+    version: Version = None, tail: Annotated[int, typer.Option(min=0, help="show only this many last lines")] = 0
 ) -> None:
-    """The log of the kernel's run: seconds from its start, `!` where it came from stderr, the text."""
+    """Shows the log of the kernel's run: seconds from the start, `!` for stderr, the text."""
     from packer.kaggle import runs
     from packer.kaggle.session import Session
 
@@ -272,7 +272,7 @@ def output(
     version: Version = None,
     out: Annotated[Path | None, typer.Option(help="folder (default: build/output/OWNER-SLUG/VERSION)")] = None,
 ) -> None:
-    """Fetches what the run left: ledger, notebooks, tables, log. What is there already is not asked for again."""
+    """Downloads the output of the run: ledger, notebooks, tables, log; skips files that are already here."""
     from packer.kaggle.output import OF, downloading, fetch
     from packer.kaggle.session import Session
 
@@ -287,7 +287,7 @@ def output(
 @app.command()
 def submit(
     version: Version = None,
-    again: Annotated[bool, typer.Option("--again", help="though that version was submitted before")] = False,
+    again: Annotated[bool, typer.Option("--again", help="submit the version even if it was submitted before")] = False,
 ) -> None:
     """Submits a version whose run is complete."""
     from packer.kaggle import submissions
@@ -305,9 +305,9 @@ def submit(
 @app.command()
 def watch(
     ref: Annotated[int | None, typer.Option(help="the submission's number (default: the last one)")] = None,
-    every: Annotated[float, typer.Option(min=1, help="seconds between two looks, fewer at first")] = 60.0,
+    every: Annotated[float, typer.Option(min=1, help="seconds between two requests (fewer at first)")] = 60.0,
 ) -> None:
-    """Times a submission until it has ended; begun again, it goes on from what it has seen."""
+    """Waits until a submission has ended, and says how long it took; can be stopped and started again."""
     from packer.kaggle import submissions
     from packer.kaggle import watch as watching
     from packer.kaggle.polling import waiting

@@ -10,15 +10,17 @@ from cascade.base.errors import StageError
 from cascade.competitions.registry import sample_of
 
 app = new_app()
-Data = Annotated[Path | None, typer.Option(help="folder whose train.csv is trained on; default: the sample's")]
+Data = Annotated[Path | None, typer.Option(help="folder with the train.csv to train on; default: the sample's")]
 Config = Annotated[Path, typer.Option(help="the run's TOML file")]
-Out = Annotated[Path | None, typer.Option(help="the adapter's folder; replaced (default: the sample's, or build's)")]
+Out = Annotated[
+    Path | None, typer.Option(help="folder for the adapter, which is replaced (default: in the sample, or in build/)")
+]
 SAMPLE, BUILD = Path("sample"), Path("build")
 
 
 @app.callback()
 def main(version: ShowVersion = False) -> None:
-    """The LoRA weights, and the numbers of a config."""
+    """Trains LoRA adapters, and fits the numbers of a config."""
 
 
 def place(data: Path, out: Path | None, name: str, option: str = "--out") -> Path:
@@ -48,7 +50,7 @@ def train_cross_encoder(
     data: Data = None,
     out: Out = None,
 ) -> None:
-    """Trains the cross-encoder's adapter on negatives of the config's first retrieval."""
+    """Trains the cross-encoder's adapter, with wrong candidates of the config's first retrieval as negatives."""
     from cascade.config.schema import load
     from training import cross_encoder
 
@@ -58,9 +60,9 @@ def train_cross_encoder(
 
 @app.command("tiny-models")
 def train_tiny_models(
-    data: Annotated[Path, typer.Option(help="folder whose train.csv is trained on")] = SAMPLE,
-    models: Annotated[Path | None, typer.Option(help="folder of the model's folder, which is replaced")] = None,
-    adapters: Annotated[Path | None, typer.Option(help="folder of the adapters' folders, which are replaced")] = None,
+    data: Annotated[Path, typer.Option(help="folder with the train.csv to train on")] = SAMPLE,
+    models: Annotated[Path | None, typer.Option(help="parent folder of the model, which is replaced")] = None,
+    adapters: Annotated[Path | None, typer.Option(help="parent folder of the adapters, which are replaced")] = None,
 ) -> None:
     """Trains a tiny LLM from scratch, and its pointwise and listwise adapters."""
     from training import tiny
@@ -73,10 +75,10 @@ def weights(
     config: Config = Path("configs/sample.toml"),
     data: Data = None,
     scratch: Annotated[Path, typer.Option(help="folder for the folds and their adapters")] = Path("build/weights"),
-    folds: Annotated[int, typer.Option(min=2)] = 3,
-    used: Annotated[int, typer.Option(min=1, help="fit on so many of the folds")] = 2,
+    folds: Annotated[int, typer.Option(min=2, help="how many folds")] = 3,
+    used: Annotated[int, typer.Option(min=1, help="how many of the folds to fit on")] = 2,
 ) -> None:
-    """Fits blend weights, gate, fusion weights and boost on folds of train.csv and prints them."""
+    """Fits the config's weights, gate and boost on folds of train.csv, and prints them."""
     from cascade.base.manifest import sha256
     from training.weights import fit
 

@@ -28,10 +28,10 @@ from cascade.config.values import (
 
 ENSEMBLE, REASON = "ensemble", "reason"
 # What is said of a key wherever it stands.
-LIMIT = 'its longest time, such as "10m"; default: its share of what is left'
-CHUNK = "queries whose results are on disk before the next are begun"
-OF_BLEND = "of its scores in the blend"
-CODE = "whether code that comes with the model may run"
+LIMIT = 'the most time that the stage may take, such as "10m"; default: its share of the time left'
+CHUNK = "how many queries are finished and written to disk before the next ones begin"
+OF_BLEND = "weight of this retriever's scores in the blend"
+CODE = "whether Python code that comes with the model may run"
 
 
 class ConfigModel(BaseModel):
@@ -41,12 +41,12 @@ class ConfigModel(BaseModel):
 
 
 class Adapted(ConfigModel):
-    """A model with its optional LoRA adapter; `adapter_base`: what the adapter calls this model, if otherwise."""
+    """A model with its optional LoRA adapter."""
 
-    model: Model = Field(description="`package:NAME`, a Kaggle handle, or a folder relative to this file")
-    dtype: Dtype | None = Field(default=None, description="default: what its device is best at")
-    adapter: str | None = Field(default=None, description="a LoRA adapter's name, a folder under `adapters`")
-    adapter_base: str | None = Field(default=None, description="what the adapter calls this model, if otherwise")
+    model: Model = Field(description="`package:NAME`, a Kaggle handle, or a folder relative to the config")
+    dtype: Dtype | None = Field(default=None, description="precision of the weights; default: the best for the device")
+    adapter: str | None = Field(default=None, description="name of a LoRA adapter: a folder under `adapters`")
+    adapter_base: str | None = Field(default=None, description="the base model's name in the adapter, if it differs")
 
     @model_validator(mode="after")
     def base_is_an_adapter_s(self) -> Self:
@@ -58,73 +58,75 @@ class Adapted(ConfigModel):
 class Encoder(Adapted):
     """A model from sentence-transformers."""
 
-    batch_size: int = Field(default=64, gt=0, description="texts, or pairs of them, read at once")
-    max_length: int | None = Field(default=None, gt=8, description="tokens of a text; default: the model's own limit")
+    batch_size: int = Field(default=64, gt=0, description="texts, or pairs of texts, in one batch")
+    max_length: int | None = Field(default=None, gt=8, description="most tokens of a text; default: the model's limit")
 
 
 class TfidfPart(ConfigModel):
-    """Words and letters in common."""
+    """Scores a label by the words and letters that it shares with the query (TF-IDF)."""
 
     kind: Literal["tfidf"]
     weight: PartWeight = Field(default=1.0, description=OF_BLEND)
 
 
 class EmbeddingModel(Encoder):
-    """A sentence-embedding model; one that is an LLM may ask for last-token pooling and for 4-bit weights."""
+    """A sentence-embedding model; one that is an LLM may need last-token pooling and 4-bit weights."""
 
-    query_prompt: str = Field(default="", description="stands before each query")
-    pooling: Literal["mean", "lasttoken"] | None = Field(default=None, description="default: what the model says")
-    load_in_4bit: bool = Field(default=False, description="bitsandbytes' NF4; 7B in float16 does not fit 16 GB")
+    query_prompt: str = Field(default="", description="text to put before each query")
+    pooling: Literal["mean", "lasttoken"] | None = Field(default=None, description="default: the model's own")
+    load_in_4bit: bool = Field(default=False, description="loads 4-bit weights (bitsandbytes' NF4), for large models")
     trust_remote_code: bool = Field(default=False, description=CODE)
 
 
 class DensePart(EmbeddingModel):
-    """Embeddings of query and label, compared by their cosine."""
+    """Scores a label by the cosine similarity of its embedding and the query's."""
 
     kind: Literal["dense"]
     weight: PartWeight = Field(default=1.0, description=OF_BLEND)
-    passage_prompt: str = Field(default="", description="stands before each label's text")
+    passage_prompt: str = Field(default="", description="text to put before each label's text")
 
 
 class NeighboursPart(EmbeddingModel):
-    """Labelled train queries that are alike speak for their labels."""
+    """Scores the labels of the train queries that are most similar to the query."""
 
     kind: Literal["neighbours"]
     weight: PartWeight = Field(default=1.0, description=OF_BLEND)
-    gate: float = Field(default=0.7, ge=-1, lt=1, description="the cosine similarity above which one may speak")
-    top_n: int = Field(default=20, gt=0, description="how many of them are looked at")
+    gate: float = Field(default=0.7, ge=-1, lt=1, description="a train query counts only above this cosine similarity")
+    top_n: int = Field(default=20, gt=0, description="how many of the most similar train queries count")
 
 
 Part = Annotated[TfidfPart | DensePart | NeighboursPart, Field(discriminator="kind")]
 
 
 class Retrieval(ConfigModel):
-    """A weighted blend of retrievers: one table of candidates."""
+    """A weighted blend of retrievers, which gives each query its candidates."""
 
-    name: Name = Field(description="by which other stages and the ensemble name it")
-    top_k: int = Field(default=100, gt=0, description="candidates of each query")
-    query_text: str | None = Field(default=None, description="template of what is read of a query; default: its text")
+    name: Name = Field(description="the name that other stages and the ensemble use")
+    top_k: int = Field(default=100, gt=0, description="candidates for each query")
+    query_text: str | None = Field(default=None, description="template of the query's text; default: the competition's")
     limit: Limit | None = Field(default=None, description=LIMIT)
-    retriever: list[Part] = Field(min_length=1, description="the tables [[retrieval.retriever]]")
+    retriever: list[Part] = Field(min_length=1, description="the retrievers: tables [[retrieval.retriever]]")
 
 
 class LanguageModel(Adapted):
-    """A causal LM and the template of its prompts."""
+    """A causal language model and the template of its prompts."""
 
-    prompt: str = Field(description="the template's file")
-    parallel: Literal["data", "tensor"] = Field(default="data", description="a copy a device, or one over all")
-    max_length: int | None = Field(default=None, ge=64, description="tokens, answer included; default: the model's")
-    batch_size: int = Field(default=16, gt=0, description="of the transformers engine, in prompts")
+    prompt: str = Field(description="file of the prompt template, relative to the config")
+    parallel: Literal["data", "tensor"] = Field(default="data", description="one copy on each device, or one over all")
+    max_length: int | None = Field(
+        default=None, ge=64, description="most tokens, with the answer; default: the model's"
+    )
+    batch_size: int = Field(default=16, gt=0, description="prompts in one batch (transformers engine only)")
     trust_remote_code: bool = Field(default=False, description=CODE)
-    chat_template: dict[str, Any] = Field(default_factory=dict, description="arguments of the chat template")
-    vllm: Arguments = Field(default_factory=dict, description="engine arguments, over those of `[vllm]`")
+    chat_template: dict[str, Any] = Field(default_factory=dict, description="arguments for the model's chat template")
+    vllm: Arguments = Field(default_factory=dict, description="vLLM arguments of this stage; they override `[vllm]`")
 
 
 class Reason(LanguageModel):
-    """What an LLM writes about each query before anything is retrieved: one short text."""
+    """Lets an LLM write one short text about each query before retrieval."""
 
-    enabled: bool = Field(default=True, description="whether it runs")
-    max_tokens: int = Field(default=64, gt=0, description="of what is written")
+    enabled: bool = Field(default=True, description="whether the stage runs")
+    max_tokens: int = Field(default=64, gt=0, description="most tokens of the text")
     limit: Limit | None = Field(default=None, description=LIMIT)
     chunk: int = Field(default=16, gt=0, description=CHUNK)
 
@@ -135,16 +137,16 @@ THRESHOLDS = ("min_score", "min_top1", "max_top1", "max_margin")
 
 
 class Select(ConfigModel):
-    """Which candidates and queries a pipeline takes, by the ranking of `by`, an earlier pipeline."""
+    """Chooses a pipeline's candidates and queries by the ranking of an earlier pipeline."""
 
     by: str | None = Field(default=None, description="the earlier pipeline whose ranking decides")
-    min_score: Probability | None = Field(default=None, description="drops a candidate that scores below it")
-    missing: Literal["keep", "drop"] = Field(default="keep", description="candidates that `by` never scored")
-    min_top1: Probability | None = Field(default=None, description="skips a query whose best score is below it")
-    max_top1: Probability | None = Field(default=None, description="skips a query whose best score is above it")
-    max_margin: Probability | None = Field(default=None, description="skips one whose two best are further apart")
-    top_n: int | None = Field(default=None, gt=0, description="keeps the first so many of `by`")
-    extra_unseen: int = Field(default=0, ge=0, description="adds so many of the best unseen candidates left out")
+    min_score: Probability | None = Field(default=None, description="drops a candidate with a lower score")
+    missing: Literal["keep", "drop"] = Field(default="keep", description="what to do with candidates not in `by`")
+    min_top1: Probability | None = Field(default=None, description="skips a query whose best score is lower")
+    max_top1: Probability | None = Field(default=None, description="skips a query whose best score is higher")
+    max_margin: Probability | None = Field(default=None, description="skips a query if its best two differ by more")
+    top_n: int | None = Field(default=None, gt=0, description="keeps only this many first candidates of `by`")
+    extra_unseen: int = Field(default=0, ge=0, description="adds this many of the best unseen candidates left out")
 
     @model_validator(mode="after")
     def has_what_it_reads(self) -> Select:
@@ -158,42 +160,42 @@ class Select(ConfigModel):
 
 
 class Pipeline(ConfigModel):
-    """What every reranker has."""
+    """The keys that every reranker has."""
 
-    name: Name = Field(description="by which other stages and the ensemble name it")
-    candidates: str = Field(description="the retrieval or earlier pipeline whose ranking it takes")
-    top_k: int = Field(default=25, gt=0, description="candidates of each query that it scores")
-    select: Select | None = Field(default=None, description="the table [pipeline.select]: what it leaves out")
-    enabled: bool = Field(default=True, description="whether it runs; else it stands for what it would have read")
+    name: Name = Field(description="the name that other stages and the ensemble use")
+    candidates: str = Field(description="the retrieval or earlier pipeline to rerank")
+    top_k: int = Field(default=25, gt=0, description="how many candidates of each query are scored")
+    select: Select | None = Field(default=None, description="the table [pipeline.select]: what to leave out")
+    enabled: bool = Field(default=True, description="whether the stage runs; else later stages read its input")
     limit: Limit | None = Field(default=None, description=LIMIT)
     chunk: int = Field(default=16, gt=0, description=CHUNK)
 
 
 class CrossEncoderPipeline(Pipeline, Encoder):
-    """The classic reranker: one transformer reads query and label together."""
+    """Scores query and label together with a transformer encoder."""
 
     kind: Literal["cross-encoder"]
     head: Literal["classifier", "segments"] = Field(
-        default="classifier", description="the checkpoint's own, or the cosine of both texts' mean vectors"
+        default="classifier", description="the model's classifier, or the cosine of the two texts' mean token vectors"
     )
 
 
 class PointwisePipeline(Pipeline, LanguageModel):
-    """An LLM says yes or no to one candidate."""
+    """Asks an LLM about one candidate at a time: yes or no."""
 
     kind: Literal["pointwise"]
     options: list[Annotated[str, Field(min_length=1)]] = Field(
-        default=["Yes", "No"], min_length=2, max_length=2, description="the words, yes first"
+        default=["Yes", "No"], min_length=2, max_length=2, description="the two possible answers, yes first"
     )
 
 
 class ListwisePipeline(Pipeline, LanguageModel):
-    """An LLM names the best of up to 52 lettered options."""
+    """Asks an LLM for the best of up to 52 candidates, each with a letter."""
 
     kind: Literal["listwise"]
-    window: int = Field(default=40, ge=2, le=52, description="options in a prompt")
-    stride: int | None = Field(default=None, gt=0, description="from one window's start to the next's; default: half")
-    reverse: bool = Field(default=False, description="averages over both orders of a window")
+    window: int = Field(default=40, ge=2, le=52, description="candidates in one prompt")
+    stride: int | None = Field(default=None, gt=0, description="step to the next window; default: half a window")
+    reverse: bool = Field(default=False, description="also asks in reverse order, and averages the scores")
 
     @model_validator(mode="after")
     def windows_meet(self) -> ListwisePipeline:
@@ -203,10 +205,10 @@ class ListwisePipeline(Pipeline, LanguageModel):
 
 
 class TournamentPipeline(Pipeline, LanguageModel):
-    """An LLM names the best of a few options; it meets the next candidates, from the tail to the head."""
+    """Asks an LLM for the best of a few candidates; the winner meets the next ones, from last to first."""
 
     kind: Literal["tournament"]
-    group: int = Field(default=9, ge=2, le=52, description="options in a prompt")
+    group: int = Field(default=9, ge=2, le=52, description="candidates in one prompt")
 
 
 LLMPipeline = PointwisePipeline | ListwisePipeline | TournamentPipeline
@@ -215,12 +217,12 @@ AnyModel = Reason | DensePart | NeighboursPart | CrossEncoderPipeline | LLMPipel
 
 
 class Ensemble(ConfigModel):
-    """Rank fusion of retrievals and pipelines; ties go by the order in which the weights stand."""
+    """Fuses the rankings of retrievals and pipelines; ties follow the order of the weights."""
 
-    weights: dict[str, Weight] = Field(min_length=1, description="a number for each retrieval or pipeline that counts")
-    unseen_boost: Weight | None = Field(default=None, description="multiplies what train never had")
+    weights: dict[str, Weight] = Field(min_length=1, description="a weight for each retrieval or pipeline to fuse")
+    unseen_boost: Weight | None = Field(default=None, description="factor for labels that no train query has")
     unseen_share: float | None = Field(
-        default=None, ge=0, le=1, description="or: boosts until this share of the first places is unseen"
+        default=None, ge=0, le=1, description="instead of a factor: the share of unseen labels in first place to reach"
     )
     limit: Limit | None = Field(default=None, description=LIMIT)
 
@@ -232,12 +234,12 @@ class Ensemble(ConfigModel):
 
 
 class Time(ConfigModel):
-    """How long the run may take: the deadline is its start plus limit less reserve."""
+    """Sets how long the run may take: the deadline is its start plus `limit` minus `reserve`."""
 
-    limit: Limit = Field(default=durations.RUN, description="of the whole run, installation included")
-    reserve: Seconds = Field(default=durations.RESERVE, description="kept back before the deadline")
-    optional: list[str] = Field(default_factory=list, description="stages that are dropped first, in this order")
-    profile: str | None = Field(default=None, description="rates that time is shared out by; default: one of profiles/")
+    limit: Limit = Field(default=durations.RUN, description="time for the whole run, installation included")
+    reserve: Seconds = Field(default=durations.RESERVE, description="time to keep free at the end of the limit")
+    optional: list[str] = Field(default_factory=list, description="stages to drop first, in this order")
+    profile: str | None = Field(default=None, description="file of rates to plan with; default: one of profiles/")
 
     @property
     def available(self) -> float:
@@ -252,23 +254,23 @@ class Time(ConfigModel):
 
 
 class Config(ConfigModel):
-    """A whole run. `path` is the file it was read from; relative paths in it start at that file's folder."""
+    """Describes a whole run; relative paths start at the config's folder."""
 
-    competition: str = Field(default=COMPETITION, description="its name, or the path of a .py file with its adaptor")
-    time: Time = Field(default=Time(), description="the table [time]")
+    competition: str = Field(default=COMPETITION, description="its name, or the path of an adaptor's .py file")
+    time: Time = Field(default=Time(), description="the run's time: the table [time]")
     devices: list[Device] | None = Field(
-        default=None, min_length=1, description="default: every visible GPU, else the CPU"
+        default=None, min_length=1, description="devices to use; default: every visible GPU, else the CPU"
     )
-    adapters: str = Field(default="adapters", description="the folder of LoRA adapters")
-    engine: Engine = Field(default="vllm", description="runs every LLM: vllm, or transformers")
-    vllm: Arguments = Field(default_factory=dict, description="engine arguments of every LLM")
-    environment: dict[Variable, str] = Field(default_factory=dict, description="variables of the model processes")
-    reason: Reason | None = Field(
-        default=None, description="the table [reason]: what is written about each query first"
+    adapters: str = Field(default="adapters", description="folder of the LoRA adapters, relative to the config")
+    engine: Engine = Field(default="vllm", description="the library that runs every LLM")
+    vllm: Arguments = Field(default_factory=dict, description="vLLM arguments of every LLM")
+    environment: dict[Variable, str] = Field(
+        default_factory=dict, description="variables of the model processes' environment"
     )
-    retrieval: list[Retrieval] = Field(min_length=1, description="the tables [[retrieval]]")
-    pipeline: list[AnyPipeline] = Field(default_factory=list, description="the tables [[pipeline]]: the rerankers")
-    ensemble: Ensemble = Field(description="the table [ensemble]")
+    reason: Reason | None = Field(default=None, description="the reasoning stage: the table [reason]")
+    retrieval: list[Retrieval] = Field(min_length=1, description="the retrievals: tables [[retrieval]]")
+    pipeline: list[AnyPipeline] = Field(default_factory=list, description="the rerankers: tables [[pipeline]]")
+    ensemble: Ensemble = Field(description="the fusion of the rankings: the table [ensemble]")
     path: Path = Field(Path(), exclude=True)
 
     @model_validator(mode="after")
