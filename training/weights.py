@@ -18,7 +18,8 @@ import pandas as pd
 from cascade.competitions import registry
 from cascade.competitions.base import Task
 from cascade.config import schema as configs
-from cascade.config.schema import Config, NeighboursPart
+from cascade.config.parts import NeighboursPart
+from cascade.config.schema import Config
 from cascade.evaluation.folds import write_folds
 from cascade.models import placement
 from cascade.models.adapters import ADAPTER_FILES

@@ -45,7 +45,7 @@ class Task:
     queries, train: one row a query: `query_id`, `text` (what is retrieved by), and the competition's `fields`, all str;
     train has the labelled queries only, with `label_id`. labels: `label_id` (int64), `text`. truth: the queries'
     `query_id, label_id`, one row a query; None where none is known. warnings: what was accepted but is worth a word.
-    allowed: of queries and of train, by query_id, the labels that one can have; all of them where it has no entry.
+    allowed: of queries and of train, by query_id, the labels that one can have, see `labels_of`.
     """
 
     competition: Competition
@@ -67,6 +67,10 @@ class Task:
     def texts(self) -> dict[int, str]:
         """Every label's text, by its id."""
         return dict(zip(self.labels["label_id"].tolist(), self.labels["text"], strict=True))
+
+    def labels_of(self, query_id: str) -> Sequence[int]:
+        """The ids of the labels that a query can have; all, where `allowed` has no entry for it, or an empty one."""
+        return (self.allowed or {}).get(query_id) or list(self.texts)
 
     @property
     def depth(self) -> int:

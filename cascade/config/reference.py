@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
-from cascade.config import schema
-from cascade.config.schema import ConfigModel
+from cascade.config import parts, schema
+from cascade.config.parts import ConfigModel
 
 # The tables of a TOML file, in the order in which they stand there.
 TABLES: tuple[tuple[str, type[ConfigModel]], ...] = (
@@ -17,9 +17,10 @@ TABLES: tuple[tuple[str, type[ConfigModel]], ...] = (
     ("[time]", schema.Time),
     ("[reason]", schema.Reason),
     ("[[retrieval]]", schema.Retrieval),
-    ('[[retrieval.retriever]], kind = "tfidf"', schema.TfidfPart),
-    ('[[retrieval.retriever]], kind = "dense"', schema.DensePart),
-    ('[[retrieval.retriever]], kind = "neighbours"', schema.NeighboursPart),
+    ('[[retrieval.retriever]], kind = "allowed"', parts.AllowedPart),
+    ('[[retrieval.retriever]], kind = "tfidf"', parts.TfidfPart),
+    ('[[retrieval.retriever]], kind = "dense"', parts.DensePart),
+    ('[[retrieval.retriever]], kind = "neighbours"', parts.NeighboursPart),
     ('[[pipeline]], kind = "cross-encoder"', schema.CrossEncoderPipeline),
     ('[[pipeline]], kind = "pointwise"', schema.PointwisePipeline),
     ('[[pipeline]], kind = "listwise"', schema.ListwisePipeline),

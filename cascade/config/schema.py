@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from cascade.base import durations
 from cascade.base.errors import ConfigError, nearest
 from cascade.base.runtime import COMPETITION
 from cascade.config.messages import explain, read
+from cascade.config.parts import (
+    CODE,
+    Adapted,
+    AllowedPart,
+    ConfigModel,
+    DensePart,
+    Encoder,
+    NeighboursPart,
+    Part,
+    TfidfPart,
+)
 from cascade.config.values import (
     Arguments,
     Device,
-    Dtype,
     Engine,
     Limit,
-    Model,
     Name,
-    PartWeight,
     Seconds,
     Variable,
     Weight,
@@ -30,72 +38,6 @@ ENSEMBLE, REASON = "ensemble", "reason"
 # What is said of a key wherever it stands.
 LIMIT = 'the most time that the stage may take, such as "10m"; default: its share of the time left'
 CHUNK = "how many queries are finished and written to disk before the next ones begin"
-OF_BLEND = "weight of this retriever's scores in the blend"
-CODE = "whether Python code that comes with the model may run"
-
-
-class ConfigModel(BaseModel):
-    """Unknown keys are refused and types are not bent: a typo must not cost a night."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class Adapted(ConfigModel):
-    """A model with its optional LoRA adapter."""
-
-    model: Model = Field(description="`package:NAME`, a Kaggle handle, or a folder relative to the config")
-    dtype: Dtype | None = Field(default=None, description="precision of the weights; default: the best for the device")
-    adapter: str | None = Field(default=None, description="name of a LoRA adapter: a folder under `adapters`")
-    adapter_base: str | None = Field(default=None, description="the base model's name in the adapter, if it differs")
-
-    @model_validator(mode="after")
-    def base_is_an_adapter_s(self) -> Self:
-        if self.adapter_base is not None and self.adapter is None:
-            raise ValueError("adapter_base says what an adapter was trained on; name the adapter, or leave it out")
-        return self
-
-
-class Encoder(Adapted):
-    """A model from sentence-transformers."""
-
-    batch_size: int = Field(default=64, gt=0, description="texts, or pairs of texts, in one batch")
-    max_length: int | None = Field(default=None, gt=8, description="most tokens of a text; default: the model's limit")
-
-
-class TfidfPart(ConfigModel):
-    """Scores a label by the words and letters that it shares with the query (TF-IDF)."""
-
-    kind: Literal["tfidf"]
-    weight: PartWeight = Field(default=1.0, description=OF_BLEND)
-
-
-class EmbeddingModel(Encoder):
-    """A sentence-embedding model; one that is an LLM may need last-token pooling and 4-bit weights."""
-
-    query_prompt: str = Field(default="", description="text to put before each query")
-    pooling: Literal["mean", "lasttoken"] | None = Field(default=None, description="default: the model's own")
-    load_in_4bit: bool = Field(default=False, description="loads 4-bit weights (bitsandbytes' NF4), for large models")
-    trust_remote_code: bool = Field(default=False, description=CODE)
-
-
-class DensePart(EmbeddingModel):
-    """Scores a label by the cosine similarity of its embedding and the query's."""
-
-    kind: Literal["dense"]
-    weight: PartWeight = Field(default=1.0, description=OF_BLEND)
-    passage_prompt: str = Field(default="", description="text to put before each label's text")
-
-
-class NeighboursPart(EmbeddingModel):
-    """Scores the labels of the train queries that are most similar to the query."""
-
-    kind: Literal["neighbours"]
-    weight: PartWeight = Field(default=1.0, description=OF_BLEND)
-    gate: float = Field(default=0.7, ge=-1, lt=1, description="a train query counts only above this cosine similarity")
-    top_n: int = Field(default=20, gt=0, description="how many of the most similar train queries count")
-
-
-Part = Annotated[TfidfPart | DensePart | NeighboursPart, Field(discriminator="kind")]
 
 
 class Retrieval(ConfigModel):
@@ -391,6 +333,7 @@ TABLES: dict[str, type[ConfigModel]] = {
     "ensemble": Ensemble,
 }  # fmt: skip
 KINDS: dict[str, type[ConfigModel]] = {
-    "tfidf": TfidfPart, "dense": DensePart, "neighbours": NeighboursPart, "cross-encoder": CrossEncoderPipeline,
-    "pointwise": PointwisePipeline, "listwise": ListwisePipeline, "tournament": TournamentPipeline,
+    "allowed": AllowedPart, "tfidf": TfidfPart, "dense": DensePart, "neighbours": NeighboursPart,
+    "cross-encoder": CrossEncoderPipeline, "pointwise": PointwisePipeline, "listwise": ListwisePipeline,
+    "tournament": TournamentPipeline,
 }  # fmt: skip

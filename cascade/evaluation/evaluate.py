@@ -19,10 +19,12 @@ from cascade.base import made
 from cascade.base.errors import DataError
 from cascade.competitions import registry
 from cascade.config import schema as configs
-from cascade.config.schema import REASON, Config, DensePart, Part, Retrieval
+from cascade.config.parts import DensePart, Part
+from cascade.config.schema import REASON, Config, Retrieval
 from cascade.evaluation.folds import write_folds
 from cascade.models.checks.target import this_machine
-from cascade.rankings import fusion, metrics, reasons, tables
+from cascade.rankings import fusion, metrics, reasons
+from cascade.retrievers.allowed import best_allowed
 from cascade.retrievers.blend import Blend
 from cascade.run import check as checking
 from cascade.stages import baseline, fusing, reading, stages
@@ -156,14 +158,13 @@ def parts(context: RunContext, retrieval: Retrieval) -> Iterator[tuple[str, pd.D
     What the adapters must beat is not in it: a dense part without its adapter, and its rank fusion with TF-IDF.
     """
     queries, task = context.queries(), context.task
-    ids = task.labels["label_id"].to_numpy()
     kinds: list[str] = []
     words: pd.DataFrame | None = None
     with Blend(retrieval, context.config, context.cache) as blend:
 
         def ranked(part: Part) -> tuple[pd.DataFrame, float]:
             scores, seconds = timed(partial(blend.part_scores, part, queries, task))
-            return tables.from_matrix(queries["query_id"].tolist(), ids, scores, DEPTH), seconds
+            return best_allowed(queries["query_id"].tolist(), task, [scores], DEPTH), seconds
 
         for part in retrieval.retriever:
             kinds.append(part.kind)

@@ -12,7 +12,8 @@ from typing import Any
 
 from cascade.base import manifest, runtime
 from cascade.base.errors import ModelError, NotHereError
-from cascade.config.schema import Config, Encoder, LanguageModel
+from cascade.config.parts import Encoder
+from cascade.config.schema import Config, LanguageModel
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 FRAMEWORKS = ("transformers", "pytorch", "other")  # Kaggle's, of models that are folders

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cascade.config.schema import Config, Encoder, LanguageModel
+from cascade.config.parts import Encoder
+from cascade.config.schema import Config, LanguageModel
 from cascade.processes import gpu
 
 BFLOAT16 = (8, 0)  # compute capability from which a card has it: a T4's is 7.5

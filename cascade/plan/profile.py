@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError
 from cascade.base.errors import PlanError
 from cascade.base.runtime import ROOT
 from cascade.config.messages import explain
-from cascade.config.schema import Config, ConfigModel
+from cascade.config.parts import ConfigModel
+from cascade.config.schema import Config
 from cascade.models import placement
 
 # install: the environment, once. zero: submission zero. notebook: what a stage takes beside its work. llm: prompts.

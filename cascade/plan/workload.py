@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from cascade.base.errors import PlanError
 from cascade.competitions.base import Task
-from cascade.config.schema import (
-    ENSEMBLE,
-    REASON,
-    AnyPipeline,
-    Config,
-    CrossEncoderPipeline,
-    EmbeddingModel,
-    Retrieval,
-)
+from cascade.config.parts import EmbeddingModel
+from cascade.config.schema import ENSEMBLE, REASON, AnyPipeline, Config, CrossEncoderPipeline, Retrieval
 from cascade.models import adapters, locate
 from cascade.models.prompters import DEFAULT_LENGTH
 from cascade.models.prompts import Template, query_fields
@@ -84,7 +79,7 @@ class Planner:
             found.append(self._reason(config, profile))
         embedded: set[tuple[str, ...]] = set()
         found += [self._retrieval(config, profile, retrieval, embedded) for retrieval in config.retrieval]
-        sizes = {retrieval.name: float(min(retrieval.top_k, labels)) for retrieval in config.retrieval}
+        sizes = {retrieval.name: self._candidates(retrieval.top_k) for retrieval in config.retrieval}
         for pipeline in config.pipeline:
             taken = selected(pipeline, config, profile, sizes)
             if not pipeline.enabled:  # it stands for what it would have read
@@ -95,6 +90,13 @@ class Planner:
             found.append(self._pipeline(config, profile, pipeline, taken))
         fusion = Work("fusion", prompts=self.queries)
         return [*found, StageWork(ENSEMBLE, (NOTEBOOK, fusion), config.ensemble.limit, self.queries)]
+
+    def _candidates(self, top_k: int) -> float:
+        """Of a query in a retrieval's table, on average: some can have fewer labels than it would rank."""
+        labels = len(self.task.labels)
+        if self.task.allowed is None:
+            return float(min(top_k, labels))
+        return float(np.mean([min(top_k, len(self.task.labels_of(query))) for query in self.task.queries["query_id"]]))
 
     def _reason(self, config: Config, profile: Profile) -> StageWork:
         reason = config.reason

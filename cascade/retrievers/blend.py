@@ -12,9 +12,11 @@ import pandas as pd
 from cascade.base.errors import ModelError, ScoreError, StageError, WorkerError
 from cascade.competitions import registry
 from cascade.competitions.base import Task
-from cascade.config.schema import Config, DensePart, EmbeddingModel, NeighboursPart, Part, Retrieval
+from cascade.config.parts import AllowedPart, DensePart, EmbeddingModel, NeighboursPart, Part
+from cascade.config.schema import Config, Retrieval
 from cascade.models.prompts import Template, query_fields
 from cascade.rankings import tables
+from cascade.retrievers.allowed import best_allowed
 from cascade.retrievers.tfidf import tfidf_blocks
 
 if TYPE_CHECKING:
@@ -65,13 +67,12 @@ class Blend:
                 if len(self.left_out) == len(self.retrieval.retriever):
                     raise
                 print(self.left_out[-1])
-        ids = task.labels["label_id"].to_numpy()
         weights, scores = zip(*parts, strict=True)
         summed = (
             np.sum([weight * block for weight, block in zip(weights, blocks, strict=True)], axis=0)
             for blocks in zip(*scores, strict=True)
         )
-        table = tables.from_blocks(queries["query_id"].tolist(), ids, summed, self.retrieval.top_k)
+        table = best_allowed(queries["query_id"].tolist(), task, summed, self.retrieval.top_k)
         if not table["score"].any():  # say, neighbours alone and a train.csv without labels: submission zero is better
             raise StageError(f"retrieval '{self.retrieval.name}': every score is 0, so there is nothing to rank by")
         return table
@@ -90,6 +91,10 @@ class Blend:
             return (asked[rows] @ passages.T for rows in tables.parts(len(texts), len(names)))
         if isinstance(part, NeighboursPart):
             return self._neighbours(part, texts, task)
+        if isinstance(part, AllowedPart):
+            return (
+                np.ones((len(texts[rows]), len(names)), np.float32) for rows in tables.parts(len(texts), len(names))
+            )
         return tfidf_blocks(texts, names)
 
     def _neighbours(self, part: NeighboursPart, texts: list[str], task: Task) -> Iterator[np.ndarray]:

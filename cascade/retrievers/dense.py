@@ -13,7 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from cascade.base import atomic, clock
-from cascade.config.schema import Config, DensePart, EmbeddingModel
+from cascade.config.parts import DensePart, EmbeddingModel
+from cascade.config.schema import Config
 from cascade.models import adapters, locate, placement, precision
 from cascade.models.checks import encoders
 from cascade.processes import workers

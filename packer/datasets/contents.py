@@ -12,7 +12,8 @@ from typing import Any
 from cascade.base.errors import CascadeError
 from cascade.base.manifest import Entry
 from cascade.config import handles
-from cascade.config.schema import Config, Encoder, LanguageModel
+from cascade.config.parts import Encoder
+from cascade.config.schema import Config, LanguageModel
 from cascade.models import locate
 from cascade.models.adapters import ADAPTER_FILES, adapter_path
 from packer.datasets import model_files, project_wheel, secrets

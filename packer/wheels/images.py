@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from cascade.base.errors import CascadeError, nearest
 from cascade.config.messages import explain
-from cascade.config.schema import ConfigModel
+from cascade.config.parts import ConfigModel
 
 FOLDER = Path("wheels")
 OLDEST_GLIBC = 5  # of manylinux tags: manylinux1 is glibc 2.5 (PEP 513)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from cascade.config.schema import Config, Encoder, LanguageModel
+from cascade.config.parts import Encoder
+from cascade.config.schema import Config, LanguageModel
 from cascade.models.adapters import adapter_path, lora_rank, name_warning
 from cascade.models.checks.facts import Fact, tried
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cascade.base.errors import NotHereError
-from cascade.config.schema import Config, Encoder, LanguageModel
+from cascade.config.parts import Encoder
+from cascade.config.schema import Config, LanguageModel
 from cascade.models import locate, placement, precision
 from cascade.models.checks.facts import Fact, tried
 from cascade.models.checks.target import Target

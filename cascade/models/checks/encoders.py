@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cascade.base.errors import ModelError
-from cascade.config.schema import Config, CrossEncoderPipeline, EmbeddingModel, Encoder
+from cascade.config.parts import EmbeddingModel, Encoder
+from cascade.config.schema import Config, CrossEncoderPipeline
 from cascade.models import adapter_checks, locate
 from cascade.models.adapters import ADAPTER_FILES, adapter_path, read_settings
 from cascade.models.checks.adapters import adapter_facts

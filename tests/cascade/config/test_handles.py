@@ -8,7 +8,7 @@ import pytest
 
 from cascade.base import runtime
 from cascade.base.errors import ModelError
-from cascade.config import handles, schema
+from cascade.config import handles, parts
 from cascade.models import locate
 
 MODEL = "kaggle:qwen-lm/qwen2.5/transformers/32b-instruct-awq/1"
@@ -91,7 +91,7 @@ def test_a_config_holds_the_normal_form_of_a_handle_and_other_names_as_they_are(
         ("kaggle:nothing", "kaggle:nothing"),
         ("../Models/Tiny", "../Models/Tiny"),
     ):
-        assert schema.Encoder(model=text).model == held
+        assert parts.Encoder(model=text).model == held
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from cascade.base.runtime import ROOT
-from cascade.config import reference, schema
+from cascade.config import parts, reference, schema
 
 
 def test_the_documentation_is_what_the_config_says() -> None:
@@ -21,6 +21,7 @@ def test_every_key_says_what_it_is() -> None:
 
 def test_every_table_is_documented() -> None:
     known = {model for _, model in reference.TABLES}
-    bases = {schema.Pipeline, schema.LanguageModel, schema.Encoder, schema.EmbeddingModel, schema.Adapted}
-    all_models = {each for each in vars(schema).values() if isinstance(each, type) and issubclass(each, BaseModel)}
-    assert all_models - bases - {BaseModel, schema.ConfigModel} == known
+    bases = {schema.Pipeline, schema.LanguageModel, parts.Encoder, parts.EmbeddingModel, parts.Adapted}
+    declared = [*vars(parts).values(), *vars(schema).values()]
+    all_models = {each for each in declared if isinstance(each, type) and issubclass(each, BaseModel)}
+    assert all_models - bases - {BaseModel, parts.ConfigModel} == known

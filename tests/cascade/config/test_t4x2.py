@@ -16,7 +16,8 @@ from cascade.base.errors import ModelError
 from cascade.base.runtime import ROOT
 from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
-from cascade.config.schema import Config, DensePart, LanguageModel, ListwisePipeline, TournamentPipeline
+from cascade.config.parts import DensePart
+from cascade.config.schema import Config, LanguageModel, ListwisePipeline, TournamentPipeline
 from cascade.models import adapters, locate
 from cascade.models.prompters import template
 from cascade.models.prompts import OF_ALL, Template, lettered

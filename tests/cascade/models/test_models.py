@@ -17,7 +17,8 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from cascade.base.errors import ModelError
 from cascade.base.runtime import ROOT
 from cascade.config import schema as configs
-from cascade.config.schema import Config, CrossEncoderPipeline, DensePart
+from cascade.config.parts import DensePart
+from cascade.config.schema import Config, CrossEncoderPipeline
 from cascade.models import adapters, locate
 from cascade.models.checks import code, encoders
 from cascade.processes.workers import DeviceSlot

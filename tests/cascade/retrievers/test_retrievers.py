@@ -17,7 +17,8 @@ from cascade.base.runtime import ROOT
 from cascade.competitions.base import Task
 from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
-from cascade.config.schema import Config, CrossEncoderPipeline, DensePart, NeighboursPart, Retrieval, TfidfPart
+from cascade.config.parts import DensePart, NeighboursPart, TfidfPart
+from cascade.config.schema import Config, CrossEncoderPipeline, Retrieval
 from cascade.models import locate
 from cascade.processes.workers import DeviceSlot
 from cascade.rankings import metrics, tables

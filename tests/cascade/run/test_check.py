@@ -15,7 +15,7 @@ from cascade.__main__ import NOTEBOOKS, app
 from cascade.base.errors import CheckError
 from cascade.base.runtime import ROOT
 from cascade.config import schema as configs
-from cascade.config.schema import DensePart
+from cascade.config.parts import DensePart
 from cascade.models import locate, precision
 from cascade.models.checks import engines, language_models
 from cascade.models.checks.facts import Fact
