@@ -56,6 +56,13 @@ KINDS = ("code", "wheels", "adapters")
 
 def make_packed(folder: Path) -> Path:
     """Makes the project in `folder` and packs it, by `pack` itself."""
+    with contextlib.chdir(make_project(folder)):
+        staging.pack(load(Path("configs/t.toml")), images.load("t4"), say=[].append)
+    return folder
+
+
+def make_project(folder: Path) -> Path:
+    """As it is before it is packed."""
     for name in ("kernel-metadata.json", "dataset-metadata.json", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     for name in ("notebooks", "configs/prompts", "cascade"):
@@ -79,6 +86,4 @@ def make_packed(folder: Path) -> Path:
     for path, text in texts.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
-    with contextlib.chdir(folder):
-        staging.pack(load(Path("configs/t.toml")), images.load("t4"), say=[].append)
     return folder
