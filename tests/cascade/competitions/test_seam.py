@@ -16,12 +16,13 @@ import pytest
 from cascade.base.errors import CascadeError, ConfigError, DataError
 from cascade.base.runtime import ROOT
 from cascade.competitions import registry, submission
-from cascade.competitions.base import FALLBACK
+from cascade.competitions.base import FALLBACK, Competition
 from cascade.competitions.eedi import EEDI
+from cascade.competitions.map2025 import MAP2025
 from cascade.config import schema
 from cascade.evaluation.folds import write_folds
 from cascade.kaggle import holdout
-from packer.rehearsal.inputs import make_data
+from packer.rehearsal.inputs import Inputs, make_data
 from tests import toy_competition
 
 TOY = toy_competition.COMPETITION
@@ -230,3 +231,15 @@ def test_make_leaves_the_choice_of_the_data_to_the_competition(target: str, conf
 def test_a_competition_of_ones_own_has_no_rehearsal(tmp_path: Path) -> None:
     with pytest.raises(CascadeError, match="competition 'toy': no data can be generated for it"):
         make_data(TOY, tmp_path, 3)
+
+
+@pytest.mark.parametrize("competition", [EEDI, MAP2025], ids=lambda each: each.name)
+def test_each_of_the_projects_own_can_be_rehearsed(competition: Competition, tmp_path: Path) -> None:
+    """On data that its generator makes, mounted as its own competition's."""
+    rerun, commit = make_data(competition, tmp_path, 5)
+    asked = [competition.read(folder).asked for folder in (rerun, commit)]
+    assert len(asked[1]) < len(asked[0]) and asked[0][: len(asked[1])] == asked[1]
+    assert not (rerun / "test_labels.csv").exists() and competition.read(rerun).warnings == []
+    shown = Inputs(competition, {}, rerun, commit, 0).of(rerun)
+    assert shown == {f"/kaggle/input/{competition.slug}": rerun}
+    assert (ROOT / competition.sample / "train.csv").is_file()
