@@ -49,7 +49,7 @@ def commands(page: Path) -> list[str]:
     lines = [line for block in BLOCK.findall(text) for line in block.splitlines()]
     spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", BLOCK.sub("", text))]
     found = [re.split(r"\s#", line)[0].strip().removeprefix("$ ") for line in lines] + spans
-    return [re.sub(r"=n\b", "=1", line) for line in found if COMMAND.match(f"{line} ") and line != "cascade"]
+    return [re.sub(r"=n\b", "=1", line) for line in found if COMMAND.match(line)]
 
 
 def own_paths(page: Path) -> set[str]:
