@@ -83,9 +83,10 @@ def wheels(
     packages = len(locks.read(target.lock))
     _echo(f"{target.lock}: {packages} packages, {'locked anew' if made else 'still what is asked for'}")
     done = fetch(target, jobs)
-    for action, names in (("removed", done.removed), ("built", done.built)):
-        for name in names:
-            _echo(f"  {action} {name}")
+    for name in done.built:
+        _echo(f"  built {name}")
+    for path in done.moved:
+        _echo(f"  not in the lock, or torn: moved to {path}")
     new = len(done.fetched) + len(done.built)
     _echo(f"{target.wheels}: {packages} wheels, {decimal(done.size)}; {new} new, {len(done.kept)} were there")
 

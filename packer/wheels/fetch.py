@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
 from collections.abc import Iterable
@@ -24,22 +25,28 @@ from packer.wheels.locks import Pin
 from packer.wheels.pip import NoRoomError, NoWheelError, WheelsError
 
 PART = ".part"  # the folder, in the image's, of what has not arrived yet
+NOT_IN_LOCK = (
+    "not-in-lock"  # the folder, beside the images', of wheels that were in the way: some may be the user's own
+)
 LOOK = 0.5  # seconds between two looks at the bytes that have arrived
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a fetch did: names of wheels. `size`: bytes of all that the lock wants."""
+    """What a fetch did: names of wheels. `moved`: where those lie now that the lock does not list; `size`: bytes of all
+
+    that it lists.
+    """
 
     kept: list[str]
     fetched: list[str]
     built: list[str]
-    removed: list[str]
+    moved: list[Path]
     size: int
 
 
 def fetch(image: Image, jobs: int = 8, console: Console | None = None) -> Fetched:
-    """Brings the wheels of `image.lock` into `image.wheels`; removes those that it does not want.
+    """Brings the wheels of `image.lock` into `image.wheels`; moves those that it does not list to `NOT_IN_LOCK`.
 
     A wheel that is there and has a hash of the lock stays. A package without a fitting wheel is built of its source
     when that is pure Python, and the wheel's hash is added to the lock. WheelsError says what cannot be had; what has
@@ -49,9 +56,8 @@ def fetch(image: Image, jobs: int = 8, console: Console | None = None) -> Fetche
     image.wheels.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(image.wheels / PART, ignore_errors=True)
     with Hashes(image.project.parent / "build" / "wheels.json") as hashes:
-        kept, unwanted = _look(image, pins, hashes)
-        for path in unwanted:
-            path.unlink()
+        kept, others = _look(image, pins, hashes)
+        moved = [_move_away(path) for path in others]
         missing = [pin for name, pin in pins.items() if name not in kept]
         arrived = _Arrivals(image, hashes)
         if missing:
@@ -64,9 +70,18 @@ def fetch(image: Image, jobs: int = 8, console: Console | None = None) -> Fetche
         kept=_names(kept.values()),
         fetched=_names(arrived.fetched),
         built=_names(arrived.built),
-        removed=_names(unwanted),
+        moved=moved,
         size=sum(path.stat().st_size for path in there),
     )
+
+
+def _move_away(path: Path) -> Path:
+    """Where the wheel lies then; what lies there already stays."""
+    folder = path.parent.parent / NOT_IN_LOCK / path.parent.name
+    folder.mkdir(parents=True, exist_ok=True)
+    names = (path.name, *(f"{path.name}.{number}" for number in itertools.count(2)))
+    place = next(folder / name for name in names if not (folder / name).exists())
+    return path.rename(place)
 
 
 def _names(paths: Iterable[Path]) -> list[str]:
@@ -74,7 +89,7 @@ def _names(paths: Iterable[Path]) -> list[str]:
 
 
 def _look(image: Image, pins: dict[str, Pin], hashes: Hashes) -> tuple[dict[str, Path], list[Path]]:
-    """The folder's wheels that the lock wants, by package, and the others: unwanted, torn, for another machine."""
+    """The folder's wheels that the lock lists, by package, and the others: not in it, torn, for another machine."""
     fitting = frozenset(image.tags())
     wanted: dict[str, Path] = {}
     others = []

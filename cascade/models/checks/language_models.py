@@ -11,7 +11,7 @@ from cascade.config import handles
 from cascade.config.schema import Config, LanguageModel
 from cascade.models import adapter_checks, locate
 from cascade.models.adapters import adapter_path
-from cascade.models.checks import engines
+from cascade.models.checks import engines, parallel
 from cascade.models.checks.adapters import adapter_facts
 from cascade.models.checks.code import check_remote_code
 from cascade.models.checks.facts import Fact, tried
@@ -38,6 +38,7 @@ def facts(name: str, model: LanguageModel, config: Config, target: Target) -> It
     yield from adapter_facts(name, model, config, folder, here, lambda adapter: _adapter_problems(
         adapter, folder, model, config, target.vllm
     ))  # fmt: skip
+    yield from parallel.facts(name, model, config, target)
     if config.engine == "vllm":
         yield from tried(f"{name}: arguments", lambda: _arguments(name, model, config, target), here)
     elif folder is not None:

@@ -184,6 +184,38 @@ def test_devices_that_are_not_there_are_told_before_the_run(
 
 
 @pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"num_attention_heads": 64, "num_key_value_heads": 8, "intermediate_size": 29696}, ""),
+        ({"num_attention_heads": 14, "num_key_value_heads": 1, "intermediate_size": 4864}, ""),
+        ({"num_attention_heads": 9, "num_key_value_heads": 3, "intermediate_size": 1536}, "it has 9 attention heads"),
+        ({"num_attention_heads": 12, "num_key_value_heads": 3}, "it has 3 key-value heads"),
+        ({"num_attention_heads": 12, "intermediate_size": 4865}, "its intermediate_size is 4865"),
+        ({"text_config": {"num_attention_heads": 9}}, "it has 9 attention heads"),
+        (
+            {"num_attention_heads": 64, "intermediate_size": 29568, "quantization_config": {"group_size": 128}},
+            "its intermediate_size is 29568, 231 groups of 128 quantised weights",
+        ),
+        ({"intermediate_size": 29568, "quantization_config": {"group_size": -1}}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_model_that_two_cards_cannot_share_is_found_before_it_loads(
+    tmp_path: Path, settings: dict[str, object], why: str
+) -> None:
+    made = nano.make_model(tmp_path)
+    told = json.loads((made / "config.json").read_text())
+    (made / "config.json").write_text(json.dumps(told | settings))
+    reason = {"model": "qwen-nano", "prompt": "p.txt", "parallel": "tensor"}
+    config = nano.config(tmp_path, "vllm", devices=["cuda:0", "cuda:1"], reason=reason)
+    found = looked_at(config, Target("two cards", 2, (7, 5), has_vllm=True, vllm=None))["reason: parallel"]
+    assert found.ok is not bool(why)
+    assert found.found.startswith(f"qwen-nano: {why}, so vLLM cannot share it out over 2 cards" if why else "its heads")
+    one = looked_at(nano.config(tmp_path, "vllm", devices=["cuda:0", "cuda:1"], reason=reason | {"parallel": "data"}))
+    assert "reason: parallel" not in one
+
+
+@pytest.mark.parametrize(
     ("dtype", "capability", "told"),
     [
         (None, (7, 5), "float16 on cuda:0"),

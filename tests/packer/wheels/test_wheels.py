@@ -124,7 +124,7 @@ def test_the_same_source_gives_the_same_wheel(image):
 def test_a_second_fetch_asks_nobody_and_touches_nothing(alone):
     before = {path: path.stat() for path in alone.wheels.iterdir()}
     done = fetch.fetch(alone)
-    assert (done.kept, done.fetched, done.built, done.removed) == ([DOCOPT, MARKUPSAFE, SIX], [], [], [])
+    assert (done.kept, done.fetched, done.built, done.moved) == ([DOCOPT, MARKUPSAFE, SIX], [], [], [])
     assert {path: path.stat() for path in alone.wheels.iterdir()} == before
 
 
@@ -141,24 +141,29 @@ def test_hashes_are_remembered(alone):
         fetch.fetch(alone)
 
 
-def test_a_torn_wheel_is_fetched_again_and_an_unwanted_one_removed(image):
+def test_a_torn_wheel_is_fetched_again_and_others_are_moved_away_and_never_removed(image):
     content = (image.wheels / SIX).read_bytes()
     (image.wheels / SIX).write_bytes(content[:-1000])
-    unwanted = ["six-1.14.0-py2.py3-none-any.whl", "toy-1-py3-none-any.whl", "no-wheel's-name.whl"]
-    for name in unwanted:
+    others = ["six-1.14.0-py2.py3-none-any.whl", "toy-1-py3-none-any.whl", "no-wheel's-name.whl"]
+    for name in others:
         (image.wheels / name).write_bytes(content)
     (image.wheels / "notes.txt").touch()
     done = fetch.fetch(image)
-    assert (done.fetched, done.removed) == ([SIX], sorted([SIX, *unwanted]))
+    folder = image.wheels.parent / "not-in-lock" / image.wheels.name
+    assert (done.fetched, done.moved) == ([SIX], [folder / name for name in sorted([SIX, *others])])
+    assert (folder / SIX).read_bytes() == content[:-1000]
     assert (image.wheels / SIX).read_bytes() == content
     assert names(image) == [DOCOPT, MARKUPSAFE, "notes.txt", SIX]
+    (image.wheels / others[0]).write_bytes(b"another")
+    assert fetch.fetch(image).moved == [folder / f"{others[0]}.2"]
+    assert (folder / others[0]).read_bytes() == content
 
 
 def test_a_wheel_for_another_python_does_not_stay(image):
     replace(image.path, "cp312", "cp313")
     replace(image.path, "3.12.13", "3.13.1")
     done = fetch.fetch(images.load("small", image.path.parent))
-    assert done.removed == [MARKUPSAFE]
+    assert [path.name for path in done.moved] == [MARKUPSAFE]
     assert done.fetched == [MARKUPSAFE.replace("cp312", "cp313")]
 
 
