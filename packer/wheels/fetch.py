@@ -79,8 +79,8 @@ def _move_away(path: Path) -> Path:
     """Where the wheel lies then; what lies there already stays."""
     folder = path.parent.parent / NOT_IN_LOCK / path.parent.name
     folder.mkdir(parents=True, exist_ok=True)
-    names = (path.name, *(f"{path.name}.{number}" for number in itertools.count(2)))
-    place = next(folder / name for name in names if not (folder / name).exists())
+    endings = itertools.chain([""], (f".{number}" for number in itertools.count(2)))
+    place = next(place for ending in endings if not (place := folder / f"{path.name}{ending}").exists())
     return path.rename(place)
 
 
