@@ -33,9 +33,9 @@ LOOK = 0.5  # seconds between two looks at the bytes that have arrived
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a fetch did: names of wheels. `moved`: where those lie now that the lock does not list; `size`: bytes of all
+    """What a fetch did: names of wheels.
 
-    that it lists.
+    moved: where those lie now that the lock does not list; size: bytes of all that it lists.
     """
 
     kept: list[str]
