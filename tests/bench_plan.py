@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cascade.base import ledger
+from cascade.base import history, ledger
 from cascade.base.runtime import ROOT
 from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
@@ -83,7 +83,7 @@ def measured(config: Path, test: Path, out: Path, engine: str) -> Path:
 
 
 def stage_seconds(run: Path) -> dict[str, float]:
-    return {e["stage"]: ledgers.seconds(e) for e in ledger.read(run) if e["phase"] == ledger.STAGE}
+    return {e["stage"]: history.seconds(e) for e in ledger.read(run) if e["phase"] == ledger.STAGE}
 
 
 def calibrated(test: Path, run: Path, engine: str) -> profiles.Profile:

@@ -66,7 +66,11 @@ def read(run: Path) -> list[dict[str, Any]]:
 
 def forget(run: Path, stage: str) -> None:
     """Takes a stage's lines out: what it took when it was another one tells nothing of what it will."""
-    kept = [json.dumps(entry, ensure_ascii=False) for entry in read(run) if entry.get("stage") != stage]
+    kept = [
+        json.dumps(entry, ensure_ascii=False)
+        for entry in read(run)
+        if not isinstance(entry, dict) or entry.get("stage") != stage
+    ]
     try:
         atomic.write_text(run / FILE, "".join(f"{line}\n" for line in kept))
     except OSError as error:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from cascade.base import ledger
+from cascade.base import history, ledger
+from cascade.base.history import Entry
 from cascade.base.runtime import is_kaggle, is_rerun
 from cascade.kaggle.kernel import Kernel
 from cascade.processes import environ
@@ -20,29 +21,17 @@ LIMIT = 300.0  # seconds for a plan, which takes ten or so: no slow disk may hol
 
 def table(run: Path) -> pd.DataFrame:
     """One row a stage of the run's ledger and one for all, of seconds, counts, rates and memory."""
-    entries = ledger.read(run)
-    wholes = {entry["stage"]: entry for entry in entries if entry["phase"] == ledger.STAGE}
-    rows = {stage: _row(whole, _work(entries, whole)) for stage, whole in wholes.items()}
+    rows = {stage: _row(each.whole, each.work) for stage, each in history.read(run).items() if each.whole}
     frame = pd.DataFrame.from_dict(rows, orient="index")
     if not frame.empty:
         frame.loc[TOTAL, "seconds"] = frame["seconds"].sum()
     return frame
 
 
-def _work(entries: list[dict[str, Any]], whole: dict[str, Any]) -> dict[str, Any]:
-    """The phase of a stage that counted its queries; nothing where none did."""
-    phases = [
-        entry for entry in entries
-        if entry["stage"] == whole["stage"] and entry["phase"] != ledger.STAGE and entry["start"] >= whole["start"]
-        and "queries" in entry
-    ]  # fmt: skip
-    return phases[-1] if phases else {}
-
-
-def _row(whole: dict[str, Any], work: dict[str, Any]) -> dict[str, Any]:
-    seconds = whole["end"] - whole["start"]
+def _row(whole: Entry, work: Entry) -> dict[str, Any]:
+    seconds = history.seconds(whole)
     loading = sum(part["load"] for part in work.get("embedded", []))  # a retriever's models load as it works
-    worked = work["end"] - work["start"] - loading if work else 0.0
+    worked = history.seconds(work) - loading if work else 0.0
     tokens = work.get("tokens", 0) if worked else 0
     return {
         "seconds": round(seconds, 1),

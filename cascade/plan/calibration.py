@@ -11,10 +11,11 @@ import numpy as np
 
 from cascade.base import atomic, folder
 from cascade.base.errors import PlanError
+from cascade.base.history import Entry, seconds
 from cascade.competitions.base import Task
 from cascade.config.schema import Config
 from cascade.plan.fit import LEAST_SPREAD, costs, solve
-from cascade.plan.ledgers import Entry, Runs, StageRun, seconds
+from cascade.plan.ledgers import Runs, StageRun
 from cascade.plan.profile import Measured, Profile, Rate
 from cascade.plan.workload import Planner, StageWork, Work
 

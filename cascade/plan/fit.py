@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cascade.plan.ledgers import Entry, plausible, seconds
+from cascade.base.history import Entry, seconds
+from cascade.plan.ledgers import plausible
 
 # Beyond it, columns tell so nearly the same that a few per cent of noise decide how the time is shared among them.
 CONDITION = 20.0

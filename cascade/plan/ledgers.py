@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cascade.base import folder, ledger
+from cascade.base import folder, history, ledger
 from cascade.base.errors import PlanError
+from cascade.base.history import Entry, has_numbers, seconds
 
 TOLERANCE = 1.0  # seconds by which entries may overlap: a clock that is set right now and then
 OUTLIER = 10.0  # times the median seconds a query: no chunk takes so long, but a clock that jumped makes it seem to
-Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,6 @@ class Runs:
 
     stages: dict[str, list[StageRun]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
-
-
-def seconds(entry: Entry) -> float:
-    return float(entry["end"]) - float(entry["start"])
 
 
 def read(paths: list[Path], identity: Mapping[str, str]) -> Runs:
@@ -87,30 +83,25 @@ def _entries(path: Path, runs: Runs) -> list[Entry]:
     cut -= len(entries)
     if cut:
         runs.said.append(f"{path}: {cut} lines are cut off; the whole ones are used")
-    good = [entry for entry in entries if _is_entry(entry)]
+    good = [entry for entry in entries if history.is_entry(entry) and _is_sound(entry)]
     if len(good) < len(entries):
         runs.said.append(f"{path}: {len(entries) - len(good)} entries end before they start or are none; left out")
     return good
 
 
-def _is_entry(entry: Any) -> bool:
-    if not _is_timed(entry) or not {"stage", "phase"} <= entry.keys():
-        return False
+def _is_sound(entry: Entry) -> bool:
     chunks, embedded = entry.get("chunks", []), entry.get("embedded", [])
     return (
-        isinstance(chunks, list)
-        and all(_is_timed(chunk) and _has_numbers(chunk, "queries") for chunk in chunks)
+        _is_timed(entry)
+        and isinstance(chunks, list)
+        and all(_is_timed(chunk) and has_numbers(chunk, "queries") for chunk in chunks)
         and isinstance(embedded, list)
-        and all(_has_numbers(part, "texts", "load", "seconds") for part in embedded)
+        and all(has_numbers(part, "texts", "load", "seconds") for part in embedded)
     )
 
 
 def _is_timed(entry: Any) -> bool:
-    return _has_numbers(entry, "start", "end") and bool(entry["end"] >= entry["start"])
-
-
-def _has_numbers(entry: Any, *keys: str) -> bool:
-    return isinstance(entry, dict) and all(isinstance(entry.get(key), int | float) for key in keys)
+    return has_numbers(entry, "start", "end") and bool(entry["end"] >= entry["start"])
 
 
 def _overlapping(wholes: list[Entry]) -> set[str]:

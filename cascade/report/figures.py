@@ -187,21 +187,20 @@ def times(run: Path) -> Figure:
         return _empty(figure, f"{run / ledger.FILE} has no entries yet.")
     place, longest = line.place, line.longest
     unit, name = (1, "s") if longest < 180 else (60, "min") if longest < 3 * 3600 else (3600, "h")
-    for y, ((start, end), entries) in enumerate(zip(line.spans, line.attempts.values(), strict=True)):
-        failure = timeline.failure(entries)
+    for y, attempt in enumerate(line.attempts.values()):
+        start, end, failure = attempt.start, attempt.end, attempt.failure
         colour = ORANGE if failure else BLUE
         axes.barh(y, (end - start) / unit, left=place(start) / unit, color=colour, alpha=0.25)
-        for number, phase in enumerate(timeline.phases(entries)):
+        for number, phase in enumerate(attempt.phases):
             left, width = place(phase["start"]), phase["end"] - phase["start"]
             axes.barh(y, width / unit, left=left / unit, color=colour, alpha=0.85 if number % 2 else 0.6)
             if width > 0.012 * longest * (len(phase["phase"]) + 1):
                 middle = (left + width / 2) / unit
                 axes.text(middle, y, phase["phase"], ha="center", va="center", color="white", fontsize=8)
         facts = [f"{(end - start) / unit:.1f} {name}"]
-        memory = [e["peak_memory_mb"] for e in entries if e.get("peak_memory_mb") is not None]
-        facts += [f"{max(memory) / 1000:.1f} GB"] if memory else []
+        facts += [f"{memory / 1000:.1f} GB"] if (memory := attempt.peak_memory_mb) is not None else []
         facts += [f"✗ {shorten(failure, 36, placeholder='…')}"] if failure else []
-        decided = timeline.cuts(entries)
+        decided = attempt.cuts
         axes.plot([place(e["end"]) / unit for e in decided], [y - 0.4] * len(decided), "v", color=PINK, clip_on=False)
         facts += [f"▼ {shorten(decided[-1]['decision'], 48, placeholder='…')}"] if decided else []
         text = axes.text(place(end) / unit + 0.01 * longest / unit, y, ", ".join(facts), va="center", fontsize=9)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cascade.base import clock, durations, folder, ledger
+from cascade.base import clock, durations, folder, history, ledger
 from cascade.base.errors import StageError, TableError, nearest
 from cascade.base.runtime import is_rerun
 from cascade.competitions import registry, submission
@@ -19,7 +19,6 @@ from cascade.config import schema as configs
 from cascade.config.schema import ENSEMBLE
 from cascade.models.checks.target import this_machine
 from cascade.processes import tree
-from cascade.report import timeline
 from cascade.report.page import launch
 from cascade.run import check as checking
 from cascade.run import console, lock, outcome
@@ -163,14 +162,15 @@ def _verdict(runner: StageRunner, results: Sequence[Result], seconds: float) -> 
     for result in failed:
         log = context.run / folder.LOGS / f"{result.stage.name}.log"
         print(f"{result.stage.name} failed ({result.failure}); cost: {outcome.cost(context, result)}; see {log}")
-    for name, entries in timeline.read(context.run).attempts.items():
-        for decided in timeline.cuts(entries)[-1:]:
+    attempts = history.read(context.run)
+    for name, attempt in attempts.items():
+        for decided in attempt.cuts[-1:]:
             if decided["decision"] not in runner.budget.told:
                 print(f"budget: {name}: {decided['decision']}")
-    for loss in timeline.losses(context.run):
-        print(loss)
-    for warning in timeline.warnings(context.run):
-        print(f"warning: {warning}")
+    for name, attempt in attempts.items():
+        print(*(f"{name}: {loss}\n" for loss in attempt.losses), sep="", end="")
+    for name, attempt in attempts.items():
+        print(*(f"warning: {name}: {warning}\n" for warning in attempt.warnings), sep="", end="")
     mismatch = submission.check_against_sample(context.task.folder, context.task)
     problems = [f"submission.csv may be refused: {difference}" for difference in mismatch]
     try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascade.base import atomic, folder, ledger
+from cascade.base import atomic, folder, history
 from cascade.base.errors import CascadeError, TableError
 from cascade.config.schema import ENSEMBLE, REASON
 from cascade.processes import tree
@@ -71,8 +71,8 @@ def judge(context: RunContext, result: Result, wanted: set[str]) -> None:
 
 def _decision(context: RunContext, stage: Stage) -> str:
     """What the stage's own ledger says of why it left queries out."""
-    entries = (e for e in ledger.read(context.run) if e["stage"] == stage.name and e["phase"] == "score")
-    return next((str(e["decision"]) for e in entries if "decision" in e), "")
+    attempt = history.read(context.run).get(stage.name)
+    return str(attempt.phase("score").get("decision", "")) if attempt else ""
 
 
 def cost(context: RunContext, result: Result) -> str:

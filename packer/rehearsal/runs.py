@@ -10,7 +10,7 @@ from typing import Any
 
 import nbformat
 
-from cascade.base import ledger
+from cascade.base import history, ledger
 from cascade.base.errors import TableError
 from cascade.competitions import registry, submission
 from cascade.competitions.base import Competition
@@ -119,13 +119,17 @@ def _failures(stay: Stay, cells: list[Any]) -> list[str]:
 
 def _unfinished(tables: Path, config: Config) -> list[str]:
     """Stages that did not succeed by the ledger, or that no line of it tells of."""
-    status = {e["stage"]: str(e["status"]) for e in ledger.read(tables) if e["phase"] == ledger.STAGE and "status" in e}
+    attempts = history.read(tables)
     wanted = [REASON] if config.reason is not None and config.reason.enabled else []
     wanted += [f"retrieve-{each.name}" for each in config.retrieval]
     wanted += [f"rerank-{each.name}" for each in config.pipeline if each.enabled]
-    skipped = {e["stage"] for e in ledger.read(tables) if e["phase"] == "select" and "decision" in e}
-    missing = [f"stage {name}: did not run" for name in wanted if name not in status and name not in skipped]
-    return [*(f"stage {name}: {said}" for name, said in status.items() if said != ledger.OK), *missing]
+    skipped = {name for name, each in attempts.items() if any(e["phase"] == "select" for e in each.phases)}
+    missing = [
+        f"stage {name}: did not run"
+        for name in wanted
+        if name not in skipped and not (name in attempts and attempts[name].whole)
+    ]
+    return [*(f"stage {name}: {each.failure}" for name, each in attempts.items() if each.failure), *missing]
 
 
 def _invalid(competition: Competition, path: Path, data: Path) -> list[str]:
@@ -154,7 +158,7 @@ def _steps(stay: Stay, cells: list[Any], tables: Path) -> list[Step]:
                 found.append(Step(heading, start, end))
     place = next((at for at, step in enumerate(found) if step.name == CONDUCTOR), len(found))  # none if it was ended
     since = found[place].start if place < len(found) else max((step.end for step in found), default=stay.end)
-    entries = [e for e in ledger.read(tables) if e["phase"] == ledger.STAGE and e["start"] >= since]
+    entries = [e for e in history.entries(tables) if e["phase"] == ledger.STAGE and e["start"] >= since]
     found[place : place + 1] = [Step(e["stage"], e["start"], e["end"]) for e in entries] or found[place : place + 1]
     began = found[0].start if found else stay.end
     return [Step("papermill and its kernel", stay.start, began), *(s for s in found if s.end - s.start >= SHORTEST)]

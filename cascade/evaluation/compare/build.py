@@ -10,13 +10,12 @@ from typing import Any
 
 import jinja2
 
-from cascade.base import atomic, folder
+from cascade.base import atomic, folder, history
 from cascade.base.errors import StageError
 from cascade.evaluation.compare import changes, scores
 from cascade.evaluation.compare.changes import Setting, TemplateChange
 from cascade.evaluation.compare.scores import Move, Score
 from cascade.evaluation.compare.sides import SEEN_BY, Side, open_side
-from cascade.report import timeline
 from cascade.report.markup import as_html
 from cascade.report.page import pictures
 from cascade.report.page.mathml import formula
@@ -63,8 +62,7 @@ def compare(a: Path, b: Path, data: Path | None = None) -> Comparison:
     if unknown := changes.untold(*sides):
         notes.append(f"what they were made from is not kept on both sides, so not compared: {', '.join(unknown)}")
     notes += [f"{side.run}: {name} failed: {why}" for side in sides
-              for name, entries in timeline.read(side.run).attempts.items()
-              if (why := timeline.failure(entries))]  # fmt: skip
+              for name, attempt in history.read(side.run).items() if (why := attempt.failure)]  # fmt: skip
     found: list[Score] = []
     moves: list[Move] = []
     benches = [side.context for side in sides]
@@ -93,7 +91,7 @@ def _of_different_data(differing: list[str], common: int) -> str:
 
 def began(side: Side) -> str:
     """When the run began, by its ledger."""
-    starts = [start for start, _ in timeline.read(side.run).spans]
+    starts = [attempt.start for attempt in history.read(side.run).values()]
     return datetime.fromtimestamp(min(starts), UTC).strftime("%Y-%m-%d %H:%M UTC") if starts else "no ledger"
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cascade.base import history
 from cascade.base.errors import CascadeError
 from cascade.competitions import submission
 from cascade.competitions.base import Task
 from cascade.rankings import metrics
-from cascade.report import timeline
 from cascade.stages import reading
 from cascade.stages.context import RunContext
 
@@ -173,10 +173,7 @@ def agreement(a: Path, b: Path) -> tuple[int, float, float] | None:
 
 def times(a: Path, b: Path) -> list[tuple[str, float | None, float | None]]:
     """(stage, its seconds in each run, None where it did not run) by the ledgers, and all together."""
-    spent: list[dict[str, float]] = []
-    for run in (a, b):
-        line = timeline.read(run)
-        spent.append({name: end - start for name, (start, end) in zip(line.attempts, line.spans, strict=True)})
+    spent = [{name: each.end - each.start for name, each in history.read(run).items()} for run in (a, b)]
     rows = [(name, spent[0].get(name), spent[1].get(name)) for name in dict.fromkeys([*spent[1], *spent[0]])]
     totals = [sum(each.values()) if each else None for each in spent]
     return [*rows, ("all stages", totals[0], totals[1])] if rows else []

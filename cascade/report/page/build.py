@@ -10,13 +10,12 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from cascade.base import atomic, folder, ledger
+from cascade.base import atomic, folder, history, ledger
 from cascade.base.errors import CascadeError, StageError
 from cascade.competitions import submission
 from cascade.competitions.base import Task
 from cascade.config.schema import ENSEMBLE
 from cascade.rankings import metrics
-from cascade.report import timeline
 from cascade.report.page import pictures, queries
 from cascade.report.page.launch import FILE
 from cascade.stages import fusing, reading, schedule
@@ -29,7 +28,7 @@ ZERO = "submission zero"
 def write(context: RunContext) -> Path:
     """Writes the run's page and returns its path; StageError where there is no run, or no run's folder."""
     folder.check(context.run)
-    if not ledger.read(context.run):
+    if not history.entries(context.run):
         raise StageError(
             f"{context.run / ledger.FILE}: no such ledger, or an empty one; pass --run with a run's folder"
         )
@@ -77,10 +76,8 @@ def rankings(context: RunContext) -> dict[str, pd.DataFrame]:
 
 def head(context: RunContext) -> dict[str, Any]:
     """What was run on what, when, for how long, and how it ended."""
-    task, line = context.task, timeline.read(context.run)
-    entries = [entry for entries in line.attempts.values() for entry in entries]
-    start = max((e["start"] for e in line.attempts.get("zero", [])), default=min(e["start"] for e in entries))
-    failures = {name: timeline.failure(each) for name, each in line.attempts.items()}
+    task, attempts = context.task, history.read(context.run)
+    start = attempts["zero"].start if "zero" in attempts else min(each.start for each in attempts.values())
     planned = [stage.name for stage in schedule.planned(context)]
     try:
         submission.validate(context.run / "submission.csv", task)
@@ -93,9 +90,9 @@ def head(context: RunContext) -> dict[str, Any]:
         "queries": len(task.queries),
         "labelled": len(queries.label_of(task)),
         "began": datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "seconds": max(0.0, max(e["end"] for e in entries) - start),
-        "failed": [name for name, why in failures.items() if why],
-        "missing": [name for name in planned if name not in line.attempts],
+        "seconds": max(0.0, max(each.end for each in attempts.values()) - start),
+        "failed": [name for name, each in attempts.items() if each.failure],
+        "missing": [name for name in planned if name not in attempts],
         "stages": len(planned),
         "invalid": invalid,
     }
@@ -103,7 +100,7 @@ def head(context: RunContext) -> dict[str, Any]:
 
 def _deadline(context: RunContext) -> float | None:
     """The last run's, in Unix seconds, where the ledger has it."""
-    return next((e["deadline"] for e in reversed(ledger.read(context.run)) if "deadline" in e), None)
+    return next((e["deadline"] for e in reversed(history.entries(context.run)) if "deadline" in e), None)
 
 
 def scores(stood: Mapping[str, pd.DataFrame], found: Mapping[str, pd.DataFrame], task: Task) -> list[dict[str, Any]]:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cascade.base.history import Attempt, Entry
 from cascade.rankings import metrics
 from cascade.report import timeline
-from cascade.report.timeline import Entry, Timeline
+from cascade.report.timeline import Timeline
 
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)  # seconds between ticks
 TICKS = 8  # at most
@@ -33,7 +34,7 @@ def times(run: Path, deadline: float | None) -> dict[str, Any] | None:
     late = None if deadline is None else line.place(deadline)
     if late is not None and end < late <= FAR * end:
         end = late
-    rows = [_row(line, name, span, end) for (name, span) in zip(line.attempts, line.spans, strict=True)]
+    rows = [_row(line, name, attempt, end) for name, attempt in line.attempts.items()]
     step = next((step for step in STEPS if end / step <= TICKS), STEPS[-1])
     return {
         "rows": rows,
@@ -41,33 +42,30 @@ def times(run: Path, deadline: float | None) -> dict[str, Any] | None:
         "pauses": [(_share(line.place(moment), end), f"{duration(length)} pause") for moment, length in line.cuts],
         "deadline": None if late is None else {"left": _share(late, end), "drawn": 0 <= late <= end, "text": duration(
             abs(late - line.longest)) + (" after" if late >= line.longest else " before") + " the last stage ended"},
-        "notes": [(name, text) for name, entries in line.attempts.items() for text in _notes(entries)],
+        "notes": [(name, text) for name, attempt in line.attempts.items() for text in _notes(attempt)],
     }  # fmt: skip
 
 
-def _row(line: Timeline, name: str, span: tuple[float, float], end: float) -> dict[str, Any]:
-    entries = line.attempts[name]
-    memory = [e["peak_memory_mb"] for e in entries if e.get("peak_memory_mb") is not None]
-    left = _share(line.place(span[0]), end)
+def _row(line: Timeline, name: str, attempt: Attempt, end: float) -> dict[str, Any]:
+    left, memory = _share(line.place(attempt.start), end), attempt.peak_memory_mb
     return {
         "name": name,
         "left": left,
-        "width": _share(line.place(span[1]), end) - left,
-        "failure": timeline.failure(entries),
-        "facts": ", ".join([duration(span[1] - span[0]), *([f"{max(memory) / 1000:.1f} GB"] if memory else [])]),
+        "width": _share(line.place(attempt.end), end) - left,
+        "failure": attempt.failure,
+        "facts": duration(attempt.end - attempt.start) + ("" if memory is None else f", {memory / 1000:.1f} GB"),
         "phases": [
             {"name": e["phase"], "left": _share(line.place(e["start"]), end),
              "width": _share(e["end"] - e["start"], end), "title": _title(e)}
-            for e in timeline.phases(entries)
+            for e in attempt.phases
         ],
-        "marks": [(_share(line.place(e["end"]), end), e["decision"]) for e in entries if e.get("decision")],
+        "marks": [(_share(line.place(e["end"]), end), e["decision"]) for e in attempt.entries if e.get("decision")],
     }  # fmt: skip
 
 
-def _notes(entries: list[Entry]) -> list[str]:
-    decisions = [str(e["decision"]) for e in entries if e.get("decision")]
-    failed = timeline.failure(entries)
-    return [*decisions, *([f"failed: {failed}"] if failed else [])]
+def _notes(attempt: Attempt) -> list[str]:
+    decisions = [str(e["decision"]) for e in attempt.entries if e.get("decision")]
+    return [*decisions, *([f"failed: {attempt.failure}"] if attempt.failure else [])]
 
 
 def _title(entry: Entry) -> str:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cascade.base.history import Entry
 from cascade.base.runtime import ROOT
 from cascade.config import schema as configs
 from cascade.plan import profile as profiles
 from cascade.plan.calibration import _counted, _rates, _selected, write
 from cascade.plan.fit import LEAST_SPREAD, _at_work, costs, solve
-from cascade.plan.ledgers import Entry, Runs, StageRun
+from cascade.plan.ledgers import Runs, StageRun
 from cascade.plan.profile import Measured, Profile, Rate
 from cascade.plan.workload import NOTEBOOK, StageWork, Work
 from tests.cascade.plan.test_plan_calibration import BASE

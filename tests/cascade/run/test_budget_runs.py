@@ -13,9 +13,9 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from cascade.base import ledger
+from cascade.base import history, ledger
 from cascade.base.runtime import ROOT
-from cascade.report import figures, timeline
+from cascade.report import figures
 from cascade.report.page import pictures
 from tests.eedi import rows_of
 from tests.runs import Run
@@ -119,9 +119,9 @@ def test_the_time_picture_shows_every_decision(tmp_path: Path) -> None:
     ledger.record(tmp_path, "rerank-a", "score", 15, 40)
     ledger.record(tmp_path, "rerank-a", ledger.STAGE, 10, 45, status=ledger.OK)
     ledger.record(tmp_path, "rerank-b", ledger.BUDGET, 45, 45, decision="dropped, as it is optional")
-    line = timeline.read(tmp_path)
-    assert [len(timeline.cuts(entries)) for entries in line.attempts.values()] == [3, 1]
-    assert [e["phase"] for e in timeline.phases(line.attempts["rerank-a"])] == ["load", "score"]
+    attempts = history.read(tmp_path)
+    assert [len(attempt.cuts) for attempt in attempts.values()] == [3, 1]
+    assert [e["phase"] for e in attempts["rerank-a"].phases] == ["load", "score"]
     axes = figures.times(tmp_path).axes[0]
     marks = [one for one in axes.get_lines() if isinstance(one, matplotlib.lines.Line2D) and one.get_marker() == "v"]
     assert [list(one.get_xdata()) for one in marks] == [[0, 10, 15], [35]]
