@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from cascade.competitions.base import Task
-from cascade.competitions.csv_files import refuse
+from cascade.competitions.csv_files import among, refuse
 from cascade.competitions.rows import TRAIN, TRUTH, RowCompetition
 
 NONE = "NA"  # the misconception of rows without one
@@ -85,16 +85,10 @@ class Map2025(RowCompetition):
         why, mend = "Category is '{Category}'", f"it must be {RIGHT} or {WRONG} and what the explanation shows"
         refuse(path, frame, bad, id_, why, mend)
         spaced = frame["Misconception"].str.strip().str.contains(r"\s")
-        refuse(
-            path,
-            frame,
-            spaced,
-            id_,
-            "Misconception '{Misconception}' has a space, which parts a row's labels",
-            "join it",
-        )
+        why = "Misconception '{Misconception}' has a space, which parts a row's labels"
+        refuse(path, frame, spaced, id_, why, "join it")
         if path.name == TRAIN:
-            labelled = frame["QuestionId"].isin(frame["QuestionId"][categories != ""])
+            labelled = among(frame["QuestionId"], frame["QuestionId"][categories != ""])
             why = "no row of question {QuestionId} has a Category"
             refuse(path, frame, ~labelled, id_, why, "fill one in, or remove the question's rows")
 
@@ -111,7 +105,7 @@ class Map2025(RowCompetition):
         }
 
     def allowed(self, train: pd.DataFrame, queries: pd.DataFrame, labels: pd.DataFrame) -> dict[str, list[int]] | None:
-        names = {id_: self.named(text) for id_, text in zip(labels["label_id"].tolist(), labels["text"], strict=True)}
+        names = dict(zip(labels["label_id"].tolist(), map(self.named, labels["text"]), strict=True))
         of_question: dict[str, set[int]] = {}
         sides: dict[tuple[str, str], list[bool]] = {}
         for question, answer, label in _columns(train, "label_id"):
@@ -131,7 +125,7 @@ class Map2025(RowCompetition):
 
 def _columns(rows: pd.DataFrame, name: str) -> Iterator[tuple[str, str, Any]]:
     """Question, answer and what `name` has, a row."""
-    return zip(rows["question_id"], rows["answer"], rows[name].tolist(), strict=True)
+    return zip(*(rows[each].tolist() for each in ("question_id", "answer", name)), strict=True)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ import pandas as pd
 from cascade.base.errors import DataError
 from cascade.competitions import submission
 from cascade.competitions.base import Competition, Task, Unit
-from cascade.competitions.csv_files import read_csv, read_leniently, refuse
+from cascade.competitions.csv_files import among, read_csv, read_leniently, refuse
 
 TRAIN, TEST, TRUTH = "train.csv", "test.csv", "test_labels.csv"
 
@@ -77,10 +77,10 @@ class RowCompetition(Competition):
                 f"{folder}: the label '{broken[0]}' has a space, which parts the labels of a submission's row; define "
                 f"`label` without, or `cell` and `parse` otherwise"
             )
-        ids = pd.Series(range(len(texts)), index=texts, dtype=np.int64)
+        ids = {text: id_ for id_, text in enumerate(texts)}
         labelled = train[np.array([bool(text) for text in told], dtype=bool)].reset_index(drop=True)
-        queries = self._queries(labelled).assign(label_id=[int(ids[text]) for text in told if text])
-        labels = pd.DataFrame({"label_id": ids.to_numpy(), "text": [self.described(text) for text in texts]})
+        queries = self._queries(labelled).assign(label_id=[ids[text] for text in told if text])
+        labels = pd.DataFrame({"label_id": list(ids.values()), "text": [self.described(text) for text in texts]})
         if truth is not None:
             if len(strange := truth[~truth["text"].isin(told)]):
                 first = f"{strange['text'].iloc[0]} of {self.id_column} {strange['query_id'].iloc[0]} first"
@@ -88,7 +88,7 @@ class RowCompetition(Competition):
                     f"{folder / TRUTH}: {len(strange)} rows have a label that no row of {TRAIN} has, {first}; nothing "
                     f"can tell it, unless the label is misspelt"
                 )
-            truth = truth.assign(label_id=[int(ids[text]) for text in truth["text"]])[["query_id", "label_id"]]
+            truth = truth.assign(label_id=[ids[text] for text in truth["text"]])[["query_id", "label_id"]]
         ordered, asked = asked[self.id_column].tolist(), self._queries(asked)
         allowed = self.allowed(queries, asked, labels)
         task = Task(self, folder, queries, asked, ordered, labels, truth, warnings, allowed)
@@ -137,8 +137,8 @@ class RowCompetition(Competition):
         """The rows of train.csv, and by their places those that are one unit, in the order of their first."""
         frame = self._rows(folder / TRAIN, self.label_columns, False, [])
         groups: dict[Hashable, list[int]] = {}
-        for place, row in enumerate(frame.to_dict("records")):
-            groups.setdefault(self.alike(row), []).append(place)  # type: ignore[arg-type]
+        for place, row in enumerate(_records(frame)):
+            groups.setdefault(self.alike(row), []).append(place)
         return frame, list(groups.values())
 
     def _rows(self, path: Path, more: Sequence[str], lenient: bool, warnings: list[str]) -> pd.DataFrame:
@@ -162,11 +162,11 @@ class RowCompetition(Competition):
         pairs = zip(self.fields, self.text_columns, strict=True)
         columns = {name: frame[column].str.strip() for name, column in pairs}
         queries = pd.DataFrame({"query_id": frame[self.id_column], "text": "", **columns})
-        queries["text"] = [self.text(row) for row in queries.to_dict("records")]  # type: ignore[arg-type]
+        queries["text"] = [self.text(row) for row in _records(queries)]
         return queries
 
     def _labels(self, frame: pd.DataFrame) -> list[str]:
-        return [self.label(row) for row in frame[[*self.label_columns]].to_dict("records")]  # type: ignore[arg-type]
+        return [self.label(row) for row in _records(frame[[*self.label_columns]])]
 
     def _truth(self, path: Path, asked: pd.DataFrame, lenient: bool, warnings: list[str]) -> pd.DataFrame | None:
         """`query_id, text` of the test's labels, in the test's order."""
@@ -176,7 +176,7 @@ class RowCompetition(Competition):
         try:
             frame = read_csv(path, [id_, *self.label_columns])
             frame[id_] = frame[id_].str.strip()
-            refuse(path, frame, ~frame[id_].isin(asked[id_]), id_, f"{TEST} has no such row", "remove the row")
+            refuse(path, frame, ~among(frame[id_], asked[id_]), id_, f"{TEST} has no such row", "remove the row")
             refuse(path, frame, frame[id_].duplicated(), id_, "the id stands there twice", "remove one of the rows")
             self.check(path, frame, warnings)
         except DataError as error:
@@ -186,3 +186,9 @@ class RowCompetition(Competition):
             return None
         found = pd.DataFrame({"query_id": frame[id_], "text": self._labels(frame)})
         return asked[[id_]].set_axis(["query_id"], axis=1).merge(found[found["text"] != ""], on="query_id")
+
+
+def _records(frame: pd.DataFrame) -> Iterator[dict[str, str]]:
+    """The rows; column by column, as pandas' own way is slow for Arrow strings."""
+    names = [str(name) for name in frame.columns]
+    return (dict(zip(names, row, strict=True)) for row in zip(*(frame[name].tolist() for name in names), strict=True))
