@@ -46,7 +46,7 @@ def find(name: str, beside: Path) -> Competition:
 
 
 def of(config: Config) -> Competition:
-    """The config's; ConfigError where a retrieval ranks fewer labels than a submission asks for."""
+    """The config's; ConfigError where a retrieval does not suit it: too few labels, an unknown field."""
     found = find(config.competition, config.path.parent)
     for retrieval in config.retrieval:
         if retrieval.top_k < found.depth:
@@ -54,6 +54,12 @@ def of(config: Config) -> Competition:
                 f"{config.path}: retrieval '{retrieval.name}': top_k = {retrieval.top_k} is less than the "
                 f"{found.depth} labels of a submission's row; raise it"
             )
+        for part in retrieval.retriever:
+            if part.kind == "classifier" and part.by is not None and part.by not in found.fields:
+                raise ConfigError(
+                    f"{config.path}: retrieval '{retrieval.name}': by = '{part.by}' is no field of {found.name}"
+                    f"{nearest(part.by, found.fields)}; use one of {', '.join(found.fields)}"
+                )
     return found
 
 

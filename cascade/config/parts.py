@@ -81,4 +81,30 @@ class AllowedPart(ConfigModel):
     weight: PartWeight = Field(default=1.0, description=OF_BLEND)
 
 
-Part = Annotated[AllowedPart | TfidfPart | DensePart | NeighboursPart, Field(discriminator="kind")]
+class ClassifierPart(ConfigModel):
+    """Gives each label of train the probability that a classifier, trained in the run, finds for it.
+
+    It learns from the labelled queries of train alone, and knows no label that they lack.
+    """
+
+    kind: Literal["classifier"]
+    weight: PartWeight = Field(default=1.0, description=OF_BLEND)
+    learner: Literal["linear", "trees"] = Field(
+        default="linear", description="ridge regression on TF-IDF, or extremely randomised trees over words"
+    )
+    by: str | None = Field(
+        default=None,
+        description="a field of the competition: a classifier for each of its texts; default: one for all",
+    )
+    embeddings: EmbeddingModel | None = Field(
+        default=None, description="the table of a model whose embeddings `linear` learns from too"
+    )
+
+    @model_validator(mode="after")
+    def trees_read_words(self) -> Self:
+        if self.embeddings is not None and self.learner == "trees":
+            raise ValueError("embeddings are for learner = 'linear'; remove them, or add a second classifier")
+        return self
+
+
+Part = Annotated[AllowedPart | TfidfPart | DensePart | NeighboursPart | ClassifierPart, Field(discriminator="kind")]

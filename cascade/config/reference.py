@@ -21,6 +21,8 @@ TABLES: tuple[tuple[str, type[ConfigModel]], ...] = (
     ('[[retrieval.retriever]], kind = "tfidf"', parts.TfidfPart),
     ('[[retrieval.retriever]], kind = "dense"', parts.DensePart),
     ('[[retrieval.retriever]], kind = "neighbours"', parts.NeighboursPart),
+    ('[[retrieval.retriever]], kind = "classifier"', parts.ClassifierPart),
+    ("[retrieval.retriever.embeddings]", parts.EmbeddingModel),
     ('[[pipeline]], kind = "cross-encoder"', schema.CrossEncoderPipeline),
     ('[[pipeline]], kind = "pointwise"', schema.PointwisePipeline),
     ('[[pipeline]], kind = "listwise"', schema.ListwisePipeline),

@@ -16,8 +16,10 @@ from cascade.config.parts import (
     CODE,
     Adapted,
     AllowedPart,
+    ClassifierPart,
     ConfigModel,
     DensePart,
+    EmbeddingModel,
     Encoder,
     NeighboursPart,
     Part,
@@ -155,7 +157,7 @@ class TournamentPipeline(Pipeline, LanguageModel):
 
 LLMPipeline = PointwisePipeline | ListwisePipeline | TournamentPipeline
 AnyPipeline = Annotated[CrossEncoderPipeline | LLMPipeline, Field(discriminator="kind")]
-AnyModel = Reason | DensePart | NeighboursPart | CrossEncoderPipeline | LLMPipeline
+AnyModel = Reason | EmbeddingModel | CrossEncoderPipeline | LLMPipeline
 
 
 class Ensemble(ConfigModel):
@@ -273,8 +275,9 @@ class Config(ConfigModel):
             yield REASON, self.reason
         for retrieval in self.retrieval:
             for part in retrieval.retriever:
-                if isinstance(part, Encoder):
-                    yield f"{retrieval.name} ({part.kind})", part
+                model = part.embeddings if isinstance(part, ClassifierPart) else part
+                if isinstance(model, Encoder):
+                    yield f"{retrieval.name} ({part.kind})", model
         for pipeline in self.pipeline:
             if off or pipeline.enabled:
                 yield pipeline.name, pipeline
@@ -330,10 +333,10 @@ def load(path: Path, engine: str = "") -> Config:
 
 TABLES: dict[str, type[ConfigModel]] = {
     "": Config, "time": Time, "reason": Reason, "retrieval": Retrieval, "pipeline": Pipeline, "select": Select,
-    "ensemble": Ensemble,
+    "ensemble": Ensemble, "embeddings": EmbeddingModel,
 }  # fmt: skip
 KINDS: dict[str, type[ConfigModel]] = {
     "allowed": AllowedPart, "tfidf": TfidfPart, "dense": DensePart, "neighbours": NeighboursPart,
-    "cross-encoder": CrossEncoderPipeline, "pointwise": PointwisePipeline, "listwise": ListwisePipeline,
-    "tournament": TournamentPipeline,
+    "classifier": ClassifierPart, "cross-encoder": CrossEncoderPipeline,
+    "pointwise": PointwisePipeline, "listwise": ListwisePipeline, "tournament": TournamentPipeline,
 }  # fmt: skip

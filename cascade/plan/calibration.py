@@ -104,6 +104,11 @@ def _rates(stage: StageWork, config: Config, runs: Sequence[StageRun], source: s
             if phases:
                 own = sum(map(_own_seconds, phases)) / len(phases)
                 yield rate(work, prompt=max(0.0, own) / work.prompts)
+        elif work.kind == "classifier":
+            told = [each for run in runs for each in run.phases.get("retrieve", {}).get("trained", [])]
+            trained = [each for each in told if each.get("learner") == work.model]
+            if rows := sum(each["rows"] for each in trained):
+                yield rate(work, prompt=sum(each["seconds"] for each in trained) / rows)
         elif work.kind in ("llm", "cross-encoder") and (found := costs([_chunks(run) for run in runs])):
             loads = [seconds(run.phases["load"]) for run in runs if "load" in run.phases]
             load = (sum(loads) / len(loads) if loads else 0.0) + found.warm_up
@@ -112,9 +117,10 @@ def _rates(stage: StageWork, config: Config, runs: Sequence[StageRun], source: s
 
 
 def _own_seconds(phase: Entry) -> float:
-    """Returns the seconds of a phase without the texts embedded in it."""
+    """Returns the seconds of a phase without the texts embedded and the classifiers trained in it."""
     embedding: float = sum(each["load"] + each["seconds"] for each in phase.get("embedded", []))
-    return seconds(phase) - embedding
+    training: float = sum(each["seconds"] for each in phase.get("trained", []))
+    return seconds(phase) - embedding - training
 
 
 def _embedding_rates(stage: StageWork, runs: Sequence[StageRun], rate: Any) -> Iterator[Rate]:

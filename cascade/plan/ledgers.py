@@ -90,13 +90,15 @@ def _entries(path: Path, runs: Runs) -> list[Entry]:
 
 
 def _is_sound(entry: Entry) -> bool:
-    chunks, embedded = entry.get("chunks", []), entry.get("embedded", [])
+    chunks, embedded, trained = (entry.get(part, []) for part in ("chunks", "embedded", "trained"))
     return (
         _is_timed(entry)
         and isinstance(chunks, list)
         and all(_is_timed(chunk) and has_numbers(chunk, "queries") for chunk in chunks)
         and isinstance(embedded, list)
         and all(has_numbers(part, "texts", "load", "seconds") for part in embedded)
+        and isinstance(trained, list)
+        and all(has_numbers(part, "rows", "seconds") for part in trained)
     )
 
 

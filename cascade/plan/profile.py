@@ -16,8 +16,9 @@ from cascade.config.schema import Config
 from cascade.models import placement
 
 # install: the environment, once. zero: submission zero. notebook: what a stage takes beside its work. llm: prompts.
-# embedding: texts. cross-encoder: pairs. blend: a retrieval beside its models, a query. fusion: the ensemble, a query.
-Kind = Literal["install", "zero", "notebook", "llm", "embedding", "cross-encoder", "blend", "fusion"]
+# embedding: texts. classifier: texts that it learns from or judges. cross-encoder: pairs.
+# blend: a retrieval beside its models, a query. fusion: the ensemble, a query.
+Kind = Literal["install", "zero", "notebook", "llm", "embedding", "classifier", "cross-encoder", "blend", "fusion"]
 Seconds = Annotated[float, Field(ge=0)]
 PROFILES = ROOT / "profiles"
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from cascade.base.errors import PlanError
 from cascade.competitions.base import Task
-from cascade.config.parts import EmbeddingModel
+from cascade.config.parts import ClassifierPart, EmbeddingModel
 from cascade.config.schema import ENSEMBLE, REASON, AnyPipeline, Config, CrossEncoderPipeline, Retrieval
 from cascade.models import adapters, locate
 from cascade.models.prompters import DEFAULT_LENGTH
@@ -121,13 +121,16 @@ class Planner:
         loaded = ""
         with_reason = config.reason is not None and config.reason.enabled
         for part in retrieval.retriever:
-            if not isinstance(part, EmbeddingModel):
+            encoder = part.embeddings if isinstance(part, ClassifierPart) else part
+            if isinstance(part, ClassifierPart) and not self.task.train.empty:
+                works.append(Work("classifier", part.learner, len(self.task.train) + self.queries))
+            if not isinstance(encoder, EmbeddingModel):
                 continue
-            model = part.model_dump_json(include=set(EmbeddingModel.model_fields) - {"query_prompt", "batch_size"})
-            holder = part.model_dump_json(include=set(EmbeddingModel.model_fields) - {"query_prompt"})
+            model = encoder.model_dump_json(include=set(EmbeddingModel.model_fields) - {"query_prompt", "batch_size"})
+            holder = encoder.model_dump_json(include=set(EmbeddingModel.model_fields) - {"query_prompt"})
             wanted = (
-                [("labels", getattr(part, "passage_prompt", "")), ("test", part.query_prompt)]
-                if part.kind == "dense" else [("train", part.query_prompt), ("test", part.query_prompt)]
+                [("labels", getattr(encoder, "passage_prompt", "")), ("test", encoder.query_prompt)]
+                if part.kind == "dense" else [("train", encoder.query_prompt), ("test", encoder.query_prompt)]
             )  # fmt: skip
             for what, prompt in wanted:
                 read = "" if what == "labels" else f"{retrieval.query_text} {with_reason and what == 'test'}"
@@ -135,8 +138,9 @@ class Planner:
                 if key in embedded or (what == "train" and self.task.train.empty):
                     continue
                 embedded.add(key)
-                texts, tokens = self._text_counts(config, profile, part, retrieval.query_text, what, with_reason)
-                works.append(Work("embedding", adapters.base_name(part.model), texts, tokens, loads=loaded != holder))
+                texts, tokens = self._text_counts(config, profile, encoder, retrieval.query_text, what, with_reason)
+                name = adapters.base_name(encoder.model)
+                works.append(Work("embedding", name, texts, tokens, loads=loaded != holder))
                 loaded = holder
         return StageWork(f"retrieve-{retrieval.name}", tuple(works), retrieval.limit, self.queries)
 

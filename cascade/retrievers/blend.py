@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cascade.base import clock
 from cascade.base.errors import ModelError, ScoreError, StageError, WorkerError
 from cascade.competitions import registry
 from cascade.competitions.base import Task
-from cascade.config.parts import AllowedPart, DensePart, EmbeddingModel, NeighboursPart, Part
+from cascade.config.parts import AllowedPart, ClassifierPart, DensePart, EmbeddingModel, NeighboursPart, Part
 from cascade.config.schema import Config, Retrieval
 from cascade.models.prompts import Template, query_fields
 from cascade.rankings import tables
 from cascade.retrievers.allowed import best_allowed
+from cascade.retrievers.cache import kept
 from cascade.retrievers.tfidf import tfidf_blocks
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ class Blend:
 
     `cache` is the folder of embeddings, made when the first is kept. Parts in a row that name the same
     model and adapter share it; one model is loaded at a time. Use as a context manager, or close it: then
-    `embedded` tells what reading texts took, as `Embedder.spent`.
+    `embedded` tells what reading texts took, as `Embedder.spent`, and `trained` what each classifier did.
     """
 
     def __init__(self, retrieval: Retrieval, config: Config, cache: Path) -> None:
@@ -37,6 +39,7 @@ class Blend:
         self.cache = cache
         self.left_out: list[str] = []
         self.embedded: list[dict[str, Any]] = []
+        self.trained: list[dict[str, Any]] = []
         self._embedder: tuple[str, Embedder] | None = None
 
     def __enter__(self) -> Blend:
@@ -91,6 +94,8 @@ class Blend:
             return (asked[rows] @ passages.T for rows in tables.parts(len(texts), len(names)))
         if isinstance(part, NeighboursPart):
             return self._neighbours(part, texts, task)
+        if isinstance(part, ClassifierPart):
+            return self._classifier(part, queries, texts, task)
         if isinstance(part, AllowedPart):
             return (
                 np.ones((len(texts[rows]), len(names)), np.float32) for rows in tables.parts(len(texts), len(names))
@@ -111,6 +116,34 @@ class Blend:
         column = pd.Series(range(n_columns), index=task.labels["label_id"])
         columns = train["label_id"].map(column).to_numpy()
         return (neighbour_scores(similarities[rows], neighbours[rows], columns, n_columns, part.gate) for rows in cuts)
+
+    def _classifier(
+        self, part: ClassifierPart, queries: pd.DataFrame, texts: list[str], task: Task
+    ) -> Iterator[np.ndarray]:
+        from cascade.retrievers import classifier
+
+        train, n_columns = task.train, len(task.labels)
+        cuts = tables.parts(len(texts), n_columns)
+        if train.empty:
+            return (np.zeros((len(texts[rows]), n_columns), dtype=np.float32) for rows in cuts)
+
+        def given(rows: pd.DataFrame, read: list[str]) -> classifier.Texts:
+            model = part.embeddings
+            vectors = None if model is None else self._embedder_of(model).embed(read, model.query_prompt)
+            return classifier.Texts(read, [""] * len(read) if part.by is None else rows[part.by].tolist(), vectors)
+
+        labelled, asked = given(train, self.texts(train)), given(queries, texts)
+        columns = train["label_id"].map(pd.Series(range(n_columns), index=task.labels["label_id"])).to_numpy()
+        path = self.cache / f"{classifier.key(part.learner, labelled, columns, asked, n_columns)}.npy"
+
+        def train_one() -> np.ndarray:
+            start, rows = clock.now(), len(train) + len(texts)
+            made = classifier.probabilities(part.learner, labelled, columns, asked, n_columns)
+            self.trained.append({"learner": part.learner, "rows": rows, "seconds": round(clock.now() - start, 3)})
+            return made
+
+        scores = kept(path, "probabilities", train_one)
+        return (scores[rows] for rows in cuts)
 
     def texts(self, queries: pd.DataFrame) -> list[str]:
         """What the retrievers read of each query: the config's `query_text` template, else the data's own order."""

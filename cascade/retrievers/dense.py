@@ -12,13 +12,14 @@ import faiss
 import numpy as np
 from tqdm import tqdm
 
-from cascade.base import atomic, clock
+from cascade.base import clock
 from cascade.config.parts import DensePart, EmbeddingModel
 from cascade.config.schema import Config
 from cascade.models import adapters, locate, placement, precision
 from cascade.models.checks import encoders
 from cascade.processes import workers
 from cascade.rankings.tables import check_finite
+from cascade.retrievers.cache import kept
 
 BATCHES = 16  # of batch_size texts, to a task: enough to sort by length within, few enough to share out
 Encode = Callable[[tuple[list[str], str]], np.ndarray]
@@ -154,19 +155,7 @@ class Embedder:
             ).encode()
         )
         path = self.cache / f"{key.hexdigest()}.npy"
-        if path.is_file():
-            try:
-                vectors: np.ndarray = np.load(path)
-                return vectors
-            except (OSError, ValueError, EOFError):  # torn by a kill or a full disk: made anew
-                path.unlink(missing_ok=True)
-        vectors = self.encode(texts, prompt)
-        try:
-            with atomic.replaced(path) as partial:
-                np.save(partial, vectors)
-        except OSError as error:  # a cache that can't be written costs time on the next run, not this run
-            print(f"embeddings are not cached: {error}")
-        return vectors
+        return kept(path, "embeddings", lambda: self.encode(texts, prompt))
 
 
 def nearest(queries: np.ndarray, passages: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray]:

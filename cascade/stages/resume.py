@@ -124,7 +124,8 @@ class Origins:
                 found["vllm"] = json.dumps({**config.vllm, **stage.vllm}, sort_keys=True)
         for template in _templates_of(stage):
             found[f"prompt: {template}"] = _file(config.path.parent / template)
-        for model in [stage, *getattr(stage, "retriever", [])]:
+        parts = getattr(stage, "retriever", [])
+        for model in [stage, *parts, *(getattr(part, "embeddings", None) for part in parts)]:
             if hasattr(model, "model"):
                 found |= self._model(model) | {f"dtype: {model.model}": self._dtype(model)}
         sources = self._sources(name)

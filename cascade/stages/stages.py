@@ -39,7 +39,7 @@ def retrieve(context: RunContext, retrieval: str) -> pd.DataFrame:
         ) as facts,
         Blend(settings, context.config, context.cache) as blend,
     ):
-        facts["embedded"] = blend.embedded
+        facts["embedded"], facts["trained"] = blend.embedded, blend.trained
         table = blend.retrieve(queries, context.task)
         tables.write(table, context.config.table_path(retrieval, context.run))
     if blend.left_out:  # the table counts all the same
@@ -48,8 +48,8 @@ def retrieve(context: RunContext, retrieval: str) -> pd.DataFrame:
 
 
 def _passages(context: RunContext, retrieval: Retrieval) -> int:
-    """How many texts are read beside the queries, whatever the test: labels, and train for neighbours."""
-    reads_train = any(part.kind == "neighbours" for part in retrieval.retriever)
+    """How many texts are read beside the queries, whatever the test: labels, and train where a part learns from it."""
+    reads_train = any(part.kind in ("neighbours", "classifier") for part in retrieval.retriever)
     return len(context.task.labels) + (len(context.task.train) if reads_train else 0)
 
 
