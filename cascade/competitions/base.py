@@ -135,6 +135,15 @@ class Competition(ABC):
     unseen: ClassVar[float] = 0.0
     sample: ClassVar[str] = ""
 
+    def __init__(self) -> None:
+        """Refuses a class that lacks something declared without a default, or has a text for a tuple (TypeError)."""
+        for kind in type(self).__mro__:
+            for name, declared in vars(kind).get("__annotations__", {}).items():
+                if str(declared).startswith("ClassVar[") and not hasattr(self, name):
+                    raise TypeError(f"{type(self).__name__} has no `{name}`: {declared[9:-1]}")
+                if str(declared).startswith("ClassVar[tuple") and not isinstance(getattr(self, name), tuple):
+                    raise TypeError(f"{type(self).__name__}: `{name}` must be a tuple, such as ('one',)")
+
     @abstractmethod
     def is_data(self, folder: Path) -> bool:
         """Whether the folder has this competition's files, as far as their names tell."""

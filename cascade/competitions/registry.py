@@ -83,7 +83,8 @@ def of_data(folder: Path) -> Competition:
             return each
     known = ", ".join(OWN)
     raise DataError(
-        f"{folder}: holds no competition's files ({known}); pass the folder that holds train.csv and test.csv"
+        f"{folder}: has the files of no known competition ({known}); pass the folder with train.csv and test.csv; for "
+        f"a competition of your own, pass its .py file to a command that takes one (make folds COMPETITION=FILE)"
     )
 
 

@@ -28,6 +28,11 @@ class RowCompetition(Competition):
     text_columns: ClassVar[tuple[str, ...]]
     label_columns: ClassVar[tuple[str, ...]]
 
+    def __init__(self) -> None:
+        super().__init__()
+        if len(self.fields) != len(self.text_columns):
+            raise TypeError(f"{type(self).__name__}: `fields` must have a name for each of `text_columns`")
+
     def label(self, row: Mapping[str, str]) -> str:
         """The name of the label of a row of train.csv; empty for a row without one."""
         parts = [row[name].strip() for name in self.label_columns]

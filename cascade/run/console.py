@@ -86,7 +86,8 @@ class Printer:
         found = metrics.report(submitted, labels, context.task.seen, context.task.depth)
         change = "" if self._map is None else f" {found['map'] - self._map:+.4f}"
         self._map = found["map"]
-        parts = f"seen {found['map_seen']:.4f}, unseen {found['map_unseen']:.4f}"
+        shares = [("seen", found["map_seen"]), ("unseen", found["map_unseen"])]
+        parts = ", ".join(f"{name} {value:.4f}" for name, value in shares if value == value)  # nan: there are none
         return f"MAP@{context.task.depth}: {own}submission {found['map']:.4f}{change} ({parts})"
 
 

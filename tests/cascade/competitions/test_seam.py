@@ -147,6 +147,33 @@ def test_a_competition_that_cannot_be_had_is_named(tmp_path: Path, name: str, sa
         registry.find(name, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("line", "instead", "said"),
+    [
+        ("depth = 3", "", r"Mine has no `depth`: int"),
+        ('slug = "mine"', "", r"Mine has no `slug`: str"),
+        ('label_columns = ("a",)', 'label_columns = "a"', r"Mine: `label_columns` must be a tuple"),
+        ('fields = ("x",)', 'fields = ("x", "y")', r"Mine: `fields` must have a name for each of `text_columns`"),
+    ],
+)
+def test_an_adaptor_that_lacks_something_is_told_which(tmp_path: Path, line: str, instead: str, said: str) -> None:
+    lines = """name = "mine"
+slug = "mine"
+columns = ("id", "labels")
+depth = 3
+id_column = "id"
+text_columns = ("x",)
+fields = ("x",)
+label_columns = ("a",)
+hidden_queries = 10
+hidden_labels = 10""".replace(line, instead).splitlines()
+    body = "".join(f"    {text}\n" for text in lines)
+    head = "from cascade.competitions.rows import RowCompetition\n\n\nclass Mine(RowCompetition):\n"
+    (tmp_path / "mine.py").write_text(f"{head}{body}\n\nCOMPETITION = Mine()\n")
+    with pytest.raises(ConfigError, match=rf"mine\.py: cannot be loaded: TypeError: {said}"):
+        registry.find("mine.py", tmp_path)
+
+
 def test_a_package_may_bring_one(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("toy", "tests.toy_competition:COMPETITION", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == registry.GROUP else [])

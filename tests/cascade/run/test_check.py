@@ -134,6 +134,13 @@ def test_a_config_that_cannot_be_read_does_not_hide_the_data_and_the_folder(tmp_
     assert "not TOML" in of("config", checked(tmp_path / "run.toml")[1])
 
 
+def test_an_adaptor_that_is_not_there_is_found_without_data(tmp_path: Path) -> None:
+    config = SAMPLE.read_text(encoding="utf-8").replace("../", f"{ROOT}/")
+    (tmp_path / "run.toml").write_text(f'competition = "none.py"\n{config}', encoding="utf-8")
+    code, lines = checked(tmp_path / "run.toml")
+    assert code == 1 and "none.py: no such file" in of("competition", lines)
+
+
 def test_what_is_not_at_hand_is_no_fault_until_the_run_begins(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("{{ question }}")
     handle = "kaggle:nobody/nothing/transformers/tiny/1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -109,3 +110,6 @@ def test_a_stages_own_score_stands_beside_the_submissions_and_what_it_changed(tm
     assert " +0.0000 " in printer.score(context)
     submit(0.9)
     assert " +0.4" in printer.score(context)
+    seen = labels[labels["label_id"].isin(context.task.seen)]
+    known_only = replace(context, task=replace(context.task, truth=seen))
+    assert "(seen " in printer.score(known_only) and "unseen" not in printer.score(known_only)
