@@ -131,6 +131,9 @@ class PointwisePipeline(Pipeline, LanguageModel):
     options: list[Annotated[str, Field(min_length=1)]] = Field(
         default=["Yes", "No"], min_length=2, max_length=2, description="the two possible answers, yes first"
     )
+    normalise: Literal["query"] | None = Field(
+        default=None, description="`query`: scores of a query add up to 1 (softmax of the log-odds); default: P(yes)"
+    )
 
 
 class ListwisePipeline(Pipeline, LanguageModel):

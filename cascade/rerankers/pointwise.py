@@ -11,9 +11,24 @@ from cascade.rerankers.base import Asking, Given, Question
 
 
 def ask(pipeline: PointwisePipeline, given: Sequence[Given], names: Mapping[int, str]) -> Asking:
-    """The score is P(yes), over yes and no."""
+    """The score is P(yes), over yes and no.
+
+    With `normalise = "query"` it is a softmax, over the query's candidates, of the log-odds of yes to no (MAP 2025, 1st
+    place's loss): scores of different queries compare, where exactly one candidate is right.
+    """
     answers = yield [
         Question(query_id, [{**fields, "candidate": names[id_]} for id_ in ids], len(pipeline.options))
         for query_id, fields, ids in given
     ]
-    return [(each.query_id, each.ids, np.exp(answer[:, 0])) for each, answer in zip(given, answers, strict=True)]
+    score = _within_query if pipeline.normalise == "query" else _yes
+    return [(each.query_id, each.ids, score(answer)) for each, answer in zip(given, answers, strict=True)]
+
+
+def _yes(answer: np.ndarray) -> np.ndarray:
+    return np.exp(answer[:, 0])
+
+
+def _within_query(answer: np.ndarray) -> np.ndarray:
+    odds = answer[:, 0] - answer[:, 1]
+    shares = np.exp(odds - odds.max())
+    return shares / shares.sum()

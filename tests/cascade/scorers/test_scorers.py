@@ -219,6 +219,12 @@ def test_pointwise_is_the_probability_of_yes(context: RunContext) -> None:
     row = table[(table["query_id"] == first["query_id"]) & (table["label_id"] == ids[3])]
     assert abs(row["score"].iloc[0] - alone) < 1e-4
     assert text.rstrip().endswith(f"{context.task.texts[ids[3]]}<|im_end|>\n<|im_start|>assistant")
+    reranker.pipeline = pipeline.model_copy(update={"normalise": "query"})
+    shares = tables.validate(reranker.rerank(queries, given)[0], "normalised")
+    both = table.merge(shares, on=["query_id", "label_id"], suffixes=("", "_share"))
+    odds = both["score"].astype(float) / (1 - both["score"].astype(float))
+    expected = odds / odds.groupby(both["query_id"]).transform("sum")
+    np.testing.assert_allclose(both["score_share"], expected, rtol=2e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
