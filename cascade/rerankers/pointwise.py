@@ -25,10 +25,12 @@ def ask(pipeline: PointwisePipeline, given: Sequence[Given], names: Mapping[int,
 
 
 def _yes(answer: np.ndarray) -> np.ndarray:
-    return np.exp(answer[:, 0])
+    chance: np.ndarray = np.exp(answer[:, 0])
+    return chance
 
 
 def _within_query(answer: np.ndarray) -> np.ndarray:
     odds = answer[:, 0] - answer[:, 1]
-    shares = np.exp(odds - odds.max())
-    return shares / shares.sum()
+    shares: np.ndarray = np.exp(odds - odds.max())
+    shares /= shares.sum()
+    return shares
