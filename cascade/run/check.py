@@ -62,11 +62,15 @@ def of_files(path: Path, data: Path | None, out: Path | None, engine: str, targe
         yield Fact("data", True, f"{folder}: {counts}")
         yield from (Fact("data", True, str(folder), warning) for warning in found.warnings)
 
+    def adaptor() -> list[Fact]:
+        registry.of(read[0])
+        return []
+
     yield from tried("config", config, target.is_here)
     if data is not None:
         yield from tried("data", lambda: competition(data), target.is_here)
     elif read:
-        yield from tried("competition", lambda: registry.of(read[0]) and (), target.is_here)
+        yield from tried("competition", adaptor, target.is_here)
     if read:
         yield from facts(read[0], target, competitions[0] if competitions else None, out)
     elif out is not None:
