@@ -109,7 +109,7 @@ def test_a_strike_that_nothing_tells_is_found_and_one_after_the_work_is_not() ->
     assert not judge._untold(strike, [score, failed], "rerank-point failed (ended at its limit of 20 s)", False)
     late, empty = (
         Strike(Fault("raise", "ensemble", "", 0.9), 0.0, "cell 8"),
-        "ensemble failed (no table is there to fuse)",
+        "ensemble failed (contains no table to combine)",
     )
     assert not judge._untold(late, [ok | {"stage": "ensemble", "status": "exit code 1"}], empty, True)
     assert judge._untold(late, [ok | {"stage": "ensemble", "status": "exit code 1"}], empty, False)
@@ -124,7 +124,7 @@ def test_a_stage_that_failed_though_nothing_was_done_to_it_is_found() -> None:
         "ensemble failed, to which nothing was done: exit code 1: KeyError"
     ]
     assert judge._spread(case, [], {"retrieve-r1": "exit code 1"}), "a fault that struck nothing excuses nothing"
-    both = {"retrieve-r1": "exit code 1", "rerank-point": "exit code 1", "ensemble": "no table is there to fuse"}
+    both = {"retrieve-r1": "exit code 1", "rerank-point": "exit code 1", "ensemble": "contains no table to combine"}
     assert [broken.split()[0] for broken in judge._spread(case, strikes, both)] == ["rerank-point"]
     moved = Case((Fault("deadline", roles.RUN),))
     assert judge._spread(moved, [], {"ensemble": "exit code 1: KeyError"}) == []

@@ -31,7 +31,9 @@ def place(data: Path, out: Path | None, name: str, option: str = "--out") -> Pat
     own = data.resolve() == SAMPLE.resolve()
     found = out or (SAMPLE if own else BUILD) / name
     if not own and found.resolve().is_relative_to(SAMPLE.resolve()):
-        raise StageError(f"{found}: is the sample's, and {data} is other data; pass {option} with another folder")
+        raise StageError(
+            f"belongs to the sample, but {data} is other data", path=found, mend=f"pass {option} with another folder"
+        )
     return found
 
 

@@ -54,7 +54,7 @@ def first_cross_encoder(config: Config) -> CrossEncoderPipeline:
     for pipeline in config.pipeline:
         if isinstance(pipeline, CrossEncoderPipeline):
             return pipeline
-    raise ConfigError(f"{config.path}: has no [[pipeline]] of kind 'cross-encoder' to train for; add one")
+    raise ConfigError("has no [[pipeline]] of kind 'cross-encoder' to train", path=config.path, mend="add one")
 
 
 def groups(queries: pd.DataFrame, candidates: pd.DataFrame, names: dict[int, str]) -> dict[str, list[str]]:

@@ -31,4 +31,6 @@ def seconds(value: Any) -> float:
 def check_deadline(deadline: float | None) -> None:
     """StageError for what is no moment in Unix seconds: with `nan` no stage would ever run, or end."""
     if deadline is not None and not 0 <= deadline < LAST_MOMENT:
-        raise StageError(f"--deadline {deadline}: no Unix time; pass seconds since 1970, or leave it out")
+        raise StageError(
+            f"{deadline} is not a Unix time", key="--deadline", mend="pass seconds since 1970, or leave it out"
+        )

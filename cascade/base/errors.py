@@ -1,11 +1,35 @@
-"""What can go wrong, one sentence each: what is wrong, where, and the mend."""
+"""What can go wrong, one sentence each: where, what is wrong, and the fix."""
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
 
 
 class CascadeError(Exception):
-    """Anything the user can mend; the command line prints it as one line and exits with 2."""
+    """Anything the user can fix; the command line prints it as one line and exits with 2.
+
+    `path`: the file or folder that it is about. `key`: the place in it, or what else it is about: a config's table or
+    key, a row, a line, a stage, a model, a run at Kaggle. `mend`: what the user can do.
+    """
+
+    def __init__(self, what: str, *, path: Path | str | None = None, key: str = "", mend: str = "") -> None:
+        super().__init__(what)  # alone, so that an error comes whole out of a worker's process
+        self.what, self.path, self.key, self.mend = what, path, key, mend
+
+    @classmethod
+    def of_sentence(cls, sentence: str) -> Self:
+        """From one of a list of problems, whose fix stands behind the last semicolon."""
+        what, *mend = sentence.rsplit("; ", 1)
+        return cls(what, mend="".join(mend))
+
+    @property
+    def found(self) -> str:
+        """The sentence without the fix: `path: key: what`."""
+        return ": ".join(str(part) for part in (self.path, self.key, self.what) if part)
+
+    def __str__(self) -> str:
+        return f"{self.found}; {self.mend}" if self.mend else self.found
 
 
 class ConfigError(CascadeError):

@@ -53,7 +53,7 @@ def update(run: Path, **facts: Any) -> None:
 def check(run: Path) -> None:
     """StageError where `run` is neither new, nor empty, nor a run's, or what is to be kept in it has no place."""
     if run.exists() and not run.is_dir():
-        raise StageError(f"{run}: is a file; pass --out with a folder")
+        raise StageError("is a file", path=run, mend="pass --out with a folder")
     if read(run) is None:
         _refuse_strange(run, [LOCK], f"no run made it ({FILE} is not there, or not a run's)")
     if (run / PREVIOUS).exists() and read(run / PREVIOUS) is None:
@@ -70,7 +70,7 @@ def claim(run: Path) -> None:
 def check_replaceable(folder: Path, names: Iterable[str], option: str = "--out") -> None:
     """StageError where `folder`, which is about to be replaced, has anything but files of these names."""
     if folder.exists() and not folder.is_dir():
-        raise StageError(f"{folder}: is a file; pass {option} with a folder")
+        raise StageError("is a file", path=folder, mend=f"pass {option} with a folder")
     _refuse_strange(folder, list(names), "it would be replaced", option)
 
 
@@ -82,19 +82,23 @@ def mark(command: str) -> str:
 def check_file(path: Path, command: str, option: str = "--out") -> None:
     """StageError where `path`, which the command is about to write, is a folder or a file that it did not make."""
     if path.is_dir():
-        raise StageError(f"{path}: is a folder; pass {option} with a file")
+        raise StageError("is a folder", path=path, mend=f"pass {option} with a file")
     if path.exists():
         with path.open("rb") as file:
             if mark(command).encode() not in file.read(HEAD):
                 raise StageError(
-                    f"{path}: is there, and {command} did not make it; pass {option} with another path, or move it away"
+                    f"exists, and {command} did not make it",
+                    path=path,
+                    mend=f"pass {option} with another path, or move it away",
                 )
 
 
 def _refuse_strange(folder: Path, known: Collection[str], why: str, option: str = "--out") -> None:
     strange = sorted(path.name for path in folder.iterdir() if path.name not in known) if folder.is_dir() else []
     if strange:
-        raise StageError(f"{folder}: has {strange[0]}, and {why}; pass {option} with a new or empty folder")
+        raise StageError(
+            f"contains {strange[0]}, and {why}", path=folder, mend=f"pass {option} with a new or empty folder"
+        )
 
 
 def made(run: Path, record: dict[str, Any]) -> Iterator[Path]:

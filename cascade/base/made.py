@@ -44,14 +44,16 @@ def _check(folder: Path, digests: dict[str, str], option: str) -> None:
     known = read(folder)
     for parent in {folder, *((folder / name).parent for name in digests)}:
         if parent.exists() and not parent.is_dir():
-            raise StageError(f"{parent}: is a file; pass {option} with a new folder")
+            raise StageError("is a file", path=parent, mend=f"pass {option} with a new folder")
     for name, digest in digests.items():
         path = folder / name
         if path.is_dir():
-            raise StageError(f"{path}: is a folder where a file is to be written; pass {option} with a new folder")
+            raise StageError(
+                "is a folder where a file has to be written", path=path, mend=f"pass {option} with a new folder"
+            )
         if path.exists() and manifest.sha256(path) not in (digest, *known.get(name, [])):
             why = "was changed since it was made" if name in known else f"is there, and {FILE} does not know it"
-            raise StageError(f"{path}: {why}; pass {option} with a new folder, or move the file away")
+            raise StageError(why, path=path, mend=f"pass {option} with a new folder, or move the file away")
 
 
 @contextmanager
@@ -61,7 +63,7 @@ def replaced(folder: Path, option: str = "--out") -> Iterator[Path]:
     All of them do, or none where one is refused (StageError) or anything fails.
     """
     if folder.exists() and not folder.is_dir():
-        raise StageError(f"{folder}: is a file; pass {option} with a folder")
+        raise StageError("is a file", path=folder, mend=f"pass {option} with a folder")
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -69,7 +69,7 @@ def parse(text: str, where: str) -> Manifest:
         return Manifest(str(raw["kind"]), str(raw["commit"]), bool(raw["dirty"]), files, dict(raw["about"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ManifestError(
-            f"{where}: no manifest of this project ({type(error).__name__}: {error}); pack again"
+            f"not a manifest of this project ({type(error).__name__}: {error})", path=where, mend="pack again"
         ) from None
 
 
@@ -78,7 +78,7 @@ def read(folder: Path) -> Manifest:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:  # any dataset may have a file of this name
-        raise ManifestError(f"{path}: cannot be read ({error}); pack again") from error
+        raise ManifestError(f"cannot be read ({error})", path=path, mend="pack again") from error
     return parse(text, str(path))
 
 

@@ -20,28 +20,30 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     DataError for a file that is no such table, or lacks one of `columns`.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file; the data folder must hold it")
+        raise DataError("no such file", path=path, mend="put it into the data folder")
     raw = path.read_bytes()
     if csv_reader.encoding(raw) != "utf-8-sig":
-        raise DataError(f"{path}: is UTF-16; save the file as UTF-8")
+        raise DataError("is UTF-16", path=path, mend="save the file as UTF-8")
     try:
         text = csv_reader.decoded(raw)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{path}: line {line}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8"
+            f"byte 0x{raw[error.start]:02x} is not UTF-8", path=path, key=f"line {line}", mend="save the file as UTF-8"
         ) from error
     try:
         header, rows = csv_reader.strict(text)
     except ValueError as error:
         mend = "export it again" if csv_reader.delimiter(text) == "," else "export it again with commas"
-        raise DataError(f"{path}: not a CSV table ({error}); {mend}") from error
+        raise DataError(f"not a CSV table ({error})", path=path, mend=mend) from error
     names = [name.strip() for name in header]
     for column in columns:
         if names.count(column) > 1:
-            raise DataError(f"{path}: column {column} stands there twice; remove one of them")
+            raise DataError("occurs twice", path=path, key=f"column {column}", mend="remove one of them")
         if column not in names:
-            raise DataError(f"{path}: column {column} is missing{nearest(column, names)}; rename or add it")
+            raise DataError(
+                f"is missing{nearest(column, names)}", path=path, key=f"column {column}", mend="rename or add it"
+            )
     return csv_reader.frame(names, rows)
 
 
@@ -72,7 +74,10 @@ def refuse(path: Path, frame: pd.DataFrame, bad: pd.Series, key: str, why: str, 
     if bad.any():
         row = int(bad.to_numpy().argmax())
         raise DataError(
-            f"{path}: row {row + 1} ({key} {frame[key].iloc[row]}): {why.format(**frame.iloc[row])}; {mend}"
+            f"{why.format(**frame.iloc[row])}",
+            path=path,
+            key=f"row {row + 1} ({key} {frame[key].iloc[row]})",
+            mend=mend,
         )
 
 

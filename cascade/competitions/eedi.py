@@ -60,7 +60,7 @@ class Eedi(Competition):
     def read(self, folder: Path, lenient: bool = False) -> Task:
         """Where `lenient` only what leaves nothing to rank is refused; rows left out keep submission zero's labels."""
         if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder; pass the one that holds test.csv")
+            raise DataError("no such folder", path=folder, mend="pass the folder that contains test.csv")
         warnings: list[str] = []
         labels = files.read_mapping(folder, warnings, lenient)
         known = set(labels["label_id"].tolist())

@@ -38,9 +38,11 @@ def _read_mapping(path: Path) -> pd.DataFrame:
     frame = read_csv(path, ["MisconceptionId", "MisconceptionName"])
     ids = whole_numbers(path, frame, "MisconceptionId", "MisconceptionId")
     refuse(path, frame, ids.isna(), "MisconceptionId", "the id is empty", "give each misconception a number")
-    refuse(path, frame, ids.duplicated(), "MisconceptionId", "the id stands there twice", "remove one of the rows")
+    refuse(path, frame, ids.duplicated(), "MisconceptionId", "the id occurs twice", "remove one of the rows")
     if len(frame) < LEAST:
-        raise DataError(f"{path}: {len(frame)} rows; a submission ranks {LEAST}, so the mapping needs as many")
+        raise DataError(
+            f"has {len(frame)} rows, and a submission ranks {LEAST}", path=path, mend="add the missing rows"
+        )
     return pd.DataFrame({"label_id": ids.astype(np.int64), "text": frame["MisconceptionName"].str.strip()})
 
 
@@ -72,7 +74,7 @@ def checked(path: Path, frame: pd.DataFrame, warnings: list[str], lenient: bool)
     id_ = "QuestionId"
     faults = [
         (frame[id_] == "", "the QuestionId is empty", "give each question an id"),
-        (frame[id_].duplicated(), "the QuestionId stands there twice", "remove one of the rows"),
+        (frame[id_].duplicated(), "the QuestionId occurs twice", "remove one of the rows"),
         (~frame["CorrectAnswer"].isin(ANSWERS), "CorrectAnswer is '{CorrectAnswer}'", "it must be A, B, C or D"),
     ]
     for bad, why, mend in faults:
@@ -84,7 +86,7 @@ def checked(path: Path, frame: pd.DataFrame, warnings: list[str], lenient: bool)
             warnings.append(f"{error}; in the rerun it and {bad.sum() - 1} more like it are left to submission zero")
     frame = frame[~np.logical_or.reduce([bad for bad, *_ in faults])].reset_index(drop=True)
     if frame.empty:
-        raise DataError(f"{path}: no rows; it must hold at least one question")
+        raise DataError("has no rows", path=path, mend="add at least one question")
     empty = frame["QuestionText"].str.strip() == ""
     # An empty text still leaves construct, subject and answers to go by: refusing it would cost the whole run.
     warnings += [
@@ -191,7 +193,7 @@ def read_labels(path: Path, known: set[int], test: pd.DataFrame) -> pd.DataFrame
     frame = read_csv(path, ["QuestionId", *LABEL_COLUMNS])
     frame["QuestionId"] = frame["QuestionId"].str.strip()
     twice = frame["QuestionId"].duplicated()
-    refuse(path, frame, twice, "QuestionId", "the QuestionId stands there twice", "remove one of the rows")
+    refuse(path, frame, twice, "QuestionId", "the QuestionId occurs twice", "remove one of the rows")
     stranger = ~frame["QuestionId"].isin(test["question_id"])
     refuse(path, frame, stranger, "QuestionId", "test.csv has no such question", "remove the row")
     labels = _labels(path, frame, known)

@@ -33,14 +33,17 @@ def find(name: str, beside: Path) -> Competition:
     if name not in brought:
         known = [*OWN, *brought]
         raise ConfigError(
-            f"competition = '{name}' is unknown{nearest(name, known)}; use one of {', '.join(known)}, or a path "
-            f"to a .py file with an adaptor (docs/competitions.md)"
+            f"'{name}' is unknown{nearest(name, known)}",
+            key="competition",
+            mend=f"use one of {', '.join(known)}, or the path of a .py file with an adaptor (docs/competitions.md)",
         )
     try:
         found = brought[name].load()
     except Exception as error:
         raise ConfigError(
-            f"competition '{name}': its package cannot be loaded: {type(error).__name__}: {error}; reinstall it"
+            f"'{name}': its package cannot be loaded: {type(error).__name__}: {error}",
+            key="competition",
+            mend="reinstall it",
         ) from error
     return _checked(found, f"entry point '{name}'")
 
@@ -51,14 +54,18 @@ def of(config: Config) -> Competition:
     for retrieval in config.retrieval:
         if retrieval.top_k < found.depth:
             raise ConfigError(
-                f"{config.path}: retrieval '{retrieval.name}': top_k = {retrieval.top_k} is less than the "
-                f"{found.depth} labels of a submission's row; raise it"
+                f"top_k = {retrieval.top_k} is less than the {found.depth} labels of a submission's row",
+                path=config.path,
+                key=f"retrieval '{retrieval.name}'",
+                mend="raise it",
             )
         for part in retrieval.retriever:
             if part.kind == "classifier" and part.by is not None and part.by not in found.fields:
                 raise ConfigError(
-                    f"{config.path}: retrieval '{retrieval.name}': by = '{part.by}' is no field of {found.name}"
-                    f"{nearest(part.by, found.fields)}; use one of {', '.join(found.fields)}"
+                    f"by = '{part.by}' is not a field of {found.name}{nearest(part.by, found.fields)}",
+                    path=config.path,
+                    key=f"retrieval '{retrieval.name}'",
+                    mend=f"use one of {', '.join(found.fields)}",
                 )
     return found
 
@@ -70,8 +77,10 @@ def sample_of(config: Path) -> Path:
     found = of(load(config))
     if not found.sample:
         raise DataError(
-            f"{config}: competition '{found.name}' has no sample of its own; pass --data, or make's DATA, with the "
-            f"folder of its files"
+            f"'{found.name}' has no sample",
+            path=config,
+            key="competition",
+            mend="pass --data, or make's DATA, with the folder of its files",
         )
     return Path(found.sample)
 
@@ -83,26 +92,32 @@ def of_data(folder: Path) -> Competition:
             return each
     known = ", ".join(OWN)
     raise DataError(
-        f"{folder}: has the files of no known competition ({known}); pass the folder with train.csv and test.csv; for "
-        f"a competition of your own, pass its .py file to a command that takes one (make folds COMPETITION=FILE)"
+        f"has the files of no known competition ({known})",
+        path=folder,
+        mend="pass the folder with train.csv and test.csv; for a competition of your own, pass its .py file to a "
+        "command that takes one (make folds COMPETITION=FILE)",
     )
 
 
 @cache
 def _load(path: Path) -> Competition:
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file; correct the config's `competition`")
+        raise ConfigError("no such file", path=path, mend="correct the config's `competition`")
     spec = importlib.util.spec_from_file_location(f"cascade_competition_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise ConfigError(f"{path}: cannot be loaded: {type(error).__name__}: {error}; correct the file") from error
+        raise ConfigError(
+            f"cannot be loaded: {type(error).__name__}: {error}", path=path, mend="correct the file"
+        ) from error
     return _checked(getattr(module, "COMPETITION", None), str(path))
 
 
 def _checked(found: object, where: str) -> Competition:
     if not isinstance(found, Competition):
-        raise ConfigError(f"{where}: has no COMPETITION, an instance of cascade.competitions.base.Competition; add it")
+        raise ConfigError(
+            "has no COMPETITION, an instance of cascade.competitions.base.Competition", path=where, mend="add it"
+        )
     return found

@@ -66,21 +66,22 @@ class RowCompetition(Competition):
 
     def read(self, folder: Path, lenient: bool = False) -> Task:
         if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder; pass the one that holds {TEST}")
+            raise DataError("no such folder", path=folder, mend=f"pass the folder that contains {TEST}")
         warnings: list[str] = []
         train = self._rows(folder / TRAIN, self.label_columns, lenient, warnings)
         asked = self._rows(folder / TEST, (), lenient, warnings)
         if asked.empty:
-            raise DataError(f"{folder / TEST}: no rows; it must hold at least one query")
+            raise DataError("has no rows", path=folder / TEST, mend="add at least one query")
         told = self._labels(train)
         truth = self._truth(folder / TRUTH, asked, lenient, warnings)
         texts = sorted({*told, *([] if truth is None else truth["text"])} - {""})
         if not any(told):
-            raise DataError(f"{folder / TRAIN}: no row has a label; fill in {', '.join(self.label_columns)}")
+            raise DataError("no row has a label", path=folder / TRAIN, mend=f"fill in {', '.join(self.label_columns)}")
         if broken := [text for text in texts if text.split() != [text]]:
             raise DataError(
-                f"{folder}: the label '{broken[0]}' has a space, which parts the labels of a submission's row; define "
-                f"`label` without, or `cell` and `parse` otherwise"
+                f"the label '{broken[0]}' contains a space, which separates the labels of a submission's row",
+                path=folder,
+                mend="define `label` without spaces, or `cell` and `parse` with another separator",
             )
         ids = {text: id_ for id_, text in enumerate(texts)}
         labelled = train[np.array([bool(text) for text in told], dtype=bool)].reset_index(drop=True)
@@ -153,7 +154,7 @@ class RowCompetition(Competition):
             frame = read_csv(path, self._columns(more))
             frame[id_] = frame[id_].str.strip()
             refuse(path, frame, frame[id_] == "", id_, "the id is empty", "give each row an id")
-            refuse(path, frame, frame[id_].duplicated(), id_, "the id stands there twice", "remove one of the rows")
+            refuse(path, frame, frame[id_].duplicated(), id_, "the id occurs twice", "remove one of the rows")
             self.check(path, frame, warnings)
         except DataError as error:
             found = read_leniently(path, self._columns(more), [id_]) if lenient and path.is_file() else None
@@ -182,7 +183,7 @@ class RowCompetition(Competition):
             frame = read_csv(path, [id_, *self.label_columns])
             frame[id_] = frame[id_].str.strip()
             refuse(path, frame, ~among(frame[id_], asked[id_]), id_, f"{TEST} has no such row", "remove the row")
-            refuse(path, frame, frame[id_].duplicated(), id_, "the id stands there twice", "remove one of the rows")
+            refuse(path, frame, frame[id_].duplicated(), id_, "the id occurs twice", "remove one of the rows")
             self.check(path, frame, warnings)
         except DataError as error:
             if not lenient:

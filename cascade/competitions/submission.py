@@ -53,7 +53,7 @@ def read_cells(path: Path) -> tuple[list[str], dict[str, str]]:
         found: dict[str, str] = {}
         for query_id, *rest in rows:
             if query_id in found:
-                raise ValueError(f"{query_id} stands there twice")
+                raise ValueError(f"{query_id} occurs twice")
             found[query_id] = rest[0] if rest else ""
         return header, found
     except (OSError, ValueError) as error:
@@ -61,7 +61,7 @@ def read_cells(path: Path) -> tuple[list[str], dict[str, str]]:
 
 
 def _refused(path: Path, error: Exception) -> TableError:
-    return TableError(f"{path}: not a submission: {str(error).strip()}; run again")
+    return TableError(f"not a submission: {str(error).strip()}", path=path, mend="run again")
 
 
 def validate(path: Path, asked: Asked) -> None:
@@ -74,12 +74,18 @@ def check(rows: Rows, asked: Asked, what: str) -> None:
     length, known, query_ids = row_length(asked), asked.texts.keys(), list(asked.asked)
     if list(rows) != query_ids:
         wrong = next((a for a, b in zip(rows, query_ids, strict=False) if a != b), "the number of rows")
-        raise TableError(f"{what}: rows are not test.csv's, in its order (first difference: {wrong}); run again")
+        raise TableError(
+            f"its rows are not those of test.csv in the same order (first difference: {wrong})",
+            path=what,
+            mend="run again",
+        )
     for query_id, ids in rows.items():
         if len(ids) != length or len(set(ids)) != length:
-            raise TableError(f"{what}: {query_id} has {len(set(ids))} distinct ids, not {length}; run again")
+            raise TableError(
+                f"has {len(set(ids))} distinct labels, not {length}", path=what, key=query_id, mend="run again"
+            )
         if not known >= set(ids):
-            raise TableError(f"{what}: {query_id} has an id that no label has; run again")
+            raise TableError("has an id that no label has", path=what, key=query_id, mend="run again")
 
 
 def check_against_sample(folder: Path, asked: Asked) -> list[str]:

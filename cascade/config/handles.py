@@ -41,14 +41,16 @@ def normal(handle: str) -> str:
     scheme, _, name = handle.partition(":")
     words = name.rstrip("/")
     if not FORMS[scheme].fullmatch(words):
-        raise ModelError(f"model '{handle}': is no handle; write it as {SCHEMES[scheme]}")
+        raise ModelError("is not a handle", key=f"model '{handle}'", mend=f"write it as {SCHEMES[scheme]}")
     owner, slug, *rest = words.split("/")
     if scheme == "kaggle":
         framework, variation, version = rest
         rest = [framework.replace("-", "").lower(), variation.lower(), str(int(version))]
     elif found := VERSIONS.match("/" + "/".join(rest)):
         raise ModelError(
-            f"model '{handle}': names a version, and a kernel reads a dataset's newest; leave out '{found[0]}'"
+            "names a version, but a kernel always reads a dataset's newest",
+            key=f"model '{handle}'",
+            mend=f"remove '{found[0]}'",
         )
     return f"{scheme}:{'/'.join([owner.lower(), slug.lower(), *rest])}"
 
@@ -76,8 +78,10 @@ def find(handle: str) -> Path:
             return found
     looked = ", ".join(str(root / place) for root, place in places)
     raise NotHereError(
-        f"model '{handle}': not found ({looked}); add it to the kernel's inputs or, elsewhere, set MODELS to a folder "
-        f"that holds it or fetch it with kagglehub"
+        f"not found ({looked})",
+        key=f"model '{handle}'",
+        mend="add it to the kernel's inputs; outside Kaggle, set MODELS to a folder that contains it or fetch it "
+        "with kagglehub",
     )
 
 

@@ -1,4 +1,4 @@
-"""A config's file as tables, and what an error in it says: the place, the key and the mend, in one sentence."""
+"""A config's file as tables, and what an error in it says: the place, the key and the fix, in one sentence."""
 
 from __future__ import annotations
 
@@ -6,52 +6,52 @@ import reprlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from cascade.base.errors import ConfigError, nearest
+from cascade.base.errors import CascadeError, ConfigError, nearest
 
+E = TypeVar("E", bound=CascadeError)
 Models = Mapping[str, type[BaseModel]]
 DEEPEST = 32  # a config needs 4; an engine's arguments a few more
-TOO_DEEP = "tables or lists are nested too deeply; write them flat"
+TOO_DEEP = "tables or lists are nested too deeply"
 LARGEST = 1 << 53
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file, where no key holds what nothing can be made of."""
+    """The tables of a TOML file; ConfigError where a key has a value that nothing can be made of."""
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}; correct it there") from error
+        raise ConfigError(f"not TOML: {error}", path=path, mend="correct the file") from error
     except RecursionError:
-        raise ConfigError(f"{path}: {TOO_DEEP}") from None
-    if problem := _unusable(raw):
-        raise ConfigError(f"{path}: {problem}")
+        raise ConfigError(TOO_DEEP, path=path, mend="write them flat") from None
+    _check(raw, path)
     return raw
 
 
-def _unusable(value: Any, key: str = "the file", depth: int = 0) -> str:
-    """What no key may hold, in one sentence; "" where all is well.
+def _check(value: Any, path: Path, key: str = "", depth: int = 0) -> None:
+    """ConfigError for what no key may have.
 
     A NUL ends paths and arguments, a number beyond 64 bits no table holds, and what nests is walked by recursion.
     """
     if depth > DEEPEST:
-        return TOO_DEEP
+        raise ConfigError(TOO_DEEP, path=path, mend="write them flat")
     if isinstance(value, str) and "\0" in value:
-        return f"{key} holds a NUL character; remove it"
+        raise ConfigError("contains a NUL character", path=path, key=key, mend="remove it")
     if isinstance(value, int) and abs(value) > LARGEST:
-        return f"{key} is {'below -' if value < 0 else 'above '}2**53; give it a smaller number"
+        bound = "below -2**53" if value < 0 else "above 2**53"
+        raise ConfigError(f"is {bound}", path=path, key=key, mend="use a smaller number")
     if isinstance(value, dict):
-        if any("\0" in name for name in value):
-            return f"a key in {key} holds a NUL character; remove it"
-        found = (_unusable(each, name, depth + 1) for name, each in value.items())
+        for name, each in value.items():
+            if "\0" in name:
+                raise ConfigError("a key contains a NUL character", path=path, key=key, mend="remove it")
+            _check(each, path, name, depth + 1)
     elif isinstance(value, list):
-        found = (_unusable(each, key, depth + 1) for each in value)
-    else:
-        return ""
-    return next(filter(None, found), "")
+        for each in value:
+            _check(each, path, key, depth + 1)
 
 
 def no_number(name: str) -> str:
@@ -61,53 +61,50 @@ def no_number(name: str) -> str:
     return name
 
 
-def explain(error: ValidationError, tables: Models, kinds: Models) -> str:
-    """The first of what `explained` says."""
-    return explained(error, tables, kinds)[0]
-
-
-def explained(error: ValidationError, tables: Models, kinds: Models) -> list[str]:
-    """A sentence an error; unknown keys first, as they may be why others are missing.
+def explained(error: ValidationError, path: Path, tables: Models, kinds: Models, family: type[E]) -> list[E]:
+    """An error of the `family` for each that pydantic found; unknown keys first: they may be why others are missing.
 
     `tables` are the models by the name of the table that holds them ("" for the whole file), `kinds`
     those of tagged unions by their tag.
     """
     found = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-    return [_sentence(each, tables, kinds) for each in found]
+    parts = (_parts(each, tables, kinds) for each in found)
+    return [family(what, path=path, key=key, mend=mend) for key, what, mend in parts]
 
 
-def _sentence(error: ErrorDetails, tables: Models, kinds: Models) -> str:
+def _parts(error: ErrorDetails, tables: Models, kinds: Models) -> tuple[str, str, str]:
+    """The key, what is wrong and the fix; a validator's own sentence has its fix behind the last semicolon."""
     type_, loc = error["type"], error["loc"]
+    own = CascadeError.of_sentence(error["msg"].removeprefix("Value error, "))
     if not loc:
-        return error["msg"].removeprefix("Value error, ")
+        return "", own.what, own.mend
     if type_ == "union_tag_invalid":
         tag, tags = error["ctx"]["tag"], error["ctx"]["expected_tags"]
         near = nearest(tag, tags.replace("'", "").split(", "))
-        return f"{_place(loc, kinds)}: kind is {tag!r}{near}; it must be one of {tags}"
+        return _place(loc, kinds), f"kind is {tag!r}{near}", f"it must be one of {tags}"
     if type_ == "union_tag_not_found":
-        return f"{_place(loc, kinds)}: 'kind' is missing; add it"
+        return _place(loc, kinds), "'kind' is missing", "add it"
     key = _place(loc[-2:], kinds) if isinstance(loc[-1], int) else str(loc[-1])
     around = _place(loc[:-2] if isinstance(loc[-1], int) else loc[:-1], kinds)
-    where = f"{around}: " if around else ""
     if type_ == "extra_forbidden":
-        return (
-            f"{where}unknown key {key!r}{nearest(key, _keys_at(loc[:-1], {**tables, **kinds}))}; remove or correct it"
-        )
+        near = nearest(key, _keys_at(loc[:-1], {**tables, **kinds}))
+        return around, f"unknown key {key!r}{near}", "remove or correct it"
     if type_ == "missing":
-        return f"{where}{key!r} is missing; add it"
+        return around, f"{key!r} is missing", "add it"
     if key == "[key]":
-        return f"{loc[0]}: {error['input']!r} is no variable's name; it is made of letters, digits and underscores"
+        mend = "use letters, digits and underscores only"
+        return str(loc[0]), f"{error['input']!r} is not a valid variable name", mend
     if type_ == "value_error":
-        return f"{where}{key}: {error['msg'].removeprefix('Value error, ')}"
+        return f"{around}: {key}" if around else key, own.what, own.mend
     if type_ == "list_type" and isinstance(error["input"], dict):
-        return f"{where}{key} is one table, not a list of them; write its heading in double brackets"
+        return around, f"{key} is one table, not a list of them", "write its heading in double brackets"
     if type_ in ("model_type", "model_attributes_type", "dict_type"):
         mend = "it should be a table of keys and values"
     elif type_ == "string_pattern_mismatch" and key == "name":
         mend = "a name begins with a letter and is made of a-z, 0-9 and hyphens"
     else:
         mend = error["msg"].replace("Input should", "it should").replace(" after validation", "")
-    return f"{where}{key} is {reprlib.repr(error['input'])}; {mend[0].lower()}{mend[1:]}"
+    return around, f"{key} is {reprlib.repr(error['input'])}", f"{mend[0].lower()}{mend[1:]}"
 
 
 def _place(loc: tuple[int | str, ...], kinds: Models) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from cascade.base import durations
 from cascade.base.errors import ConfigError, nearest
 from cascade.base.runtime import COMPETITION
-from cascade.config.messages import explain, read
+from cascade.config.messages import explained, read
 from cascade.config.parts import (
     CODE,
     Adapted,
@@ -317,21 +317,21 @@ def _named(stages: list[S], name: str, what: str, path: Path) -> S:
         if stage.name == name:
             return stage
     names = [stage.name for stage in stages]
-    known = ", ".join(names) or "none"
-    raise ConfigError(f"{path}: no {what} is called '{name}'{nearest(name, names)}; it has {known}")
+    mend = f"use one of {', '.join(names)}" if names else f"add a [[{what}]]"
+    raise ConfigError(f"no {what} is called '{name}'{nearest(name, names)}", path=path, mend=mend)
 
 
 def load(path: Path, engine: str = "") -> Config:
     """Reads and checks a config; ConfigError names the file, the key and the mend. `engine` overrides its own."""
     if not path.is_file():
-        raise ConfigError(f"{path}: no such config; pass a TOML file such as configs/sample.toml")
+        raise ConfigError("no such config", path=path, mend="pass a TOML file such as configs/sample.toml")
     raw = read(path)
     if "path" in raw:  # the one field that no file may set
-        raise ConfigError(f"{path}: unknown key 'path'; remove or correct it")
+        raise ConfigError("unknown key 'path'", path=path, mend="remove or correct it")
     try:
         return Config.model_validate({**raw, **({"engine": engine} if engine else {}), "path": path})
     except ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error, TABLES, KINDS)}") from error
+        raise explained(error, path, TABLES, KINDS, ConfigError)[0] from error
 
 
 TABLES: dict[str, type[ConfigModel]] = {

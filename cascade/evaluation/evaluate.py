@@ -96,7 +96,11 @@ def measure(config: Config, folder: Path, run: Path) -> Iterator[dict[str, Any]]
     task = registry.of(config).read(folder)
     labels = task.truth
     if labels is None:
-        raise DataError(f"{folder}: has no test_labels.csv to score by; add it, or evaluate on folds of train.csv")
+        raise DataError(
+            "has no test_labels.csv to compute the score with",
+            path=folder,
+            mend="add it, or evaluate on folds of train.csv",
+        )
     if (
         config.ensemble.unseen_share is None
     ):  # all else looks at one query alone, so those that nobody scores are spared

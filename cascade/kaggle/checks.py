@@ -43,7 +43,7 @@ class Check:
     def __str__(self) -> str:
         if self.ok:
             return f"✓ {self.name:<16} {self.found}"
-        return f"✗ {self.name:<16} {self.found}; cost: {self.costs}; mend: {self.mend}"
+        return f"✗ {self.name:<16} {self.found}; cost: {self.costs}; fix: {self.mend}"
 
 
 def check(config: Path, scratch: Path, hashed: bool) -> list[Check]:

@@ -56,7 +56,9 @@ def install(wheels: Path, code: Path, scratch: Path, log: Path, hashed: bool) ->
     except BaseException as error:
         shutil.rmtree(scratch, ignore_errors=True)
         if isinstance(error, OSError):  # a full disk, a dataset that went away
-            raise InstallError(f"the environment could not be made under {scratch}: {error}; free some disk") from error
+            raise InstallError(
+                f"the environment cannot be made: {error}", path=scratch, mend="free some disk space"
+            ) from error
         raise
     return python
 
@@ -64,7 +66,11 @@ def install(wheels: Path, code: Path, scratch: Path, log: Path, hashed: bool) ->
 def _only(folder: Path, pattern: str) -> Path:
     found = sorted(folder.glob(pattern))
     if len(found) != 1:
-        raise InstallError(f"{folder}: holds {len(found)} files like {pattern}, not one; make pack, make push-datasets")
+        raise InstallError(
+            f"contains {len(found)} files like {pattern}, not one",
+            path=folder,
+            mend="run: make pack, make push-datasets",
+        )
     return found[0]
 
 
@@ -76,7 +82,9 @@ def _unpacked_uv(wheels: Path, scratch: Path) -> Path:
             name = next(name for name in wheel.namelist() if name.endswith(".data/scripts/uv"))
             program.write_bytes(wheel.read(name))
     except (StopIteration, zipfile.BadZipFile) as error:
-        raise InstallError(f"{wheels}: uv's wheel is broken ({error}); make pack, make push-datasets") from error
+        raise InstallError(
+            f"uv's wheel is broken ({error})", path=wheels, mend="run: make pack, make push-datasets"
+        ) from error
     program.chmod(0o755)
     return program
 
@@ -108,14 +116,16 @@ def _run(step: str, command: list[str], scratch: Path, log: Path, until: float) 
         try:
             code = process.wait(max(1.0, until - clock.now()))
         except subprocess.TimeoutExpired:
-            raise InstallError(f"could not {step} within {LIMIT:.0f} s; see {log}") from None
+            raise InstallError(f"could not {step} within {LIMIT:.0f} s", mend=f"see {log}, then push again") from None
         finally:
             if process.poll() is None:
                 _end_group(process)
     if code != 0:
         said = " ".join(log.read_text(encoding="utf-8", errors="replace").rpartition(f"# {step}: ")[2].split())
         said = said.removeprefix(" ".join(" ".join(command).split())).strip()
-        raise InstallError(f"could not {step}: {said[-500:]}; see {log}; mend it, then make pack, make push-datasets")
+        raise InstallError(
+            f"could not {step}: {said[-500:]}", mend=f"see {log}, fix this, then run: make pack, make push-datasets"
+        )
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

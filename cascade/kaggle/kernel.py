@@ -153,9 +153,13 @@ def prepare(kernel: Kernel) -> None:
 def _installed(kernel: Kernel, scratch: Path, has_room: bool) -> Path:
     wheels, code = checks.dataset("wheels"), checks.dataset("code")
     if wheels is None or code is None:
-        raise environment.InstallError(f"{runtime.INPUT}: our datasets are not all there; make push-kernel")
+        raise environment.InstallError(
+            "the project's datasets are missing or incomplete", path=runtime.INPUT, mend="run: make push-kernel"
+        )
     if not has_room:  # a full disk would cost submission.csv too
-        raise environment.InstallError(f"{scratch}: too little disk to install into; free some, or set TMPDIR")
+        raise environment.InstallError(
+            "not enough free disk space to install into", path=scratch, mend="free some, or set TMPDIR"
+        )
     return environment.install(wheels, code, scratch, kernel.run / "install.log", hashed=not is_rerun())
 
 

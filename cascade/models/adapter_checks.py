@@ -109,7 +109,11 @@ def installed_vllm() -> Obeyed | None:
     path = Path(spec.origin).parent / "lora" / "peft_helper.py"
     keys = fields_obeyed(ast.parse(path.read_text(encoding="utf-8"))) if path.is_file() else []
     if not keys:
-        raise ModelError(f"{path}: does not tell what vLLM obeys of an adapter; set engine = 'transformers'")
+        raise ModelError(
+            "cannot be read, so what vLLM supports of an adapter is unknown",
+            path=path,
+            mend="set engine = 'transformers'",
+        )
     return Obeyed("the installed vLLM", keys, WITHOUT_PEFT)
 
 
@@ -184,7 +188,9 @@ def read_shapes(adapter: Path) -> dict[str, tuple[int, ...]]:
             return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - no dict
     except SafetensorError as error:  # a pointer that LFS left, or a torn copy
         raise ModelError(
-            f"adapter '{adapter.name}': {ADAPTER_FILES[1]} cannot be read: {error}; fetch or train it again"
+            f"{ADAPTER_FILES[1]} cannot be read: {error}",
+            key=f"adapter '{adapter.name}'",
+            mend="fetch or train it again",
         ) from error
 
 
@@ -296,7 +302,7 @@ def _has_several_parts(base: Path) -> bool:
     try:
         config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{base / 'config.json'}: cannot be read: {error}; fetch the model again") from error
+        raise ModelError(f"cannot be read: {error}", path=base / "config.json", mend="fetch the model again") from error
     return "text_config" in config or "vision_config" in config
 
 
@@ -317,5 +323,5 @@ def _headers(base: Path) -> dict[str, tuple[tuple[int, ...], str]]:
                     part = file.get_slice(key)
                     found[key] = tuple(part.get_shape()), part.get_dtype()
         except SafetensorError as error:
-            raise ModelError(f"{path}: cannot be read: {error}; fetch the model again") from error
+            raise ModelError(f"cannot be read: {error}", path=path, mend="fetch the model again") from error
     return found

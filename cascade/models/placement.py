@@ -27,7 +27,11 @@ def devices_of(config: Config, cards: int) -> tuple[list[str], list[str]]:
     there = [name for name in config.devices if name == "cpu" or int(name.split(":")[1]) < cards]
     missing = [name for name in config.devices if name not in there]
     if not there:
-        raise NotHereError(f"devices: none of {', '.join(missing)} is here; leave devices out to use what is")
+        raise NotHereError(
+            f"{', '.join(missing)} not found on this machine",
+            key="devices",
+            mend="remove devices to use those that exist",
+        )
     return there, missing
 
 
@@ -42,6 +46,7 @@ def check_tensor(stage: str, there: Sequence[str], missing: Sequence[str]) -> No
     """
     if missing:
         raise NotHereError(
-            f"stage '{stage}': parallel = 'tensor' over {', '.join([*there, *missing])}, of which only "
-            f"{', '.join(there)} is here; run it on as many, or name fewer devices"
+            f"parallel = 'tensor' requires {', '.join([*there, *missing])}, but only {', '.join(there)} exists here",
+            key=f"stage '{stage}'",
+            mend="run it on a machine with all of them, or list fewer devices",
         )

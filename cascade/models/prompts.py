@@ -66,18 +66,20 @@ class Template:
         known = (*fields, *OF_ALL, *needed)
         self.names = (*fields, *OF_ALL, "candidate")
         if not path.is_file():
-            raise PromptError(f"{path}: no such prompt template; correct the config's `prompt`")
+            raise PromptError("no such prompt template", path=path, mend="correct the config's `prompt`")
         source = path.read_text(encoding="utf-8-sig")
         for heading in ANY_HEADING.finditer(source):
             if not HEADING.match(source, heading.start()):
                 number = source.count("\n", 0, heading.start()) + 1
                 raise PromptError(
-                    f"{path}: line {number}: '{heading[0]}' begins no message{nearest(heading[1], ROLES)}; "
-                    f"write '=== ' and one of {', '.join(ROLES)}"
+                    f"'{heading[0]}' is not the heading of a message{nearest(heading[1], ROLES)}",
+                    path=path,
+                    key=f"line {number}",
+                    mend=f"write '=== ' and one of {', '.join(ROLES)}",
                 )
         pieces = HEADING.split(source)
         if len(pieces) > 1 and pieces[0].strip():
-            raise PromptError(f"{path}: text stands before the first '=== ' heading; give it a heading of its own")
+            raise PromptError("there is text before the first '=== ' heading", path=path, mend="put it under a heading")
         line = 0  # above what is parsed
         try:
             used = jinja2.meta.find_undeclared_variables(JINJA.parse(source))
@@ -88,12 +90,19 @@ class Template:
                 line += len(text) - len(text.lstrip("\n"))
                 self.messages.append((heading[1], JINJA.from_string(text.strip("\n"))))
         except jinja2.TemplateSyntaxError as error:
-            raise PromptError(f"{path}: line {line + error.lineno}: {error.message}; correct the template") from error
+            raise PromptError(
+                error.message or "invalid",
+                path=path,
+                key=f"line {line + error.lineno}",
+                mend="correct the template",
+            ) from error
         for name in sorted(used - {*known}):
-            raise PromptError(f"{path}: field '{name}' is unknown here; use {', '.join(known)}")
+            raise PromptError(f"field '{name}' is unknown", path=path, mend=f"use {', '.join(known)}")
         for name in needed:
             if name not in used:
-                raise PromptError(f"{path}: does not use the field '{name}'; the model would not see it")
+                raise PromptError(
+                    f"does not use the field '{name}', so the model would not see it", path=path, mend="add the field"
+                )
 
     def everywhere(self, value: str) -> Fields:
         """Returns all fields that a template may use, each with this `value`."""
@@ -113,9 +122,9 @@ class Template:
         try:
             return text.render(fields)
         except jinja2.TemplateError as error:
-            raise PromptError(f"{self.path}: {error.message}; correct the template") from error
+            raise PromptError(error.message or "invalid", path=self.path, mend="correct the template") from error
         except COMPUTED as error:
-            raise PromptError(f"{self.path}: cannot be filled: {error}; correct the template") from error
+            raise PromptError(f"cannot be filled: {error}", path=self.path, mend="correct the template") from error
 
 
 def _joined_roles(messages: Sequence[Message]) -> list[Message]:
@@ -145,8 +154,9 @@ class Prompter:
         self.chat_arguments = chat_arguments or {}
         if template.plain is None and not tokenizer.chat_template:
             raise ModelError(
-                f"{template.path}: is a chat, but the model's tokenizer has no chat template; "
-                f"use an instruct model, or a template without '=== ' headings"
+                "is a chat template, but the model's tokenizer has none",
+                path=template.path,
+                mend="use an instruct model, or a template without '=== ' headings",
             )
 
     def text(self, fields: Fields) -> str:
@@ -191,7 +201,7 @@ class Prompter:
             return self._chat(messages)
         except UNFILLED as error:
             raise PromptError(
-                f"{self.template.path}: the model's chat template refuses it: {error}; {self._fix(messages)}"
+                f"the model's chat template rejects it: {error}", path=self.template.path, mend=self._fix(messages)
             ) from error
 
     def _messages(self, fields: Fields) -> list[Message]:
@@ -241,7 +251,7 @@ class Prompter:
         decode = getattr(self.tokenizer, "backend_tokenizer", self.tokenizer).decode
         found = difference(text, decode(self._ids(text), skip_special_tokens=False), self.tokenizer.unk_token)
         if found is not None and found.lost:
-            raise ModelError(f"{self.template.path}: the model's tokenizer reads another text: {found.said}; {FIX}")
+            raise ModelError(f"the model's tokenizer changes the text: {found.said}", path=self.template.path, mend=FIX)
         return found.said if found is not None else ""
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -287,17 +297,22 @@ class Prompter:
             shown = self.tokenizer.convert_ids_to_tokens(answer)
             if ids[: len(prompt)] != prompt:
                 raise PromptError(
-                    f"{self.template.path}: option '{option}' is no token of its own behind {before[-12:]!r}, with "
-                    f"which it grows together ({shown}); choose another option or end the template differently"
+                    f"option '{option}' is not one token of its own after {before[-12:]!r}: the two are joined into "
+                    f"other tokens ({shown})",
+                    path=self.template.path,
+                    mend="choose another option or end the template differently",
                 )
             if len(answer) != 1:
                 raise PromptError(
-                    f"{self.template.path}: option '{option}' is {len(answer)} tokens of this tokenizer ({shown}), "
-                    f"not one; choose another option or end the template differently"
+                    f"option '{option}' is {len(answer)} tokens of this tokenizer ({shown}), not one",
+                    path=self.template.path,
+                    mend="choose another option or end the template differently",
                 )
             if answer[0] in found:
                 raise PromptError(
-                    f"{self.template.path}: options '{found[answer[0]]}' and '{option}' are the same token; rename one"
+                    f"options '{found[answer[0]]}' and '{option}' are the same token",
+                    path=self.template.path,
+                    mend="rename one",
                 )
             found[answer[0]] = option
         return list(found)
@@ -319,8 +334,10 @@ class Prompter:
         while (excess := max(map(len, prompts)) - self.max_tokens) > 0:
             if kept == 0:
                 raise PromptError(
-                    f"query {query_id}: its prompt has {self.max_tokens + excess} tokens without any of its {cut}, "
-                    f"and the model reads {self.max_tokens}; raise max_length or shorten {self.template.path}"
+                    f"its prompt has {self.max_tokens + excess} tokens even without its {cut}, but the model reads at "
+                    f"most {self.max_tokens}",
+                    key=f"query {query_id}",
+                    mend=f"raise max_length or shorten {self.template.path}",
                 )
             kept = max(0, kept - -(-excess // shown))
             shorter = self.tokenizer.decode(words[:kept], skip_special_tokens=False).rstrip("�")

@@ -39,7 +39,7 @@ def calibrate(
     others = [each for each in base.measured if each.stage not in measured]
     rates = [rate for stage in stages for rate in _rates(stage, config, runs.stages.get(stage.name, []), source)]
     if not rates:
-        raise PlanError(f"{source}: no stage has finished work to read a rate from; run it again")
+        raise PlanError("no stage has finished enough work to compute a rate from", path=source, mend="run it again")
     fresh = {(rate.kind, rate.stage) for rate in rates}
     kept = [rate for rate in base.rate if (rate.kind, rate.stage) not in fresh]
     found = [each for each in measured.values() if each is not None]

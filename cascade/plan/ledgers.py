@@ -55,25 +55,39 @@ def read(paths: list[Path], identity: Mapping[str, str]) -> Runs:
                     continue
             runs.said.append(f"{path}: {stage} is left out: its times contradict each other, so the clock was set")
     if not runs.stages:
-        raise PlanError(f"{', '.join(map(str, paths))}: no whole stage is there to calibrate by; run it to its end")
+        raise PlanError(
+            "no stage is complete, so there is nothing to calibrate from",
+            path=", ".join(map(str, paths)),
+            mend="let a run finish",
+        )
     return runs
 
 
 def _check(path: Path, identity: Mapping[str, str]) -> None:
     if path.name != ledger.FILE or not path.is_file():
-        raise PlanError(f"{path}: no such ledger; pass the {ledger.FILE} of a run's folder")
+        raise PlanError("no such ledger", path=path, mend=f"pass the {ledger.FILE} of a run's folder")
     beside = path.parent / folder.FILE
     record = folder.read(path.parent)
     if record is None:
         raise PlanError(
-            f"{beside}: cannot be read as a run's; it tells what the ledger is of, so keep it beside the ledger"
+            "cannot be read as a run's, and says which run the ledger is of",
+            path=beside,
+            mend="keep it beside the ledger",
         )
     found = record["identity"]
     if found.get("config") != identity["config"]:
-        raise PlanError(f"{path}: is of a run with another config; pass that one, with its engine, to calibrate by it")
+        raise PlanError(
+            "comes from a run with another config",
+            path=path,
+            mend="pass that config, with its engine, to calibrate from it",
+        )
     changed = [name for name in {**found, **identity} if found.get(name) != identity.get(name)]
     if changed:
-        raise PlanError(f"{path}: is of a run on another {changed[0]}; pass that run's data folder to calibrate by it")
+        raise PlanError(
+            f"comes from a run on another {changed[0]}",
+            path=path,
+            mend="pass that run's data folder to calibrate from it",
+        )
 
 
 def _entries(path: Path, runs: Runs) -> list[Entry]:

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from cascade.base.errors import PlanError
 from cascade.base.runtime import ROOT
-from cascade.config.messages import explain
+from cascade.config.messages import explained
 from cascade.config.parts import ConfigModel
 from cascade.config.schema import Config
 from cascade.models import placement
@@ -97,13 +97,15 @@ def load(path: Path) -> Profile:
     """Reads and checks a profile; PlanError names the file, the key and the mend."""
     if not path.is_file():
         known = ", ".join(sorted(each.stem for each in PROFILES.glob("*.toml")))
-        raise PlanError(f"{path}: no such profile; pass one of profiles/ ({known}), or calibrate one from a ledger")
+        raise PlanError(
+            "no such profile", path=path, mend=f"pass one of profiles/ ({known}), or calibrate one from a ledger"
+        )
     try:
         return Profile.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path}: not TOML: {error}; correct it there") from error
+        raise PlanError(f"not TOML: {error}", path=path, mend="correct the file") from error
     except ValidationError as error:
-        raise PlanError(f"{path}: {explain(error, TABLES, {})}") from error
+        raise explained(error, path, TABLES, {}, PlanError)[0] from error
 
 
 TABLES: dict[str, type[ConfigModel]] = {"": Profile, "rate": Rate, "assumed": Assumed, "measured": Measured}

@@ -92,7 +92,7 @@ class FileTokenizer(Chat):
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(folder / FILE))
         except Exception as error:  # the package raises no narrower one
-            raise ModelError(f"{folder / FILE}: cannot be read: {error}; fetch the model again") from error
+            raise ModelError(f"cannot be read: {error}", path=folder / FILE, mend="fetch the model again") from error
         self.added_tokens_decoder = self._tokenizer.get_added_tokens_decoder()
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()

@@ -148,7 +148,9 @@ class Pool:
                     self._give(worker, waiting.popleft(), tasks)
             if not any(worker.task is not None or (waiting and worker.process) for worker in self.workers):
                 if waiting and go_on():
-                    raise WorkerError(f"{self.name}: no process is left to work ({self._why}); see {self.logs}")
+                    raise WorkerError(
+                        f"no worker process is left ({self._why})", key=self.name, mend=f"read {self.logs}"
+                    )
                 return
             if not go_on() and all(worker.task is None for worker in self.workers):
                 return
@@ -171,7 +173,11 @@ class Pool:
                     if attempts[number] < ATTEMPTS:
                         waiting.append(number)  # behind the others: what kills one process may kill the next
                     else:
-                        lost = WorkerError(f"{self.name}: {ATTEMPTS} processes died of the same work ({value})")
+                        lost = WorkerError(
+                            f"{ATTEMPTS} processes died while doing the same work ({value})",
+                            key=self.name,
+                            mend=f"read {self.logs}",
+                        )
                         yield Done(tasks[number], None, lost)
 
     def _events(self) -> Iterator[tuple[Worker, str, Any]]:

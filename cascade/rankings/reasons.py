@@ -20,14 +20,14 @@ def validate(table: pd.DataFrame, what: str) -> pd.DataFrame:
     """The table itself if it keeps the contract, else a TableError that names the breach."""
     again = "run reason.ipynb again"
     if list(table.columns) != COLUMNS:
-        raise TableError(f"{what}: columns are {list(table.columns)}, reasons have {COLUMNS}; {again}")
+        raise TableError(f"columns are {list(table.columns)}, not {COLUMNS}", path=what, mend=again)
     if table.empty or table.isna().to_numpy().any():
-        raise TableError(f"{what}: has no rows or missing values; {again}")
+        raise TableError("has no rows or missing values", path=what, mend=again)
     if not all(pd.api.types.is_string_dtype(table[column]) for column in COLUMNS):
-        raise TableError(f"{what}: a column is not text; {again}")
+        raise TableError("a column is not text", path=what, mend=again)
     twice = table["query_id"].duplicated()
     if twice.any():
-        raise TableError(f"{what}: query {table['query_id'][twice].iloc[0]} stands there twice; {again}")
+        raise TableError("occurs twice", path=what, key=f"query {table['query_id'][twice].iloc[0]}", mend=again)
     return table
 
 
@@ -40,11 +40,13 @@ def write(table: pd.DataFrame, path: Path) -> None:
 def read(path: Path) -> pd.DataFrame:
     """The table at `path`, validated; TableError where it is missing, unreadable or broken."""
     if not path.is_file():
-        raise TableError(f"{path}: no such table; run reason.ipynb first")
+        raise TableError("no such table", path=path, mend="run reason.ipynb first")
     try:
         table = pd.read_parquet(path)
     except Exception as error:  # pyarrow has a dozen ways to say so
-        raise TableError(f"{path}: not a readable parquet file ({type(error).__name__}); delete it") from error
+        raise TableError(
+            f"not a readable parquet file ({type(error).__name__})", path=path, mend="delete it"
+        ) from error
     return validate(table, str(path))
 
 

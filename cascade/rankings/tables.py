@@ -133,25 +133,29 @@ def from_blocks(query_ids: list[str], label_ids: np.ndarray, blocks: Iterable[np
 def validate(table: pd.DataFrame, what: str) -> pd.DataFrame:
     """The table itself if it keeps the contract, else a TableError that names the first breach."""
     if list(table.columns) != COLUMNS:
-        raise TableError(f"{what}: columns are {list(table.columns)}, a ranking has {COLUMNS}; run its stage again")
+        raise TableError(f"columns are {list(table.columns)}, not {COLUMNS}", path=what, mend="run its stage again")
     if table.empty:
-        raise TableError(f"{what}: has no rows; run its stage again")
+        raise TableError("has no rows", path=what, mend="run its stage again")
     if any(table[column].isna().any() for column in COLUMNS):
-        raise TableError(f"{what}: has missing values; run its stage again")
+        raise TableError("has missing values", path=what, mend="run its stage again")
 
     def refuse(bad: np.ndarray, why: str) -> None:
         if bad.any():
             query = table["query_id"].iloc[int(bad.argmax())]
-            raise TableError(f"{what}: query {query}: {why}; run its stage again")
+            raise TableError(why, path=what, key=f"query {query}", mend="run its stage again")
 
     if not pd.api.types.is_string_dtype(table["query_id"]):
-        raise TableError(f"{what}: query_id is {table['query_id'].dtype}, not text; run its stage again")
+        raise TableError(
+            f"is {table['query_id'].dtype}, not text", path=what, key="query_id", mend="run its stage again"
+        )
     score = table["score"].to_numpy()
     if score.dtype != np.float32:
-        raise TableError(f"{what}: score is {score.dtype}, not float32; run its stage again")
+        raise TableError(f"is {score.dtype}, not float32", path=what, key="score", mend="run its stage again")
     for column in ("label_id", "rank"):
         if table[column].dtype.kind != "i":
-            raise TableError(f"{what}: {column} is {table[column].dtype}, not an integer; run its stage again")
+            raise TableError(
+                f"is {table[column].dtype}, not an integer", path=what, key=column, mend="run its stage again"
+            )
     refuse(~np.isfinite(score), "a score is not finite")
     query = pd.factorize(table["query_id"])[0]
     first = changes(query)
@@ -162,7 +166,7 @@ def validate(table: pd.DataFrame, what: str) -> pd.DataFrame:
     refuse(np.where(first, rank != 1, rank != np.r_[0, rank[:-1] + 1]), "ranks are not 1, 2, 3, … in order")
     refuse(~first & (score > np.r_[np.float32(np.inf), score[:-1]]), "a score rises with the rank")
     pair = (query << 32) + table["label_id"].to_numpy(np.int64)
-    refuse(pd.Series(pair).duplicated().to_numpy(), "a label stands there twice")
+    refuse(pd.Series(pair).duplicated().to_numpy(), "a label occurs twice")
     return table
 
 
@@ -181,11 +185,13 @@ def replace(table: pd.DataFrame, path: Path) -> None:
 def read(path: Path) -> pd.DataFrame:
     """The table at `path`, validated; TableError where it is missing, unreadable or broken."""
     if not path.is_file():
-        raise TableError(f"{path}: no such table; run the stage that makes it first")
+        raise TableError("no such table", path=path, mend="run the stage that makes it first")
     try:
         table = pd.read_parquet(path)
     except Exception as error:  # pyarrow has a dozen ways to say so, and a torn file can meet any of them
-        raise TableError(f"{path}: not a readable parquet file ({type(error).__name__}); delete it") from error
+        raise TableError(
+            f"not a readable parquet file ({type(error).__name__})", path=path, mend="delete it"
+        ) from error
     return validate(table, str(path))
 
 
@@ -217,6 +223,8 @@ def check_finite(scores: np.ndarray, names: Sequence[str]) -> None:
     if bad.any():
         name = shorten(names[int(bad.argmax())], 120)
         raise ScoreError(
-            f"prompt {name}: its score is no finite number (as {bad.sum()} of {len(bad)} here); "
-            f"the model overflows in this precision: try another dtype or quantisation"
+            f"its score is not a finite number ({bad.sum()} of {len(bad)} are not): the model overflows in this "
+            "precision",
+            key=f"prompt {name}",
+            mend="try another dtype or quantisation",
         )

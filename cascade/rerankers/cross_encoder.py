@@ -34,7 +34,9 @@ class SegmentSimilarity(Module):  # type: ignore[misc]
     def forward(self, features: dict[str, torch.Tensor], **_: Any) -> dict[str, torch.Tensor]:
         """Adds `scores` [n_pairs, 1] to the transformer's `token_embeddings` [n_pairs, n_tokens, n_dimensions]."""
         if "token_type_ids" not in features:
-            raise ModelError("head = 'segments': the tokenizer marks no segments; use head = 'classifier'")
+            raise ModelError(
+                "the tokenizer does not mark segments", key="head = 'segments'", mend="use head = 'classifier'"
+            )
         tokens, second = features["token_embeddings"].float(), features["token_type_ids"].float()
         given = features["attention_mask"].float()
         first_vector, second_vector = (

@@ -77,7 +77,11 @@ class Blend:
         )
         table = best_allowed(queries["query_id"].tolist(), task, summed, self.retrieval.top_k)
         if not table["score"].any():  # say, neighbours alone and a train.csv without labels: submission zero is better
-            raise StageError(f"retrieval '{self.retrieval.name}': every score is 0, so there is nothing to rank by")
+            raise StageError(
+                "every score is 0, so nothing can be ranked",
+                key=f"retrieval '{self.retrieval.name}'",
+                mend="set another weight or add a retriever",
+            )
         return table
 
     def part_scores(self, part: Part, queries: pd.DataFrame, task: Task) -> np.ndarray:

@@ -49,8 +49,8 @@ def of_files(path: Path, data: Path | None, out: Path | None, engine: str, targe
         except ConfigError as error:
             if not isinstance(error.__cause__, ValidationError):
                 raise
-            for told in explained(error.__cause__, configs.TABLES, configs.KINDS):
-                yield Fact("config", False, f"{path}: {told}")
+            for each in explained(error.__cause__, path, configs.TABLES, configs.KINDS, ConfigError):
+                yield Fact("config", False, each.found, each.mend)
             return
         stages = [*read[0].retrieval, *(pipeline for pipeline in read[0].pipeline if pipeline.enabled)]
         yield Fact("config", True, f"{path}: {', '.join(stage.name for stage in stages)}")
@@ -89,7 +89,8 @@ def require(found: Iterable[Fact], say: Callable[[str], None] = print) -> None:
         say(str(fact))
     if wrong:
         more = f" (and {len(wrong) - 1} more, above)" if len(wrong) > 1 else ""
-        raise CheckError(f"{wrong[0].found}{f'; {wrong[0].mend}' if wrong[0].mend else ''}{more}")
+        first, mend = wrong[0].found, wrong[0].mend
+        raise CheckError(first if mend else first + more, mend=mend and mend + more)
 
 
 def _engine(config: Config, target: Target) -> Iterator[Fact]:
@@ -114,5 +115,5 @@ def _out(out: Path) -> Iterator[Fact]:
     folder.check(out)
     there = next(each for each in (out.absolute(), *out.absolute().parents) if each.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise StageError(f"{there}: cannot be written to; pass --out with a folder that can")
+        raise StageError("cannot be written to", path=there, mend="pass --out with a folder that can be written to")
     yield Fact("output folder", True, f"{out} {'holds a run, which is kept' if folder.read(out) else 'is free'}")

@@ -39,9 +39,7 @@ class Stage:
         return self.model.prompt + (f" is filled with {len(self.asked)} queries" if self.asked else " can be filled")
 
     def refused(self, what: str, error: CascadeError) -> Fact:
-        """An error's sentence ends with its mend."""
-        found, _, mend = str(error).rpartition("; ")
-        return self.fact(what, False, found or mend, mend if found else "")
+        return self.fact(what, False, error.found, error.mend)
 
     @property
     def fields(self) -> Iterator[Fields]:
@@ -57,8 +55,7 @@ def facts(config: Config, task: Task | None) -> Iterator[Fact]:
             for fields in (stage.template.everywhere(BLANK), *stage.fields):
                 stage.template.text(fields)
         except CascadeError as error:
-            found, _, mend = str(error).rpartition("; ")
-            yield Fact(f"{name}: template", False, found, mend)
+            yield Fact(f"{name}: template", False, error.found, error.mend)
             continue
         yield from _of_stage(stage, config)
 

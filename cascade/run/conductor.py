@@ -84,7 +84,9 @@ def _from(plan: Sequence[Stage], again: str) -> list[str]:
     names = [stage.name for stage in plan]
     place = next((place for place, stage in enumerate(plan) if again in (stage.name, stage.of)), len(plan))
     if again and place == len(plan):
-        raise StageError(f"no stage is called '{again}'{nearest(again, names)}; pass --from with {', '.join(names)}")
+        raise StageError(
+            f"no stage is called '{again}'{nearest(again, names)}", key="--from", mend=f"use one of {', '.join(names)}"
+        )
     return names[place:]
 
 
@@ -110,7 +112,9 @@ def _conduct(
             (out / name).mkdir(exist_ok=True)
         console.log_to(out / folder.LOGS / "conductor.log")
     except OSError as error:
-        raise StageError(f"{out}: cannot be written to: {error}; pass --out with a folder that can") from error
+        raise StageError(
+            f"cannot be written to: {error}", path=out, mend="pass --out with a folder that can be written to"
+        ) from error
     if start - began > 0:  # what stood before this process: the checks and the environment
         ledger.record(out, "install", ledger.STAGE, began, start, status=ledger.OK)
     facts = {"status": ledger.OK, "queries": len(context.task.queries), "deadline": end}

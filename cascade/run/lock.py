@@ -22,12 +22,16 @@ def held(run: Path) -> Iterator[None]:
         run.mkdir(parents=True, exist_ok=True)
         file = (run / FILE).open("a")
     except OSError as error:
-        raise StageError(f"{run}: cannot be written to: {error}; pass --out with a folder that can") from error
+        raise StageError(
+            f"cannot be written to: {error}", path=run, mend="pass --out with a folder that can be written to"
+        ) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StageError(f"{run}: another run is in this folder; let it end, or pass another --out") from error
+            raise StageError(
+                "another run uses this folder", path=run, mend="wait for it, or pass another --out"
+            ) from error
         except OSError as error:  # a file system without locks: rare, and no reason to lose the run
             print(f"warning: {run / FILE}: cannot be locked ({error}); nothing keeps a second run out")
         yield

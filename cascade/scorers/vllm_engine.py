@@ -41,7 +41,11 @@ def engine_arguments(
         rank = adapters.lora_rank(adapter)
         fitting = next((known for known in LORA_RANKS if known >= rank), None)
         if fitting is None:
-            raise ModelError(f"adapter '{adapter.name}': rank {rank} is more than vLLM takes ({LORA_RANKS[-1]})")
+            raise ModelError(
+                f"rank {rank} is more than the {LORA_RANKS[-1]} that vLLM supports",
+                key=f"adapter '{adapter.name}'",
+                mend="train it with a lower rank, or set engine = 'transformers'",
+            )
         lora = {"enable_lora": True, "max_loras": 1, "max_lora_rank": fitting}
     return {
         "enable_prefix_caching": True,
@@ -73,7 +77,7 @@ class VllmScorer:
             from vllm.lora.request import LoRARequest
         except ImportError as error:
             mend = "install it, or set engine = 'transformers'"
-            raise ModelError(f"engine = 'vllm': vLLM cannot be imported here ({error}); {mend}") from error
+            raise ModelError(f"vLLM cannot be imported ({error})", key="engine = 'vllm'", mend=mend) from error
         arguments = engine_arguments(place, model, config, folder, adapter, options)
         self.engine = LLM(**arguments)
         self.lora = LoRARequest(adapter.name, 1, str(adapter)) if adapter is not None else None

@@ -118,7 +118,7 @@ def gather(table: Path, why: str = "") -> pd.DataFrame:
     chunks = _finished(table)
     if not chunks:
         known = f" ({why})" if why else ""
-        raise TableError(f"{table}: no finished chunk to make it from{known}; run its stage again")
+        raise TableError(f"no chunk is finished to make it from{known}", path=table, mend="run its stage again")
     gathered = pd.concat(chunks, ignore_index=True)
     contract(table).write(gathered, table)
     return gathered

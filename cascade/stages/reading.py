@@ -31,7 +31,7 @@ def candidates(context: RunContext, name: str) -> pd.DataFrame:
     if own is None:
         if below is None:
             path = context.config.table_path(name, context.run)
-            raise StageError(f"{path}: no such table; run the stage that makes it first")
+            raise StageError("no such table", path=path, mend="run the stage that makes it first")
         return below
     if below is None:
         return own
@@ -73,7 +73,7 @@ def check_fits(context: RunContext, table: pd.DataFrame, path: Path) -> pd.DataF
         there = set(known)  # not `isin`: pandas' is slow for Arrow strings
         strange = [each for each in table[column].unique().tolist() if each not in there] if column in table else []
         if strange:
-            raise TableError(f"{path}: {column} {strange[0]} is not in the data; run it again")
+            raise TableError("is not in the data", path=path, key=f"{column} {strange[0]}", mend="run its stage again")
     return table
 
 
@@ -108,5 +108,5 @@ def submitted(context: RunContext) -> pd.DataFrame:
     path = context.run / submission.FILE
     ranking = tables.from_rows(context.task.queries["query_id"], submission.read(path, context.task))
     if ranking is None:
-        raise TableError(f"{path}: has no query of the data; run again")
+        raise TableError("contains no query of the data", path=path, mend="run its stage again")
     return ranking

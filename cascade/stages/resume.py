@@ -66,7 +66,9 @@ def without_limits(settings: Any) -> None:
 def check(out: Path) -> None:
     """StageError where `out` holds no run."""
     if folder.read(out) is None:
-        raise StageError(f"{out / FILE}: not there, or not a run's; there is no run to resume, so run without it")
+        raise StageError(
+            "missing or not a run's, so there is no run to resume", path=out / FILE, mend="run without --resume"
+        )
 
 
 def open_run(run: Path, config: Path | None = None, data: Path | None = None) -> RunContext:
@@ -78,7 +80,11 @@ def open_run(run: Path, config: Path | None = None, data: Path | None = None) ->
     told = {"config": str(config or record.get("config", "")), "data": str(data or record.get("data", ""))}
     missing = [key for key, value in told.items() if not value]
     if missing:
-        raise StageError(f"{run / FILE}: does not tell the run's {missing[0]}; pass --{missing[0]}, or a run's folder")
+        raise StageError(
+            f"does not contain the run's {missing[0]}",
+            path=run / FILE,
+            mend=f"pass --{missing[0]}, or another run's folder",
+        )
     engine = "" if config else str(record.get("engine", ""))
     loaded = configs.load(Path(told["config"]), engine)
     return RunContext(loaded, registry.of(loaded).read(Path(told["data"]), lenient=is_rerun()), run)

@@ -43,7 +43,7 @@ def retrieve(context: RunContext, retrieval: str) -> pd.DataFrame:
         table = blend.retrieve(queries, context.task)
         tables.write(table, context.config.table_path(retrieval, context.run))
     if blend.left_out:  # the table counts all the same
-        raise StageError(f"retrieval '{retrieval}': {'; '.join(blend.left_out)}")
+        raise StageError("; ".join(blend.left_out), key=f"retrieval '{retrieval}'")
     return table
 
 
@@ -61,7 +61,11 @@ def rerank(context: RunContext, pipeline: str) -> pd.DataFrame:
     stage, table = f"rerank-{pipeline}", context.config.table_path(pipeline, context.run)
     rows, saving = taken(context, settings)
     if rows.empty:
-        raise StageError(f"pipeline '{pipeline}': its select leaves no query to rerank; loosen it or run without it")
+        raise StageError(
+            "its select leaves no query to rerank",
+            key=f"pipeline '{pipeline}'",
+            mend="loosen it, or remove the pipeline",
+        )
     done = checkpoints.prepare(table, context.resume)
     order = [query for query in _least_sure_first(context, settings, rows) if query not in done]
     names = context.task.texts
@@ -88,7 +92,7 @@ def reason(context: RunContext) -> pd.DataFrame:
     """Runs the config's `[reason]` over the test and writes `reasons.parquet`, chunk by chunk."""
     settings = context.config.reason
     if settings is None:
-        raise StageError(f"{context.config.path}: has no [reason] to run; add it")
+        raise StageError("has no [reason] to run", path=context.config.path, mend="add it")
     table = context.run / reasons.FILE
     done = checkpoints.prepare(table, context.resume)
     queries = context.task.queries[~context.task.queries["query_id"].isin(done)]
@@ -174,7 +178,9 @@ def ensemble(context: RunContext) -> pd.DataFrame:
         rankings = members(context)
         if not rankings:
             names = ", ".join(context.config.ensemble.weights)
-            raise StageError(f"{context.run}: no table of {names} is there to fuse; run retrieve.ipynb first")
+            raise StageError(
+                f"contains no table of {names} to combine", path=context.run, mend="run retrieve.ipynb first"
+            )
         table = fuse(context, rankings)
         tables.write(table, context.config.table_path(ENSEMBLE, context.run))
         write_submission(context, table, list(rankings))

@@ -74,7 +74,7 @@ def require(checked: list[Checked]) -> None:
     failed = [each for each in checked if each.failed]
     if failed:
         more = f" (and {len(failed) - 1} more adapters)" if len(failed) > 1 else ""
-        raise AdapterError(f"{failed[0].problems[0]}{more}")
+        raise AdapterError.of_sentence(f"{failed[0].problems[0]}{more}")
 
 
 def lines(checked: list[Checked]) -> Iterator[str]:

@@ -63,26 +63,32 @@ def own_files(config: Config, root: Path) -> Contents:
     """Keeps the place of every file in the project, so that a config's relative paths lead to the same files."""
     where = _inside(config.path, root, "the config")
     if where.parts[0] != "configs":
-        raise ContentsError(f"{config.path}: lies outside configs/, where the kernel looks for it; move it there")
+        raise ContentsError(
+            "is outside configs/, the only place where the kernel looks for it", path=config.path, mend="move it there"
+        )
     _check_placeholders(config)
     edited = {path.relative_to(root).as_posix(): path for path in _texts(root)}
     edited[where.as_posix()] = config.path
     for stage, text in _templates(config):
         path = config.path.parent / text
         if not path.is_file():
-            raise ContentsError(f"{config.path}: stage '{stage}' names {text}, which is no file; correct it")
+            raise ContentsError(f"{text} does not exist", path=config.path, key=f"stage '{stage}'", mend="correct it")
         edited[_inside(path, root, f"stage '{stage}': {text}").as_posix()] = path
     if config.competition.endswith(".py"):
         path = config.path.parent / config.competition
         if not path.is_file():
-            raise ContentsError(f"{config.path}: competition = '{config.competition}' is no file; correct it")
+            raise ContentsError(
+                f"{config.competition} does not exist", path=config.path, key="competition", mend="correct it"
+            )
         edited[_inside(path, root, f"competition: {config.competition}").as_posix()] = path
     linked: dict[str, Path] = {}
     left_out = list(_linked_folders(root))
     for place, (folder, trusted) in _model_folders(config, root).items():
         taken = model_files.needed(folder, trusted)
         if links := model_files.linked(folder):
-            raise ContentsError(f"{links[0]}: is a link to a folder of the model's; put the folder itself there")
+            raise ContentsError(
+                "is a link to one of the model's folders", path=links[0], mend="put the folder itself there"
+            )
         linked.update({f"{place}/{name}": path for name, path in taken.items()})
         left_out += filter(None, [model_files.left_out(folder, taken)])
     for path in (*edited.values(), *linked.values()):
@@ -119,11 +125,13 @@ def wheels(image: Image) -> Contents:
     entries = sorted(_seen(image.wheels.glob("*")))
     found = [path for path in entries if path.suffix == ".whl"]
     if not found or not image.lock.is_file():
-        what = f"{image.wheels} has no wheels" if image.lock.is_file() else f"{image.lock} is missing"
-        raise ContentsError(f"{what}; fetch them: make wheels IMAGE={image.name}")
+        what, path = ("has no wheels", image.wheels) if image.lock.is_file() else ("no such lock", image.lock)
+        raise ContentsError(what, path=path, mend=f"run: make wheels IMAGE={image.name}")
     strange = [path.name for path in entries if path.suffix != ".whl"]
     if strange:
-        raise ContentsError(f"{image.wheels / strange[0]}: is no wheel; remove it, or fetch again: make wheels")
+        raise ContentsError(
+            "is not a wheel", path=image.wheels / strange[0], mend=f"remove it, or run: make wheels IMAGE={image.name}"
+        )
     files = {image.lock.name: image.lock, **{f"wheels/{path.name}": path for path in found}}
     return Contents(files, image_facts(image), frozenset({image.lock.name}))
 
@@ -141,10 +149,10 @@ def check_lock(image: Image, files: Mapping[str, Entry]) -> None:
     mend = f"fetch again: make wheels IMAGE={image.name}"
     for name, package in found.items():
         if package is None:
-            raise ContentsError(f"{image.wheels / Path(name).name}: its SHA-256 is none of {image.lock}'s; {mend}")
+            raise ContentsError(f"its SHA-256 is not in {image.lock}", path=image.wheels / Path(name).name, mend=mend)
     missing = sorted(set(pins) - {package for package in found.values() if package})
     if missing:
-        raise ContentsError(f"{image.wheels}: has no wheel of {pins[missing[0]]}, which its lock names; {mend}")
+        raise ContentsError(f"has no wheel of {pins[missing[0]]}, which is in its lock", path=image.wheels, mend=mend)
 
 
 def adapters(config: Config) -> Contents:
@@ -155,7 +163,11 @@ def adapters(config: Config) -> Contents:
         if folder is not None:
             files.update({f"{model.adapter}/{name}": folder / name for name in ADAPTER_FILES})
     if not files:
-        raise ContentsError(f"{config.path}: names no adapter; there is nothing to stage")
+        raise ContentsError(
+            "names no adapter, so there is nothing to stage",
+            path=config.path,
+            mend="add one to a stage, or leave this dataset out",
+        )
     return Contents(files, {"adapters": sorted({str(model.adapter) for _, model in config.models() if model.adapter})})
 
 
@@ -193,8 +205,9 @@ def _inside(path: Path, root: Path, what: str) -> Path:
     for place, top in ((path.resolve(), root.resolve()), (_normal(path), _normal(root))):
         if not place.is_relative_to(top):
             raise ContentsError(
-                f"{what}: {place} lies outside the project, so the kernel would not have it; move it inside, or "
-                f"upload it and name it dataset:owner/slug"
+                f"{place} is outside the project, so the kernel would not have it",
+                key=what,
+                mend="move it inside, or upload it and name it dataset:owner/slug",
             )
     return place.relative_to(top)
 
@@ -208,6 +221,8 @@ def _check_placeholders(config: Config) -> None:
     for stage, model in config.models():
         if PLACEHOLDER in model.model:
             raise ContentsError(
-                f"{config.path}: stage '{stage}': model '{model.model}' has the placeholder {PLACEHOLDER}; put the "
-                f"dataset's owner there, or set enabled = false"
+                f"model '{model.model}' still contains the placeholder {PLACEHOLDER}",
+                path=config.path,
+                key=f"stage '{stage}'",
+                mend="write the dataset's owner there, or set enabled = false",
             )

@@ -43,7 +43,11 @@ def build(root: Path, out: Path) -> Path:
     made = list(out.glob("*.whl"))
     if len(made) != 1 or str(parse_wheel_filename(made[0].name)[1]) != metadata["version"]:
         names = ", ".join(path.name for path in made) or "nothing"
-        raise ProjectWheelError(f"{root / 'pyproject.toml'}: version {metadata['version']} was built as {names}")
+        raise ProjectWheelError(
+            f"version {metadata['version']} was built as {names}",
+            path=root / "pyproject.toml",
+            mend="correct the version",
+        )
     return made[0]
 
 
@@ -56,10 +60,14 @@ def sources(root: Path) -> dict[str, Path]:
         patterns = ("*.py", *declared.get(".".join(place.parent.parts), ()))
         named = all(part.isidentifier() for part in place.parent.parts) and not path.name.startswith(".")
         if named and path.name.isidentifier() and path.is_symlink() and path.is_dir():
-            raise ProjectWheelError(f"{path}: is a link to a folder; put the folder itself there, or remove the link")
+            raise ProjectWheelError(
+                "is a link to a folder", path=path, mend="put the folder itself there, or remove the link"
+            )
         if named and path.is_file() and any(fnmatch(path.name, pattern) for pattern in patterns):
             if not path.resolve().is_relative_to(root.resolve()):
-                raise ProjectWheelError(f"{path}: is a link out of the project; put the file itself there")
+                raise ProjectWheelError(
+                    "is a link to a place outside the project", path=path, mend="put the file itself there"
+                )
             found[place.as_posix()] = path
     return found
 
@@ -95,8 +103,8 @@ def _check_backend(project: dict[str, Any]) -> None:
         if not found or not requirement.specifier.contains(found, prereleases=True):
             has = f"is {found}" if found else "is not installed"
             raise ProjectWheelError(
-                f"{requirement.name} {has}, but building our own wheel wants {text}; "
-                f"{sys.executable} -m pip install '{text}'"
+                f"{requirement.name} {has}, but building the project's wheel requires {text}",
+                mend=f"run: {sys.executable} -m pip install '{text}'",
             )
 
 
@@ -111,4 +119,6 @@ def _run(source: Path, out: Path) -> None:
     done = subprocess.run(command, env=environment, umask=0o022, capture_output=True, text=True, check=False)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise ProjectWheelError(f"our own wheel cannot be built: {last[0].strip()}; mend the source and pack again")
+        raise ProjectWheelError(
+            f"the project's wheel cannot be built: {last[0].strip()}", mend="correct the source and pack again"
+        )

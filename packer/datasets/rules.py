@@ -58,8 +58,10 @@ def metadata(kind: str, image: Image, path: Path = FILE) -> DatasetMetadata:
     found = DatasetMetadata(slug, f"{told['title']} {suffix}", f"{told['subtitle']}: {suffix}", told["licence"])
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
         raise DatasetError(
-            f"{path}: id '{told['id']}' makes the slug '{slug}'; write it with a-z, 0-9 and single hyphens, "
-            f"without an owner"
+            f"'{told['id']}' gives the slug '{slug}'",
+            path=path,
+            key="id",
+            mend="write it with a-z, 0-9 and single hyphens, without an owner",
         )
     for key, text, (least, most) in (
         ("id", found.slug, SLUG_LENGTHS),
@@ -69,8 +71,10 @@ def metadata(kind: str, image: Image, path: Path = FILE) -> DatasetMetadata:
         if not least <= len(text) <= most:
             mend = "lengthen" if len(text) < least else "shorten"
             raise DatasetError(
-                f"{path}: {key} makes '{text}', which has {len(text)} characters; Kaggle takes {least} to {most}: "
-                f"{mend} it"
+                f"'{text}' has {len(text)} characters, and Kaggle accepts {least} to {most}",
+                path=path,
+                key=key,
+                mend=f"{mend} it",
             )
     return found
 
@@ -80,24 +84,28 @@ def _read(path: Path) -> dict[str, str]:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); restore it") from error
+        raise DatasetError(f"cannot be read ({error})", path=path, mend="restore it") from error
     if not isinstance(raw, dict):
-        raise DatasetError(f"{path}: holds no table of keys; restore it")
+        raise DatasetError("is not a JSON object", path=path, mend="restore it")
     for key in raw:
         if key not in KEYS:
-            raise DatasetError(f"{path}: unknown key '{key}'{nearest(key, KEYS)}; remove or correct it")
+            raise DatasetError(f"unknown key '{key}'{nearest(key, KEYS)}", path=path, mend="remove or correct it")
     for key in KEYS[:3]:
         if not isinstance(raw.get(key), str) or not raw[key].strip():
-            raise DatasetError(f"{path}: {key} is missing or no text; write it")
+            raise DatasetError("is missing or not text", path=path, key=key, mend="write it")
     licences = raw.get("licenses")
     if not isinstance(licences, list) or len(licences) != 1:
         count = len(licences) if isinstance(licences, list) else "no list of"
-        raise DatasetError(f"{path}: has {count} licenses; Kaggle takes exactly one: keep one")
+        raise DatasetError(
+            f"has {count} entries, and Kaggle accepts exactly one", path=path, key="licenses", mend="keep one"
+        )
     name = licences[0].get("name") if isinstance(licences[0], dict) else None
     if name not in LICENCES:
         raise DatasetError(
-            f"{path}: license '{name}' is none that Kaggle knows{nearest(str(name), LICENCES)}; use one of "
-            f"{', '.join(LICENCES)}"
+            f"'{name}' is not a licence that Kaggle knows{nearest(str(name), LICENCES)}",
+            path=path,
+            key="licenses",
+            mend=f"use one of {', '.join(LICENCES)}",
         )
     return {**{key: raw[key].strip() for key in KEYS[:3]}, "licence": name}
 
@@ -110,13 +118,16 @@ def check_files(slug: str, sizes: Mapping[str, int], uploaded: bool = True) -> N
     top = {name.partition("/")[0] for name in sizes}
     if len(top) > TOP_LEVEL:
         raise DatasetError(
-            f"{slug}: {len(top)} files and folders at the top; Kaggle takes {TOP_LEVEL}: put them into a folder"
+            f"{len(top)} files and folders at the top, and Kaggle accepts {TOP_LEVEL}",
+            key=slug,
+            mend="put them into a folder",
         )
     if sum(sizes.values()) > LARGEST:
         largest = max(sizes, key=lambda name: sizes[name])
         raise DatasetError(
-            f"{slug}: {sum(sizes.values()) / 1e9:.1f} GB; Kaggle takes {LARGEST // 10**9} GB a dataset: leave "
-            f"something out (the largest is {largest}, {sizes[largest] / 1e9:.1f} GB)"
+            f"{sum(sizes.values()) / 1e9:.1f} GB, and Kaggle accepts {LARGEST // 10**9} GB a dataset",
+            key=slug,
+            mend=f"leave something out (the largest is {largest}, {sizes[largest] / 1e9:.1f} GB)",
         )
     for name in sorted(sizes):
         _check_name(slug, name if uploaded or not name.endswith(".whl") else re.sub(r"[+!]", "", name))
@@ -124,7 +135,9 @@ def check_files(slug: str, sizes: Mapping[str, int], uploaded: bool = True) -> N
 
 def _check_name(slug: str, name: str) -> None:
     if name.endswith(ARCHIVES):
-        raise DatasetError(f"{slug}: {name} is an archive, which Kaggle would unpack; put its files there instead")
+        raise DatasetError(
+            f"{name} is an archive, which Kaggle would unpack", key=slug, mend="put its files there instead"
+        )
     for part in name.split("/"):
         if NAME.fullmatch(part):
             continue
@@ -133,4 +146,4 @@ def _check_name(slug: str, name: str) -> None:
             mend = WHEEL_MENDS.get(odd, "pin another version, or do without it: a wheel cannot be renamed")
         else:
             mend = "rename it with letters, digits, '.', '_' and '-'"
-        raise DatasetError(f"{slug}: {name} has '{odd}' in its name, which Kaggle may refuse or change; {mend}")
+        raise DatasetError(f"{name} has '{odd}' in its name, which Kaggle may reject or change", key=slug, mend=mend)

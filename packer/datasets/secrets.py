@@ -11,11 +11,39 @@ from cascade.base.errors import CascadeError
 from packer.datasets import secret_names
 
 NAMES = (
-    "kaggle.json", "access_token", "token", "hf_token", ".env", ".env.*", "*.env", ".envrc", ".netrc", "_netrc",
-    ".pypirc", ".pgpass", ".htpasswd", ".git-credentials", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "*.pem",
-    "*.key", "*.p12", "*.pfx", "*.ppk", "*.jks", "*.keystore", "*.kdbx", "credentials", "credentials.json",
-    "secrets.toml", "secrets.json", "secrets.yaml", "secrets.yml",
-)  # fmt: skip
+    "kaggle.json",
+    "access_token",
+    "token",
+    "hf_token",
+    ".env",
+    ".env.*",
+    "*.env",
+    ".envrc",
+    ".netrc",
+    "_netrc",
+    ".pypirc",
+    ".pgpass",
+    ".htpasswd",
+    ".git-credentials",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    "*.pem",
+    "*.key",
+    "*.p12",
+    "*.pfx",
+    "*.ppk",
+    "*.jks",
+    "*.keystore",
+    "*.kdbx",
+    "credentials",
+    "credentials.json",
+    "secrets.toml",
+    "secrets.json",
+    "secrets.yaml",
+    "secrets.yml",
+)
 # By the prefixes that their issuers publish. Every repetition is bounded or ends its pattern: linear in the text.
 CONTENTS = {
     "a Kaggle token": r"\bKGAT_[0-9A-Za-z]{16}",
@@ -44,15 +72,19 @@ def check(files: Mapping[str, Path]) -> None:
     for name, path in sorted(files.items()):
         called = {path.name.lower(), path.resolve().name.lower()}  # a link may have an innocent name
         if any(fnmatch(each, pattern) for each in called for pattern in NAMES):
-            raise SecretError(f"{path}: looks like a credential by its name; move it away or rename it")
+            raise SecretError("looks like a credential by its name", path=path, mend="move it away or rename it")
         code = path.suffix in secret_names.CODE
         for before, text in _blocks(path):
             found = _found(text, code)
             if found is not None:
                 start, what = found
                 line = before + text.count(b"\n", 0, start) + 1
-                raise SecretError(f"{path}: line {line} holds what looks like {what}, and would be uploaded as {name}; "
-                                  f"remove it, and revoke it if it ever left this machine")  # fmt: skip
+                raise SecretError(
+                    f"contains what looks like {what}, and would be uploaded as {name}",
+                    path=path,
+                    key=f"line {line}",
+                    mend="remove it, and revoke it if it ever left this machine",
+                )
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, bytes]]:

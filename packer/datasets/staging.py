@@ -122,7 +122,9 @@ def _stage(
             made.rename(target)
     except OSError as error:
         raise StagingError(
-            f"{target}: cannot be staged ({error}); free space or mend access, and pack again"
+            f"cannot be staged ({error})",
+            path=target,
+            mend="free some space or correct the permissions, and pack again",
         ) from error
     return target, told
 
@@ -137,7 +139,7 @@ def _check_replaceable(target: Path) -> None:
     except manifest.ManifestError:
         told = None
     if told is None:
-        raise StagingError(f"{target}: is there, and was not staged by this project; {mend}")
+        raise StagingError("exists, and was not staged by this project", path=target, mend=mend)
     for path in sorted(path for path in target.rglob("*") if path.is_symlink() or not path.is_dir()):
         name = path.relative_to(target).as_posix()
         if (
@@ -146,7 +148,7 @@ def _check_replaceable(target: Path) -> None:
             and (name not in told.files or not _is_as_staged(path, told.files[name]))
         ):
             how = "was changed since it was staged" if name in told.files else "was not staged"
-            raise StagingError(f"{path}: {how}; {mend}")
+            raise StagingError(how, path=path, mend=mend)
 
 
 def _is_as_staged(path: Path, entry: Entry) -> bool:
@@ -164,7 +166,9 @@ def _contents(kind: str, config: Config, image: Image, scratch: Path) -> Content
 
 def _check(slug: str, found: Contents, uploaded: bool) -> None:
     if manifest.FILE in found.files:
-        raise StagingError(f"{found.files[manifest.FILE]}: the name is the dataset's own; rename the file")
+        raise StagingError(
+            "the dataset itself needs this name", path=found.files[manifest.FILE], mend="rename the file"
+        )
     sizes = {name: path.stat().st_size for name, path in found.files.items()}
     rules.check_files(slug, {**sizes, manifest.FILE: 0}, uploaded)
     secrets.check(found.files)

@@ -57,7 +57,7 @@ def staged(config: Config, image: Image) -> list[tuple[Path, DatasetMetadata]]:
     for kind in sorted(contents.kinds(config), key=ORDER.index):
         folder = staging.staged_folder(kind, image)
         if problem := staging.stale(kind, staged_manifest(folder), config, image):
-            raise DatasetError(problem)
+            raise DatasetError.of_sentence(problem)
         found.append((folder, metadata(kind, image)))
     return found
 
@@ -99,13 +99,13 @@ def push(session: Session, folder: Path, about: DatasetMetadata, limit: float = 
             remote.update(about, sent.tokens, _notes(local))
     except KaggleError as error:
         if error.status in REFUSED:
-            raise DatasetError(f"{error}; {MEND}, or remove {uploaded} to upload all again") from error
+            raise DatasetError(str(error), mend=f"{MEND}, or remove {uploaded} to upload all again") from error
         if error.status is not None and error.status < 500:
             raise
         remote.look_for(former, error)
     asked.begin(former, failed=status == "FAILED")
     if asked.end(remote.wait(asked.former, asked.failed), uploaded) == "FAILED":
-        raise DatasetError(f"{remote.ref}: Kaggle could not process the files ({remote.reason()}); push again")
+        raise DatasetError(f"Kaggle could not process the files ({remote.reason()})", key=remote.ref, mend="push again")
     return Outcome(remote.ref, "created" if former is None else "updated", remote.version(), sent.size)
 
 
@@ -150,7 +150,7 @@ def staged_manifest(folder: Path) -> Manifest:
     Sizes are compared; bytes only of a file that was written after the manifest.
     """
     if not (folder / manifest.FILE).is_file():
-        raise DatasetError(f"{folder}: nothing is staged there; run: make pack")
+        raise DatasetError("nothing is staged here", path=folder, mend="run: make pack")
     found = manifest.read(folder)
     since = (folder / manifest.FILE).stat().st_mtime_ns
     problems = manifest.problems(folder, hashed=False)
@@ -160,7 +160,7 @@ def staged_manifest(folder: Path) -> Manifest:
             problems.append(f"{name}: has changed")
     if problems:
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise DatasetError(f"{folder}: is not what its manifest says ({problems[0]}{more}); run: make pack")
+        raise DatasetError(f"does not match its manifest ({problems[0]}{more})", path=folder, mend="run: make pack")
     return found
 
 
@@ -211,8 +211,9 @@ class Remote:
                 line.update(f"{self.ref}: {status.lower().replace('_', ' ')}, {time.monotonic() - start:.0f} s")
                 time.sleep(pause)
         raise DatasetError(
-            f"{self.ref}: Kaggle still processes it after {self.limit / 60:.0f} minutes ({status}); look at its page, "
-            f"and push again later: nothing is uploaded twice"
+            f"Kaggle is still processing it after {self.limit / 60:.0f} minutes ({status})",
+            key=self.ref,
+            mend="look at its page, and push again later: nothing is uploaded twice",
         )
 
     def version(self) -> int:
@@ -232,8 +233,8 @@ class Remote:
 
         if not polling.looked_for(look, lambda seconds: time.sleep(seconds * self.session.pause)):
             raise DatasetError(
-                f"{error}; no new version of {self.ref} is seen: look at kaggle.com/datasets/{self.ref}, and push "
-                f"again once it is ready or if there is none"
+                f"{error}; no new version of {self.ref} is listed",
+                mend=f"look at kaggle.com/datasets/{self.ref}, and push again once it is ready, or if there is none",
             ) from error
 
     def reason(self) -> str:
@@ -272,7 +273,9 @@ class Remote:
             if error.status not in ABSENT:
                 raise
             why = f"it has no {manifest.FILE}"
-        raise DatasetError(f"{self.ref}: is a dataset of another making ({why}); {MEND}, or delete it at Kaggle")
+        raise DatasetError(
+            f"was not made by this project ({why})", key=self.ref, mend=f"{MEND}, or delete it at Kaggle"
+        )
 
     def create(self, about: DatasetMetadata, tokens: Mapping[str, str]) -> None:
         """Makes it, private, of the uploaded files."""
@@ -317,10 +320,10 @@ class Remote:
         if (answer.status or "").lower() == "error" and not answer.error:
             wrong.append("an error without a reason")
         if found := "; ".join(filter(None, wrong)):
-            raise DatasetError(f"{what}: Kaggle answers: {found}; {MEND}, or correct what it names")
+            raise DatasetError(f"Kaggle answers: {found}", key=what, mend=f"correct what it names, or {MEND}")
         made = handles.source(answer.ref or "")
         if made and made != self.ref.lower():
-            raise DatasetError(f"{what}: Kaggle made {made} instead; delete it at Kaggle, and {MEND}")
+            raise DatasetError(f"Kaggle made {made} instead", key=what, mend=f"delete it at Kaggle, and {MEND}")
 
 
 def tree(tokens: Mapping[str, str]) -> tuple[list[Any], list[Any]]:

@@ -54,4 +54,4 @@ def _fetch(model: str, file: str) -> None:
             return
         said = " ".join(str(error).split())[:300]
         mend = "correct the handle, log in, or set MODELS to a folder that holds the model"
-        raise KaggleError(f"model '{model}': {file} cannot be fetched ({said}); {mend}", status) from error
+        raise KaggleError(f"{file} cannot be fetched ({said})", status, key=f"model '{model}'", mend=mend) from error

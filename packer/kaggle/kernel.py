@@ -43,9 +43,9 @@ ACCELERATORS = (
 class KernelError(CascadeError):
     """A kernel that cannot be made or pushed; `problems` is all that is wrong, a sentence each."""
 
-    def __init__(self, *problems: str) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
+    def __init__(self, *problems: str, path: Path | None = None, key: str = "", mend: str = "") -> None:
+        super().__init__("; ".join(problems), path=path, key=key, mend=mend)
+        self.problems = problems if len(problems) > 1 else (str(self),)
 
 
 def read(path: Path = METADATA) -> dict[str, Any]:
@@ -53,9 +53,9 @@ def read(path: Path = METADATA) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise KernelError(f"{path}: cannot be read ({error}); restore it") from error
+        raise KernelError(f"cannot be read ({error})", path=path, mend="restore it") from error
     if not isinstance(found, dict):
-        raise KernelError(f"{path}: is no JSON object; restore it")
+        raise KernelError("is not a JSON object", path=path, mend="restore it")
     return found
 
 
@@ -203,4 +203,4 @@ def _with_config(source: str, config: str, path: Path) -> str:
                     f"config: {ast.unparse(kind)} = {json.dumps(config)}"
                 ]
                 return "\n".join(lines)
-    raise KernelError(f"{path}: its parameters have no 'config'; restore it")
+    raise KernelError("its parameters have no 'config'", path=path, mend="restore it")

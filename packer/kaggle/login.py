@@ -55,7 +55,9 @@ def _clean() -> dict[str, str]:
             told = json.loads(_text(path))
             return {USERNAME: _word(str(path), told["username"]), KEY: _word(str(path), told["key"])}
         except (ValueError, KeyError, TypeError) as error:
-            raise LoginError(f"{path}: is no table with username and key; download it anew, or {MEND}") from error
+            raise LoginError(
+                "is not a JSON object with username and key", path=path, mend=f"download it again, or {MEND}"
+            ) from error
     return found
 
 
@@ -81,10 +83,10 @@ def _text(path: Path) -> str:
             return raw.decode("utf-16-be" if raw[:1] == b"\0" else "utf-16-le").strip()
         return raw.decode("utf-8-sig").strip()
     except (OSError, UnicodeError) as error:
-        raise LoginError(f"{path}: cannot be read as text ({type(error).__name__}); {MEND}") from None
+        raise LoginError(f"cannot be read as text ({type(error).__name__})", path=path, mend=MEND) from None
 
 
 def _word(where: str, text: str) -> str:
     if not isinstance(text, str) or not WORD.fullmatch(text.strip()):
-        raise LoginError(f"{where}: holds no login, which is one word of plain letters and digits; {MEND}")
+        raise LoginError("contains no token, which is one word of plain letters and digits", path=where, mend=MEND)
     return text.strip()

@@ -37,12 +37,18 @@ def fetch(session: Session, run: Run, folder: Path, said: Callable[[str, int, in
     """
     state = runs.status(session, run)
     if not state.ended:
-        raise RunError(f"{run}: is {state.name}, and has no output before it ends; wait for it: make status WAIT=1")
+        raise RunError(
+            f"is {state.name}, and its output exists only once it has ended",
+            key=str(run),
+            mend="wait for it: make status WAIT=1",
+        )
     try:
         return _fetch(session, run, folder, said)
     except OSError as error:  # of this machine: the network's has become a KaggleError
         raise RunError(
-            f"{run}: its output cannot be written to {folder} ({error.strerror}); free space and fetch it again"
+            f"its output cannot be written to {folder} ({error.strerror})",
+            key=str(run),
+            mend="free some space and fetch it again",
         ) from error
 
 
@@ -62,14 +68,20 @@ def _fetch(session: Session, run: Run, folder: Path, said: Callable[[str, int, i
 def _claim(folder: Path, run: Run) -> None:
     """Makes the folder this run's; RunError for one that holds anything else: a file there would pass for the run's."""
     if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder}: is a file; pass --out with a folder")
+        raise RunError("is a file", path=folder, mend="pass --out with a folder")
     folder.mkdir(parents=True, exist_ok=True)
     mark = folder / OF
     if mark.is_file():
         if (of := mark.read_text(encoding="utf-8", errors="replace").strip()) != str(run):
-            raise RunError(f"{folder}: has the output of {of}, not of {run}; pass --out with another folder")
+            raise RunError(
+                f"contains the output of {of}, not of {run}", path=folder, mend="pass --out with another folder"
+            )
     elif strange := sorted(path.name for path in folder.iterdir()):
-        raise RunError(f"{folder}: has {strange[0]}, which may not be of {run}; pass --out with a new or empty folder")
+        raise RunError(
+            f"contains {strange[0]}, which may not be of {run}",
+            path=folder,
+            mend="pass --out with a new or empty folder",
+        )
     else:
         write_whole(mark, f"{run}\n")
 
@@ -86,13 +98,19 @@ def _pages(session: Session, run: Run) -> Iterator[Any]:
         if token in seen:
             break
         seen.add(token)
-    raise RunError(f"{run}: Kaggle's list of its output has no end after {read} pages; try again, or fetch by hand")
+    raise RunError(
+        f"Kaggle's list of its output does not end after {read} pages", key=str(run), mend="try again, or fetch by hand"
+    )
 
 
 def _safe(name: str, run: Run) -> PurePosixPath:
     path = PurePosixPath(name or "..")
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-        raise RunError(f"{run}: its output has a file called '{name}', which leads elsewhere; fetch it by hand")
+        raise RunError(
+            f"its output has a file called '{name}', which leads outside the folder",
+            key=str(run),
+            mend="fetch it by hand",
+        )
     return path
 
 

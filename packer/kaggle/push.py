@@ -82,7 +82,9 @@ def push_kernel(
     try:
         state.remember("state", pushed)
     except StateError as error:
-        raise KernelError(f"version {version} of {pushed.owner}/{slug} was pushed, but {error}") from error
+        raise KernelError(
+            f"version {version} of {pushed.owner}/{slug} was pushed, but {error.found}", mend=error.mend
+        ) from error
     (state.FOLDER / f"{state.ATTEMPT}.json").unlink()
     return pushed
 
@@ -112,7 +114,9 @@ def push(session: Session, folder: Path, sleep: Callable[[float], None] = time.s
     if found:
         raise KernelError(*found)
     if not answer.version_number:
-        nothing = KaggleError(f"push of {metadata['id']}: Kaggle's answer names no version")
+        nothing = KaggleError(
+            "Kaggle's answer names no version", key=f"push of {metadata['id']}", mend="look at its page"
+        )
         return _lost(session, metadata, before, nothing, sleep)
     return answer.version_number, answer.url
 
@@ -149,8 +153,8 @@ def _lost(
     kernel = polling.looked_for(look, sleep)
     if kernel is None:
         raise KernelError(
-            f"{error}; no new version of {metadata['id']} is seen: look at its page first, {page}, and push again only "
-            f"if there is none"
+            f"{error}; no new version of {metadata['id']} is listed",
+            mend=f"look at its page first, {page}, and push again only if there is none",
         ) from error
     missing = [
         name
@@ -160,7 +164,9 @@ def _lost(
     ]
     if missing:
         raise KernelError(
-            f"{metadata['id']}: version {kernel.current_version_number} was made, its answer was lost, and Kaggle does "
-            f"not name {', '.join(missing)} among its inputs; look at its page, and push again if they are not there"
+            f"version {kernel.current_version_number} was made, but Kaggle's answer was lost and its inputs lack "
+            f"{', '.join(missing)}",
+            key=metadata["id"],
+            mend="look at its page, and push again if they are not there",
         ) from error
     return kernel.current_version_number, page

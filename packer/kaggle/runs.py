@@ -112,7 +112,9 @@ def call_for(session: Session, run: Run, what: str, method: Callable[[], Any]) -
         return session.call(f"{what} of {run}", method)
     except KaggleError as error:
         if error.status in ABSENT:
-            raise RunError(f"{run}: Kaggle has none that this login may read; correct VERSION, or push it") from error
+            raise RunError(
+                "Kaggle has no such version that this login may read", key=str(run), mend="correct VERSION, or push it"
+            ) from error
         raise
 
 
@@ -125,7 +127,7 @@ def tail(session: Session, run: Run, lines: int = LAST_LINES) -> list[str]:
     """The last lines of the run's log, all of them for 0; RunError while it has none."""
     found = list(readable(log(session, run)))
     if not found:
-        raise RunError(f"{run}: has no log yet; look how far it is: make status")
+        raise RunError("has no log yet", key=str(run), mend="see its progress: make status")
     return found[-lines:]
 
 

@@ -29,8 +29,8 @@ QUERY = re.compile(r"\?\S*=\S*")  # of an address: whoever has it may write ther
 class KaggleError(CascadeError):
     """What Kaggle refused, or why it could not be reached. `status`: HTTP's, None where there was no answer."""
 
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, what: str, status: int | None = None, *, key: str = "", mend: str = "") -> None:
+        super().__init__(what, key=key, mend=mend)
         self.status = status
 
 
@@ -53,7 +53,7 @@ class Session:
         except (RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _judge("login", error, repeatable=True)[0] from error
         except SystemExit:
-            raise KaggleError(f"no login at Kaggle, or an expired one; {LOGIN}") from None
+            raise KaggleError("not logged in at Kaggle, or the login has expired", mend=LOGIN) from None
         self.owner = str(api.config_values[api.CONFIG_NAME_USER])
         self.patience, self.pause = patience, pause
         self.client: Any = KaggleClient(
@@ -113,18 +113,16 @@ def _judge(what: str, error: Exception, repeatable: bool) -> tuple[KaggleError, 
     if isinstance(error, HTTPError):
         status = error.response.status_code if error.response is not None else None
         again = status in BUSY and (repeatable or status == 429)
-        mend = f"; {UNSURE}" if status in BUSY and not again else ""
+        mend = UNSURE if status in BUSY and not again else ""
         return _refused(what, error, status, mend), again
     unsent = isinstance(error, ConnectTimeout) or re.search("NewConnectionError|NameResolutionError", repr(error))
     again = repeatable or bool(unsent)
     mend = "try again" if again else UNSURE
     # requests' own error for what is no JSON is both.
     if not isinstance(error, OSError) or isinstance(error, ValueError):
-        hint = "an update of kagglesdk" if isinstance(error, KeyError) else "what a browser is shown in this network"
-        why = f"Kaggle gives no usable answer ({_short(error)}); {mend}: it may want {hint}"
-    else:
-        why = f"Kaggle cannot be reached ({_short(error)}); {mend}"
-    return KaggleError(f"{what}: {why}"), again
+        hint = "update kagglesdk" if isinstance(error, KeyError) else "open kaggle.com in a browser on this network"
+        return KaggleError(f"Kaggle's answer is unusable ({_short(error)})", key=what, mend=f"{mend}, or {hint}"), again
+    return KaggleError(f"Kaggle cannot be reached ({_short(error)})", key=what, mend=mend), again
 
 
 def _retry_after(error: Any) -> float | None:
@@ -136,8 +134,8 @@ def _retry_after(error: Any) -> float | None:
 
 def _refused(what: str, error: Exception, status: int | None, mend: str) -> KaggleError:
     if status == 401:
-        return KaggleError(f"{what}: Kaggle refuses the login; it may have expired: {LOGIN}", status)
-    return KaggleError(f"{what}: Kaggle answers {status}: {_words(error)[:300]}{mend}", status)
+        return KaggleError("Kaggle rejects the login, which may have expired", status, key=what, mend=LOGIN)
+    return KaggleError(f"Kaggle answers {status}: {_words(error)[:300]}", status, key=what, mend=mend)
 
 
 def _short(error: Exception) -> str:

@@ -56,9 +56,9 @@ def recall(name: str, folder: Path = FOLDER) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StateError(f"{path}: not JSON ({error}); delete it") from error
+        raise StateError(f"not JSON ({error})", path=path, mend="delete it") from error
     if not isinstance(found, dict):
-        raise StateError(f"{path}: no table of what was done; delete it")
+        raise StateError("is not a record of a push", path=path, mend="delete it")
     return found
 
 
@@ -66,11 +66,15 @@ def last_pushed(folder: Path = FOLDER) -> Pushed:
     """The kernel that was pushed last; StateError where none was."""
     found = recall("state", folder)
     if not found:
-        raise StateError(f"{folder / 'state.json'}: no kernel was pushed from here yet; push one: make push-kernel")
+        raise StateError("no kernel was pushed from here yet", path=folder / "state.json", mend="run: make push-kernel")
     try:
         return Pushed(**found)
     except TypeError as error:
-        raise StateError(f"{folder / 'state.json'}: not what a push writes ({error}); delete it and push") from error
+        raise StateError(
+            f"not what a push writes ({error})",
+            path=folder / "state.json",
+            mend="delete it, then run: make push-kernel",
+        ) from error
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -78,4 +82,6 @@ def write_whole(path: Path, text: str) -> None:
     try:
         atomic.write_text(path, text)
     except OSError as error:
-        raise StateError(f"{path}: cannot be written ({error.strerror}); free space, or make it yours") from error
+        raise StateError(
+            f"cannot be written ({error.strerror})", path=path, mend="free some space, or correct its permissions"
+        ) from error

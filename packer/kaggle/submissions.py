@@ -29,28 +29,38 @@ def submit(
     """
     seen = runs.status(session, run)
     if seen.name != "COMPLETE":
-        raise SubmissionError(f"{run}: is {seen}; only a run that is COMPLETE can be submitted")
+        raise SubmissionError(
+            f"is {seen}, and only a COMPLETE run can be submitted",
+            key=str(run),
+            mend="wait for it (make status WAIT=1), or submit another version",
+        )
     if FILE not in output.names(session, run):
-        raise SubmissionError(f"{run}: its output has no {FILE}; read its log: make logs VERSION={run.version}")
+        raise SubmissionError(
+            f"its output has no {FILE}", key=str(run), mend=f"read its log: make logs VERSION={run.version}"
+        )
     description = f"{run.slug} version {run.version}"
     before = newest(session, pushed.competition)
     same = [each.ref for each in before if _is_of(run, each.description)]
     if same and not again:
-        raise SubmissionError(f"{run}: was submitted already, as {same[0]}; make watch, or submit it anew with AGAIN=1")
+        raise SubmissionError(
+            f"was already submitted as {same[0]}", key=str(run), mend="run: make watch, or submit it again with AGAIN=1"
+        )
     left = allowed(session, pushed.competition)
     if left == 0:
-        raise SubmissionError(f"{pushed.competition}: no submission is left today; the day ends at midnight UTC")
+        raise SubmissionError("no submission is left today", key=pushed.competition, mend="submit after midnight UTC")
     try:
         ref = _create(session, pushed.competition, run, description)
     except KaggleError as error:
         if error.status is not None and error.status < 500:
-            raise SubmissionError(f"{error}; {by_hand(pushed, run)}") from error
+            raise SubmissionError(str(error), mend=by_hand(pushed, run)) from error
         ref = _lost(session, pushed, {each.ref for each in before}, description, error, sleep)
     made = {"ref": ref, "version": run.version, "at": state.now(), "competition": pushed.competition}
     try:
         state.remember("submission", made)
     except StateError as error:
-        raise SubmissionError(f"{run} is submission {ref}: time it with make watch REF={ref}; but {error}") from error
+        raise SubmissionError(
+            f"{run} is submission {ref}, but {error}", mend=f"time it with: make watch REF={ref}"
+        ) from error
     return ref
 
 
@@ -60,14 +70,16 @@ def check_newest(session: Session, pushed: Pushed) -> None:
     attempt = state.recall(state.ATTEMPT)
     if attempt:
         raise SubmissionError(
-            f"{kernel}: the push of {attempt.get('config')} after version {pushed.version} was not seen to end well; "
-            f"push again, or say which version is meant: make submit VERSION={pushed.version}"
+            f"it is not known whether the push of {attempt.get('config')} after version {pushed.version} succeeded",
+            key=kernel,
+            mend=f"push again, or choose the version: make submit VERSION={pushed.version}",
         )
     number = runs.newest_number(session, kernel)
     if number not in (0, pushed.version):
         raise SubmissionError(
-            f"{kernel}: version {number} is Kaggle's newest, and {pushed.version} was pushed last from here; say which "
-            f"is meant: make submit VERSION={pushed.version}"
+            f"version {number} is Kaggle's newest, but {pushed.version} was the last one pushed from here",
+            key=kernel,
+            mend=f"choose one: make submit VERSION={pushed.version}",
         )
 
 
@@ -96,7 +108,11 @@ def _create(session: Session, competition: str, run: Run, description: str) -> i
     call = session.client.competitions.competition_api_client.create_code_submission
     answer = session.call(f"submission of {run}", lambda: call(request), repeatable=False)
     if not answer.ref:
-        raise KaggleError(f"submission of {run}: Kaggle's answer names none: {answer.message or 'it has no reason'}")
+        raise KaggleError(
+            f"Kaggle's answer names none: {answer.message or 'it gives no reason'}",
+            key=f"submission of {run}",
+            mend="look at the competition's page",
+        )
     return int(answer.ref)
 
 
@@ -118,9 +134,8 @@ def _lost(
     if found is not None:
         return found
     raise SubmissionError(
-        f"{error}; it may have been made though Kaggle lists no new submission: look at "
-        f"kaggle.com/competitions/{pushed.competition}/submissions, "
-        f"and only then submit again"
+        f"{error}; Kaggle lists no new submission, but one may have been made",
+        mend=f"look at kaggle.com/competitions/{pushed.competition}/submissions before you submit again",
     ) from error
 
 
@@ -134,7 +149,7 @@ def last(session: Session, competition: str, say: Callable[[str], None] = print)
     if str(made.get("competition")).lower() != competition.lower():
         made = {}
     if not listed and not made:
-        raise SubmissionError(f"{competition}: nothing was submitted yet; submit a version: make submit")
+        raise SubmissionError("nothing was submitted yet", key=competition, mend="run: make submit")
     if made and _is_ahead(made, listed):
         return int(made["ref"])
     ref = int(listed[0].ref)

@@ -72,7 +72,9 @@ class State:
             lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
             self.records = {record.name: record for record in (Record(**json.loads(line)) for line in lines)}
         except (OSError, ValueError, TypeError) as error:
-            raise UploadError(f"{path}: cannot be read ({error}); remove it to upload from the start") from error
+            raise UploadError(
+                f"cannot be read ({error})", path=path, mend="remove it to upload from the start"
+            ) from error
 
     def find(self, name: str, entry: Entry) -> Record | None:
         """What is known of this very file, as long as the store remembers it."""
@@ -89,7 +91,9 @@ class State:
                     partial.touch(mode=0o600)  # whoever has an upload's address may write to it
                     partial.write_text(lines, encoding="utf-8")
             except OSError as error:
-                raise UploadError(f"{self.path}: cannot be written ({error.strerror}); free space and push") from error
+                raise UploadError(
+                    f"cannot be written ({error.strerror})", path=self.path, mend="free some space and push again"
+                ) from error
 
 
 def upload(session: Session, folder: Path, files: Mapping[str, Entry], state: State) -> Sent:
@@ -166,7 +170,7 @@ class _Sender:
 
         self.starts += 1
         if self.starts > STARTS:
-            raise KaggleError(f"upload of {self.name}: Kaggle's store forgets it each time; try again later")
+            raise KaggleError("Kaggle's store loses it each time", key=f"upload of {self.name}", mend="try again later")
         request = ApiStartBlobUploadRequest()
         request.type = ApiBlobType.DATASET
         request.name = self.path.name
@@ -225,7 +229,7 @@ class _Sender:
 
     def _check(self, fits: bool) -> None:
         if not fits:
-            raise UploadError(f"{self.path}: has changed since its manifest was made; stage it again with: make pack")
+            raise UploadError("has changed since its manifest was made", path=self.path, mend="run: make pack")
 
     def _put(self, data: bytes, spread: str) -> Any:
         assert self.record is not None

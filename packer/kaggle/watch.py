@@ -60,7 +60,9 @@ def watch(
     try:
         seen = Watch(**known) if known else None
     except TypeError as error:
-        raise SubmissionError(f"{folder / name}.json: not what a watch writes ({error}); delete it") from error
+        raise SubmissionError(
+            f"not what a watch writes ({error})", path=folder / f"{name}.json", mend="delete it"
+        ) from error
     if seen is not None and seen.ended:
         return seen
 

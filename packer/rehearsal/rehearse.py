@@ -59,7 +59,7 @@ def size(text: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMG]?)B?", text.strip(), re.IGNORECASE)
     found = round(float(match[1]) * UNITS[match[2].upper()]) if match else 0
     if found < 1:
-        raise RehearsalError(f"limit '{text}': is no size; write it like 20GB or 300MB")
+        raise RehearsalError("is not a size", key=f"limit '{text}'", mend="write it like 20GB or 300MB")
     return found
 
 
@@ -77,7 +77,7 @@ def rehearse(
     StageError for a second rehearsal in `folder` at the same time.
     """
     if questions < 1:
-        raise RehearsalError(f"{questions} questions: there is nothing to rehearse; give 1 or more")
+        raise RehearsalError(f"{questions} leaves nothing to rehearse", key="--questions", mend="pass 1 or more")
     strace = sandbox.check_host()
     _check_image(image)
     with lock.held(folder):
@@ -109,11 +109,15 @@ def _rehearsed(
 def _check_image(image: Image) -> None:
     if image.gpus:
         raise RehearsalError(
-            f"{image.path}: its wheels are for {image.gpus} GPUs, which a rehearsal has not; rehearse IMAGE=cpu-linux"
+            f"its wheels are for {image.gpus} GPUs, which a rehearsal does not have",
+            path=image.path,
+            mend="rehearse IMAGE=cpu-linux",
         )
     if image.machine != platform.machine():
         raise RehearsalError(
-            f"{image.path}: is for {image.machine}, and this machine is {platform.machine()}; rehearse another image"
+            f"is for {image.machine}, but this machine is {platform.machine()}",
+            path=image.path,
+            mend="rehearse another image",
         )
 
 

@@ -101,15 +101,18 @@ def check_host() -> bool:
     missing = [name for name in PROGRAMS if shutil.which(name, path=SEARCHED) is None]
     if sys.platform != "linux" or missing:
         what = f"there is no {missing[0]}" if missing else "this is no Linux"
-        raise RehearsalError(f"{what}: a rehearsal needs Linux with util-linux, iproute2 and coreutils; install them")
+        raise RehearsalError(
+            f"{what}, and a rehearsal requires Linux with util-linux, iproute2 and coreutils", mend="install them"
+        )
     command = [*UNSHARE, "mount", "-t", "proc", "proc", "/proc"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise RehearsalError(
-            f"this host forbids user namespaces ({said}); allow them (sysctl kernel.unprivileged_userns_clone=1, on "
-            f"Ubuntu kernel.apparmor_restrict_unprivileged_userns=0; in Docker --security-opt seccomp=unconfined "
-            f"--security-opt systempaths=unconfined), or rehearse on another Linux machine"
+            f"this host forbids user namespaces ({said})",
+            mend="allow them (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu "
+            "kernel.apparmor_restrict_unprivileged_userns=0; in Docker --security-opt seccomp=unconfined "
+            "--security-opt systempaths=unconfined), or rehearse on another Linux machine",
         )
     return _has_strace()
 
@@ -177,7 +180,9 @@ def _supervise(folder: Path, asked: dict[str, Any], said: Callable[[str], None])
         errors = process.communicate()[1]
     if process.returncode != 0:
         lines = errors.strip().splitlines() or [f"exit code {process.returncode}"]
-        raise RehearsalError(f"{folder}: no room could be made there ({lines[-1]}); take a local disk with free space")
+        raise RehearsalError(
+            f"the sandbox cannot be created there ({lines[-1]})", path=folder, mend="use a local disk with free space"
+        )
 
 
 def _last_line(path: Path) -> str:

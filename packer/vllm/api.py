@@ -48,7 +48,7 @@ def read_names(wheel: Path) -> dict[str, Any]:
             return read_package(zipfile.Path(archive, "vllm/"))
     except (OSError, zipfile.BadZipFile, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise WheelError(f"{wheel}: cannot be read as a wheel ({reason}); pass vLLM's .whl file") from None
+        raise WheelError(f"cannot be read as a wheel ({reason})", path=wheel, mend="pass vLLM's .whl file") from None
 
 
 def read_package(root: Path | zipfile.Path) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def read_package(root: Path | zipfile.Path) -> dict[str, Any]:
     }
     for name, found in {**extract, **extract["classes"]}.items():
         if not found:  # an empty list would read as a vLLM that has none of them
-            raise WheelError(f"{root}: nothing found for '{name}'; {MEND}")
+            raise WheelError(f"nothing found for '{name}'", path=str(root), mend=MEND)
     return extract
 
 
@@ -87,7 +87,7 @@ def _lineage(package: Package, file: str, name: str) -> list[tuple[str, ast.Clas
         return []
     where, node = definition
     if not isinstance(node, ast.ClassDef):
-        raise WheelError(f"{package.root / where}: {name} is no class there; {MEND}")
+        raise WheelError(f"has no class {name}", path=str(package.root / where), mend=MEND)
     named = [base.value if isinstance(base, ast.Subscript) else base for base in node.bases]
     bases = [base.id for base in named if isinstance(base, ast.Name) and not hasattr(builtins, base.id)]
     return [(where, node), *(found for base in bases for found in _lineage(package, where, base))]
@@ -146,5 +146,5 @@ def _constants(package: Package, file: str, name: str) -> list[Any]:
             parts = [value]
     constants = [part.value for part in parts if isinstance(part, ast.Constant)]
     if len(constants) < len(parts):
-        raise WheelError(f"{package.root / file}: {name} is not written out in constants; {MEND}")
+        raise WheelError(f"{name} is not written as constants", path=str(package.root / file), mend=MEND)
     return constants

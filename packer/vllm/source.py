@@ -27,12 +27,12 @@ class Package:
         if file not in self._modules:
             path = self.root / file
             if not path.is_file():
-                raise WheelError(f"{path}: no such file; {MEND}, or pass one")
+                raise WheelError("no such file", path=str(path), mend=f"{MEND}, or pass one")
             try:
                 self._modules[file] = ast.parse(path.read_text(encoding="utf-8"))
             except (SyntaxError, ValueError) as error:
                 mend = "use a Python as new as this vLLM's"
-                raise WheelError(f"{path}: not readable as Python ({error}); {mend}") from None
+                raise WheelError(f"not readable as Python ({error})", path=str(path), mend=mend) from None
         return self._modules[file]
 
     def definition(self, file: str, name: str) -> tuple[str, ast.AST] | None:
@@ -44,7 +44,7 @@ class Package:
             self._names[file] = _defined(self.module(file))
         node = self._names[file].get(name)
         if node is None:
-            raise WheelError(f"{self.root / file}: no {name} there; {MEND}")
+            raise WheelError(f"has no {name}", path=str(self.root / file), mend=MEND)
         if not isinstance(node, ast.ImportFrom):
             return file, node
         source = self._source(file, node)

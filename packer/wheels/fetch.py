@@ -156,7 +156,9 @@ class _Arrivals:
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise NoRoomError(str(pin)) from error
-            raise WheelsError(f"{pin}: {error}; mend it and run again, what has arrived is kept") from error
+            raise WheelsError(
+                str(error), key=str(pin), mend="fix this and run again: what has arrived is kept"
+            ) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -187,6 +189,7 @@ class _Arrivals:
         left = wanted - len(self.fetched) - len(self.built)
         free = decimal(shutil.disk_usage(self.image.wheels).free)
         return NoRoomError(
-            f"{self.image.wheels}: the disk is full: {free} free, no room for {error}, {left} of {wanted} packages "
-            f"missing; make room and run again, what has arrived is kept"
+            f"the disk is full: {free} free, no room for {error}, {left} of {wanted} packages missing",
+            path=self.image.wheels,
+            mend="free some space and run again: what has arrived is kept",
         )

@@ -10,7 +10,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from pydantic import Field, ValidationError
 
 from cascade.base.errors import CascadeError, nearest
-from cascade.config.messages import explain
+from cascade.config.messages import explained
 from cascade.config.parts import ConfigModel
 
 FOLDER = Path("wheels")
@@ -124,10 +124,11 @@ def load(name: str, folder: Path = FOLDER) -> Image:
     path = folder / f"{name}.toml"
     if not path.is_file():
         known = sorted(each.stem for each in folder.glob("*.toml"))
-        raise ImageError(f"{path}: no such image{nearest(name, known)}; there is {', '.join(known) or 'none'}")
+        mend = f"use one of {', '.join(known)}" if known else "create it"
+        raise ImageError(f"no such image{nearest(name, known)}", path=path, mend=mend)
     try:
         return Image.model_validate({**tomllib.loads(path.read_text(encoding="utf-8")), "name": name, "path": path})
     except tomllib.TOMLDecodeError as error:
-        raise ImageError(f"{path}: not TOML: {error}; correct it") from error
+        raise ImageError(f"not TOML: {error}", path=path, mend="correct the file") from error
     except ValidationError as error:
-        raise ImageError(f"{path}: {explain(error, {'': Image}, {})}") from error
+        raise explained(error, path, {"": Image}, {}, ImageError)[0] from error

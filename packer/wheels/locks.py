@@ -36,7 +36,7 @@ class Pin:
 def read(path: Path) -> dict[str, Pin]:
     """The pins by canonical name; LockError where a line has no version or no hash, or a package stands twice."""
     if not path.is_file():
-        raise LockError(f"{path}: no such lock; make it with: make wheels IMAGE={path.stem}")
+        raise LockError("no such lock", path=path, mend=f"run: make wheels IMAGE={path.stem}")
     pins: dict[str, Pin] = {}
     lines = path.read_text(encoding="utf-8").splitlines()
     number = 0
@@ -55,9 +55,11 @@ def read(path: Path) -> dict[str, Pin]:
             number += 1
         # A constraint asks for nothing.
         asked_by = tuple(each for each in comments if each and not each.startswith("-c "))
-        pin = _pin(text, asked_by, f"{path}: line {first + 1}")
+        pin = _pin(text, asked_by, path, first + 1)
         if pin.name in pins:
-            raise LockError(f"{path}: line {first + 1}: {pin.name} stands twice; lock again: make wheels")
+            raise LockError(
+                f"{pin.name} occurs twice", path=path, key=f"line {first + 1}", mend="lock again: make wheels"
+            )
         pins[pin.name] = pin
     return pins
 
@@ -69,20 +71,35 @@ def add_hash(path: Path, pin: Pin, sha256: str) -> None:
     text = path.read_text(encoding="utf-8")
     first = re.search(rf"^{re.escape(pin.name)}==\S+ \\\n", text, re.MULTILINE)
     if first is None:
-        raise LockError(f"{path}: {pin} does not stand there as uv writes it; lock again: make wheels UPGRADE=1")
+        raise LockError(f"{pin} is not written as uv writes it", path=path, mend="lock again: make wheels UPGRADE=1")
     atomic.write_text(path, f"{text[: first.end()]}    --hash=sha256:{sha256} \\\n{text[first.end() :]}")
 
 
-def _pin(text: str, asked_by: tuple[str, ...], where: str) -> Pin:
+def _pin(text: str, asked_by: tuple[str, ...], path: Path, line: int) -> Pin:
     hashes = frozenset(HASH.findall(text))
     try:
         requirement = Requirement(text.partition(" --hash")[0].strip())
     except InvalidRequirement as error:
         why = str(error).splitlines()[0]
-        raise LockError(f"{where}: '{text.strip()[:60]}' is no pinned package ({why}); lock again") from error
+        raise LockError(
+            f"'{text.strip()[:60]}' is not a pinned package ({why})",
+            path=path,
+            key=f"line {line}",
+            mend="lock again: make wheels",
+        ) from error
     pinned = [each for each in requirement.specifier if each.operator == "=="]
     if len(pinned) != 1 or "*" in pinned[0].version:
-        raise LockError(f"{where}: {requirement.name} is not pinned to one version; lock again")
+        raise LockError(
+            f"{requirement.name} is not pinned to one version",
+            path=path,
+            key=f"line {line}",
+            mend="lock again: make wheels",
+        )
     if not hashes:
-        raise LockError(f"{where}: {requirement.name} has no sha256 hash; lock again with hashes")
+        raise LockError(
+            f"{requirement.name} has no sha256 hash",
+            path=path,
+            key=f"line {line}",
+            mend="lock again with hashes: make wheels",
+        )
     return Pin(canonicalize_name(requirement.name), Version(pinned[0].version), hashes, asked_by)

@@ -62,20 +62,22 @@ def build(pin: Pin, image: Image, into: Path, stop: Event) -> Path:
         wheel = _pip(pin, image, options, into, stop)
     except NoWheelError as error:
         raise WheelsError(
-            f"{asked(pin)}: no wheel fits the image, and its source makes none: {error}; {mend}"
+            f"no wheel matches the image, and no wheel can be built from its source: {error}", key=asked(pin), mend=mend
         ) from error
     tags = parse_wheel_filename(wheel.name)[3]
     if any(tag.abi != "none" or tag.platform != "any" for tag in tags):
         raise WheelsError(
-            f"{asked(pin)}: no wheel fits the image, and its source is not pure Python ({wheel.name} was built "
-            f"for this machine, not for the image); {mend}"
+            f"no wheel matches the image, and its source is not pure Python ({wheel.name} was built for this machine, "
+            "not for the image)",
+            key=asked(pin),
+            mend=mend,
         )
     return wheel
 
 
 def asked(pin: Pin) -> str:
-    """`name==version (asked for by …)`."""
-    return f"{pin} (asked for by {', '.join(pin.asked_by)})" if pin.asked_by else str(pin)
+    """`name==version (required by …)`."""
+    return f"{pin} (required by {', '.join(pin.asked_by)})" if pin.asked_by else str(pin)
 
 
 def _pip(pin: Pin, image: Image, options: list[str], into: Path, stop: Event) -> Path:
@@ -109,12 +111,14 @@ def _why(pin: Pin, said: str, building: bool) -> WheelsError:
         named = DOWNLOADING.findall(said)
         return NoRoomError(" ".join(filter(None, named[-1])) if named else str(pin))
     if any(sign in said for sign in UNREACHABLE):
-        return PassingError(f"{asked(pin)}: the registry cannot be reached; {again}")
+        return PassingError("the registry cannot be reached", key=asked(pin), mend=again)
     if OTHER_HASH in said:  # of a cut download as well
-        return PassingError(f"{asked(pin)}: the registry's file is not the lock's; {again}, or lock again: UPGRADE=1")
+        return PassingError(
+            "the registry's file is not the one in the lock", key=asked(pin), mend=f"{again}, or lock again: UPGRADE=1"
+        )
     if building or NO_WHEEL in said:
         return NoWheelError(_last_error(said))
-    return PassingError(f"{asked(pin)}: {_last_error(said)}; {again}")
+    return PassingError(_last_error(said), key=asked(pin), mend=again)
 
 
 def _last_error(said: str) -> str:

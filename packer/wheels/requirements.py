@@ -52,6 +52,9 @@ class Line:
     def where(self) -> str:
         return f"{self.path}: line {self.number}"
 
+    def error(self, what: str, mend: str) -> RequirementsError:
+        return RequirementsError(what, path=self.path, key=f"line {self.number}", mend=mend)
+
 
 def read(path: Path) -> list[Line]:
     """The file's lines, then those of the files that it includes; RequirementsError for the first that is not proved.
@@ -77,9 +80,9 @@ def _read(path: Path, constrains: bool, above: tuple[Path, ...]) -> Iterator[Lin
         if line.option in ("-r", "-c"):
             included = path.parent / line.value
             if not included.is_file():
-                raise RequirementsError(f"{line.where}: {line.option} {line.value} is no file; correct it")
+                raise line.error(f"{line.option} {line.value}: no such file", mend="correct it")
             if included.resolve() in (path.resolve(), *above):
-                raise RequirementsError(f"{line.where}: {line.option} {line.value} leads back here; remove the line")
+                raise line.error(f"{line.option} {line.value} includes this file again", mend="remove the line")
             yield from _read(included, constrains or line.option == "-c", (*above, path.resolve()))
 
 
@@ -88,17 +91,21 @@ def _text(path: Path) -> str:
         raw = path.read_bytes()
     except FileNotFoundError:
         mend = "make it, empty if the project's own requirements are enough"
-        raise RequirementsError(f"{path}: no such file; {mend}") from None
+        raise RequirementsError("no such file", path=path, mend=mend) from None
     except OSError as error:
-        raise RequirementsError(f"{path}: cannot be read ({error.strerror}); correct its access") from error
+        raise RequirementsError(
+            f"cannot be read ({error.strerror})", path=path, mend="correct its permissions"
+        ) from error
     try:
         text = raw.decode("utf-16" if raw.startswith(UTF16) else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise RequirementsError(f"{path}: line {line}: is not {error.encoding.upper()}; save it as UTF-8") from None
+        raise RequirementsError(
+            f"is not {error.encoding.upper()}", path=path, key=f"line {line}", mend="save it as UTF-8"
+        ) from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise RequirementsError(f"{path}: line {line}: has a zero byte; save the file as UTF-8")
+        raise RequirementsError("contains a zero byte", path=path, key=f"line {line}", mend="save the file as UTF-8")
     return text
 
 
@@ -111,38 +118,39 @@ def _line(path: Path, number: int, text: str, constrains: bool) -> Line:
         return line
     name, value = INCLUDES.get(option[1]) or INDEXES.get(option[1]), option[2]
     if option[1] in ("-e", "--editable"):
-        raise RequirementsError(f"{line.where}: {text}: a folder is no wheel; {_instead('its wheel')}")
+        raise line.error(f"{text}: a folder is not a wheel", mend=_instead("its wheel"))
     if name is None:
         known = ", ".join(dict.fromkeys([*INCLUDES.values(), *INDEXES.values()]))
-        raise RequirementsError(
-            f"{line.where}: the option {option[1]} is not obeyed here, only {known} are; remove the line"
-        )
+        raise line.error(f"the option {option[1]} is not supported here, only {known} are", mend="remove the line")
     if (not value) is not (name == "--no-index") or len(value.split()) > 1:
-        raise RequirementsError(f"{line.where}: {text[:80]}: {name} has one value, without spaces; correct it")
+        raise line.error(
+            f"{text[:80]}: {name} takes {'no value' if name == '--no-index' else 'one value without spaces'}",
+            mend="correct it",
+        )
     if name in ("-r", "-c") and "://" in value:
-        raise RequirementsError(f"{line.where}: {text[:80]}: what an address holds may change unseen; keep a copy here")
+        raise line.error(f"{text[:80]}: what is at an address may change unnoticed", mend="keep a copy here")
     if name == "--find-links" and "://" not in value and not (path.parent / value).is_dir():
-        raise RequirementsError(f"{line.where}: --find-links {value}: no such folder; correct it")
+        raise line.error(f"--find-links {value}: no such folder", mend="correct it")
     return Line(path, number, text, name, value, constrains)
 
 
 def _check(line: Line) -> None:
     """A requirement that has a version and no address, as the lock has of each."""
-    text, where = line.text, line.where
+    text = line.text
     if re.search(r"\s--hash\b", text) or text.startswith("--hash"):
-        raise RequirementsError(f"{where}: --hash: the lock has the hashes of every package; remove it here")
+        raise line.error("--hash: the lock already has the hashes of every package", mend="remove it here")
     if text.endswith("\\"):
-        raise RequirementsError(f"{where}: \\ at its end: write the requirement on one line, without --hash")
+        raise line.error("ends with a backslash", mend="write the requirement on one line, without --hash")
     if re.match(r"[\w.+-]+://|[./~]", text) or re.fullmatch(r"\S+\.(?:whl|zip|tar\.gz)", text):
-        raise RequirementsError(f"{where}: '{without_logins(text)[:80]}' is no package's name; {_instead('the file')}")
+        raise line.error(f"'{without_logins(text)[:80]}' is not a package's name", mend=_instead("the file"))
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
         why = str(error).splitlines()[0]
-        raise RequirementsError(f"{where}: '{text[:80]}' is no requirement ({why}); correct it") from error
+        raise line.error(f"'{text[:80]}' is not a requirement ({why})", mend="correct it") from error
     if requirement.url is not None:
         told = f"{requirement.name} @ …: the lock names versions, no addresses"
-        raise RequirementsError(f"{where}: {told}; {_instead('the file')}")
+        raise line.error(told, mend=_instead("the file"))
 
 
 def _instead(what: str) -> str:
@@ -152,11 +160,10 @@ def _instead(what: str) -> str:
 def _check_logins(line: Line) -> None:
     for login in LOGIN.findall(line.text):
         if not re.fullmatch(r"(?:[^:]*:)?\$\{[A-Z0-9_]+\}", login):
-            raise RequirementsError(f"{line.where}: a login stands in an address; write ${{NAME}} in its place, and "
-                                    f"set that variable")  # fmt: skip
+            raise line.error("an address contains a login", mend="write ${NAME} in its place, and set that variable")
     for name in VARIABLE.findall(line.text):
         if name not in os.environ:
-            raise RequirementsError(f"{line.where}: ${{{name}}} is not set; set that variable")
+            raise line.error(f"${{{name}}} is not set", mend="set that variable")
 
 
 def without_logins(text: str) -> str:

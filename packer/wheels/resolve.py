@@ -71,7 +71,9 @@ def _project(image: Image) -> dict[str, Any]:
         return found
     except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
         raise ImageError(
-            f"{image.project}: no project's file ({error}); keep {image.path.name} one folder below one"
+            f"not a project's file ({error})",
+            path=image.project,
+            mend=f"put {image.path.name} one folder below such a file",
         ) from error
 
 
@@ -93,7 +95,9 @@ def _compile(image: Image, out: Path) -> None:
             fix += f", or {indexes.mend(image)}"
         if "was filtered by `exclude-newer" in said:
             fix += f"; where an index tells no dates, write newer = {{ NAME = 'any' }} in {image.path}"
-        raise LockError(f"{image.requirements}: uv finds no set of packages: {said[:LONGEST]}; {fix}")
+        raise LockError(
+            f"uv finds no set of packages that works together: {said[:LONGEST]}", path=image.requirements, mend=fix
+        )
 
 
 def _midnight(day: str) -> str:

@@ -42,7 +42,7 @@ TOLD = {
 }
 FAILED_LINE = re.compile(r"^\S+ failed \(", re.MULTILINE)
 SHORT = r"skipped: |deadline: |ended at its limit"  # why a stage failed, where those before it left too little time
-NOTHING = "is there to fuse"  # why the ensemble failed, where those before it left no table
+NOTHING = "to combine"  # why the ensemble failed, where those before it left no table
 ALONE = ("kill", "stop", "memory", "table", "adapter", "nan", "raise", "card")  # cost no other stage than their own
 
 

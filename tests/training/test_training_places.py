@@ -20,7 +20,7 @@ def test_other_data_never_writes_into_the_sample(tmp_path: Path, monkeypatch: py
     assert place(tmp_path, None, "adapters/a") == Path("build/adapters/a")
     assert place(tmp_path, tmp_path / "mine", "adapters/a") == tmp_path / "mine"
     for out in (Path("sample/adapters/a"), ROOT / "sample", Path("build/../sample/x")):
-        with pytest.raises(StageError, match=r"is the sample's, and .* is other data; pass --out"):
+        with pytest.raises(StageError, match=r"belongs to the sample, but .* is other data; pass --out"):
             place(tmp_path, out, "adapters/a")
 
 

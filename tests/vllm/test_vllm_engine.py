@@ -191,7 +191,7 @@ def test_a_chunk_whose_score_is_no_number_is_left_out(tmp_path: Path) -> None:
     query = context.task.queries["query_id"][2]
     assert query not in set(table["query_id"]) and table["query_id"].nunique() == 2
     decision = next(entry["decision"] for entry in ledger.read(context.run) if "decision" in entry)
-    assert f"prompt {query}, number 1: its score is no finite number" in decision
+    assert f"prompt {query}, number 1: its score is not a finite number" in decision
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,9 @@ class Comparison:
 def compare(a: Path, b: Path, data: Path | None = None) -> Comparison:
     """Reads both runs. StageError where a folder is no run's or both are one; what cannot be compared is a note."""
     if a.resolve() == b.resolve():
-        raise StageError(f"{a} and {b} are one folder; pass two runs' folders, such as {a / folder.PREVIOUS} and {a}")
+        raise StageError(
+            f"is the same folder as {b}", path=a, mend=f"pass two runs' folders, such as {a / folder.PREVIOUS} and {a}"
+        )
     sides = open_side(a, data), open_side(b, data)
     differing = changes.data(*sides)
     notes = list(dict.fromkeys(note for side in sides for note in side.notes))

@@ -53,7 +53,9 @@ def open_side(run: Path, data: Path | None = None) -> Side:
     record = folder.read(run)
     if record is None:
         raise StageError(
-            f"{run}: no run made it ({folder.FILE} is not there, or not a run's); pass a run's folder such as build/run"
+            f"is not a run's folder ({folder.FILE} is missing or not a run's)",
+            path=run,
+            mend="pass a run's folder such as build/run",
         )
     notes: list[str] = []
     config = _config(run, record, notes)

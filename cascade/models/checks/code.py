@@ -16,8 +16,9 @@ def check_remote_code(model: str, folder: Path, trusted: bool) -> None:
     """ModelError for a model that runs code of its own, unless it is trusted."""
     if not trusted and needs_own(locate.read_json(folder / "config.json", model)):
         raise ModelError(
-            f"model '{model}': {folder} runs code of its own; read it, then set trust_remote_code = true, or use a "
-            f"model that transformers knows"
+            f"{folder} contains its own code",
+            key=f"model '{model}'",
+            mend="read it, then set trust_remote_code = true, or use a model that transformers knows",
         )
 
 

@@ -50,20 +50,25 @@ def check_pooling(part: EmbeddingModel, folder: Path) -> None:
         return
     mend = 'fetch it whole, or say pooling = "mean" or "lasttoken", as its card has it'
     if not (folder / MODULES).is_file():
-        raise ModelError(f"model '{part.model}': {folder} has no {MODULES}, which says how it pools; {mend}")
+        raise ModelError(
+            f"{folder} has no {MODULES}, which defines the pooling", key=f"model '{part.model}'", mend=mend
+        )
     modules = locate.read_json(folder / MODULES, part.model)
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
-        raise ModelError(f"model '{part.model}': {folder / MODULES} is no list of modules; fetch the model again")
+        raise ModelError(
+            f"{folder / MODULES} is not a list of modules", key=f"model '{part.model}'", mend="fetch the model again"
+        )
     for module in modules:
         kind, path = str(module.get("type", "")), str(module.get("path", ""))
         if not kind.startswith("sentence_transformers.") and not part.trust_remote_code:
             raise ModelError(
-                f"model '{part.model}': {folder / MODULES} names code of its own, '{kind}'; read it, then set "
-                f"trust_remote_code = true, or use another model"
+                f"{folder / MODULES} refers to the model's own code, '{kind}'",
+                key=f"model '{part.model}'",
+                mend="read it, then set trust_remote_code = true, or use another model",
             )
         if kind.rpartition(".")[2] not in BARE and path and not (folder / path / "config.json").is_file():
             raise ModelError(
-                f"model '{part.model}': {folder / path} has no config.json, but is one of {MODULES}; {mend}"
+                f"{folder / path} has no config.json, but {MODULES} lists it", key=f"model '{part.model}'", mend=mend
             )
 
 
@@ -99,14 +104,16 @@ def check_head(pipeline: CrossEncoderPipeline, config: Config) -> None:
         count = labels(weights)
         if count is not None and count != 1:
             raise ModelError(
-                f"pipeline '{pipeline.name}': the classifier in {weights} gives {count} numbers a pair, a reranker's "
-                f"gives one; name a model trained with one label"
+                f"the classifier in {weights} gives {count} numbers a pair, but a reranker requires one",
+                key=f"pipeline '{pipeline.name}'",
+                mend="use a model trained with one label",
             )
         if count or trained:
             return
     raise ModelError(
-        f"pipeline '{pipeline.name}': neither {pipeline.model} nor its adapter has a trained classifier; "
-        f'name an adapter that has, or set head = "segments"'
+        f"neither {pipeline.model} nor its adapter has a trained classifier",
+        key=f"pipeline '{pipeline.name}'",
+        mend='use an adapter that has one, or set head = "segments"',
     )
 
 
@@ -120,5 +127,5 @@ def labels(weights: Path) -> int | None:
                 if key.endswith(HEADS) and ".layers." not in key:
                     return int(file.get_slice(key).get_shape()[0])
     except SafetensorError as error:
-        raise ModelError(f"{weights}: cannot be read: {error}; fetch or train it again") from error
+        raise ModelError(f"cannot be read: {error}", path=weights, mend="fetch or train it again") from error
     return None

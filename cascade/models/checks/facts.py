@@ -24,7 +24,7 @@ class Fact:
     mend: str = ""
 
     def __str__(self) -> str:
-        behind = f"; {'warning' if self.ok else 'mend'}: {self.mend}" if self.mend else ""
+        behind = f"; {'warning' if self.ok else 'fix'}: {self.mend}" if self.mend else ""
         return f"{MARKS[self.ok]} {self.name:<24} {self.found}{behind}"
 
 
@@ -36,8 +36,8 @@ def tried(name: str, look: Callable[[], Iterable[Fact]], is_here: bool) -> Itera
     try:
         yield from look()
     except NotHereError as error:
-        yield Fact(name, False if is_here else None, str(error))
+        yield Fact(name, False if is_here else None, error.found, error.mend)
     except CascadeError as error:
-        yield Fact(name, False, str(error))
+        yield Fact(name, False, error.found, error.mend)
     except Exception as error:  # no look may cost the run what the run itself might do
         yield Fact(name, None, f"could not be looked at ({type(error).__name__}: {error})")

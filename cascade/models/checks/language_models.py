@@ -51,9 +51,9 @@ def check(name: str, model: LanguageModel, config: Config) -> Path:
     vllm = engines.known() if config.engine == "vllm" else None
     adapter = adapter_path(model, config)
     for told in _adapter_problems(adapter, folder, model, config, vllm) if adapter is not None else ():
-        raise ModelError(told)
+        raise ModelError.of_sentence(told)
     for told in engines.misfits(name, {**config.vllm, **model.vllm}, vllm) if vllm else ():
-        raise ModelError(told)
+        raise ModelError.of_sentence(told)
     return folder
 
 
@@ -61,14 +61,16 @@ def _whole(model: LanguageModel, config: Config) -> Path:
     """The model's folder, with a tokenizer and safe weights; else ModelError."""
     folder = locate.model_path(model.model, config.path.parent)
     if not any((folder / file).is_file() for file in locate.TOKENIZER_FILES):
-        raise ModelError(f"model '{model.model}': {folder} has no tokenizer; add its {locate.TOKENIZER_FILES[0]}")
+        raise ModelError(
+            f"{folder} has no tokenizer", key=f"model '{model.model}'", mend=f"add its {locate.TOKENIZER_FILES[0]}"
+        )
     if not any(folder.glob("*.safetensors")):
         pickled = next((path.name for kind in locate.PICKLED for path in sorted(folder.glob(kind))), None)
         found = f"has pickled weights only ({pickled}), which run code when read" if pickled else "has no weights"
         # Of a Kaggle model what describes it may have been fetched alone.
         is_described = not pickled and model.model.partition(":")[0] in handles.SCHEMES
         kind = NotHereError if is_described else ModelError
-        raise kind(f"model '{model.model}': {folder} {found}; convert them to safetensors")
+        raise kind(f"{folder} {found}", key=f"model '{model.model}'", mend="convert them to safetensors")
     check_remote_code(model.model, folder, model.trust_remote_code)
     return folder
 

@@ -29,9 +29,7 @@ def write(context: RunContext) -> Path:
     """Writes the run's page and returns its path; StageError where there is no run, or no run's folder."""
     folder.check(context.run)
     if not history.entries(context.run):
-        raise StageError(
-            f"{context.run / ledger.FILE}: no such ledger, or an empty one; pass --run with a run's folder"
-        )
+        raise StageError("missing or empty", path=context.run / ledger.FILE, mend="pass --run with a run's folder")
     path = context.run / FILE
     with atomic.replaced(path) as partial:
         partial.write_text(html(context), encoding="utf-8", errors="replace")

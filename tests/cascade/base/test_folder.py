@@ -18,6 +18,7 @@ from cascade.run import conductor
 from cascade.stages import checkpoints, resume, schedule
 from cascade.stages.context import RunContext, open_context
 from cascade.stages.resume import Keeping
+from tests.refusals import refused
 
 CONFIG = """
 engine = "transformers"
@@ -121,7 +122,7 @@ def test_a_second_run_keeps_the_first_ones_files_and_touches_no_other(tmp_path: 
 def test_a_folder_called_previous_that_no_run_made_is_refused(tmp_path: Path) -> None:
     out = left_by_a_run(tmp_path / "out")
     write(out / "previous/mine.txt", "mine")
-    with pytest.raises(StageError, match=r"previous: has mine\.txt"):
+    with pytest.raises(StageError, match=r"previous: contains mine\.txt"):
         folder.check(out)
 
 
@@ -139,7 +140,7 @@ def test_a_folder_that_is_replaced_has_nothing_else_in_it(tmp_path: Path) -> Non
     write(tmp_path / "a", "")
     folder.check_replaceable(tmp_path, ["a"])
     write(tmp_path / "mine", "")
-    with pytest.raises(StageError, match="has mine, and it would be replaced; pass --out"):
+    with refused(StageError, "contains mine, and it would be replaced", tmp_path, mend="pass --out"):
         folder.check_replaceable(tmp_path, ["a"])
     with pytest.raises(StageError, match="is a file"):
         folder.check_replaceable(tmp_path / "mine", ["a"])
@@ -259,7 +260,7 @@ def test_a_run_knows_its_config_and_data(resumed: Resumed) -> None:
     assert context.config.path == resumed.config.resolve() and context.task.folder == resumed.data.resolve()
     folder.update(out, engine="vllm")
     assert resume.open_run(out).config.engine == "vllm"
-    with pytest.raises(StageError, match="does not tell the run's config; pass --config"):
+    with refused(StageError, "does not contain the run's config", "run.json", mend="pass --config"):
         resume.open_run(resumed.root)
 
 

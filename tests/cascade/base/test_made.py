@@ -17,6 +17,7 @@ from cascade.evaluation.folds import write_folds
 from cascade.plan import command
 from sample.generate.dataset import generate
 from tests.conftest import write_folder
+from tests.refusals import refused
 
 Write = Callable[[Path, int], object]
 
@@ -128,7 +129,7 @@ def test_an_evaluation_empties_its_own_folders_and_refuses_others_before_it_begi
         (out / own).parent.mkdir(parents=True, exist_ok=True)
         (out / own).write_text("mine")
         before = contents(out / own.split("/")[0]) if "/" in own else (out / own).read_bytes()
-        with pytest.raises(StageError, match=own.replace("tables/fold-1/", "fold-1: has ")):
+        with pytest.raises(StageError, match=own.replace("tables/fold-1/", "fold-1: contains ")):
             evaluate.evaluate(config, data, out, 2, None, 0.6, 0)
         assert len(measured) == 2
         assert (contents(out / own.split("/")[0]) if "/" in own else (out / own).read_bytes()) == before
@@ -143,7 +144,7 @@ def test_a_plan_s_picture_is_drawn_anew_and_no_other_is_overwritten(tmp_path: Pa
     figure.savefig(picture)
     plt.close(figure)
     before = picture.read_bytes()
-    with pytest.raises(StageError, match=r"plan\.png: is there, and plan did not make it; pass --out"):
+    with refused(StageError, "exists, and plan did not make it", "plan.png", mend="pass --out"):
         command.plan(config, ROOT / "sample", None, None, "", picture)
     assert picture.read_bytes() == before
 
@@ -151,10 +152,10 @@ def test_a_plan_s_picture_is_drawn_anew_and_no_other_is_overwritten(tmp_path: Pa
 def test_a_profile_of_a_person_s_is_not_overwritten(tmp_path: Path) -> None:
     profile = tmp_path / "mine.toml"
     profile.write_text((ROOT / "profiles" / "cpu.toml").read_text())
-    with pytest.raises(StageError, match=r"mine\.toml: is there, and plan did not make it"):
+    with pytest.raises(StageError, match=r"mine\.toml: exists, and plan did not make it"):
         command.calibrate(ROOT / "configs/sample.toml", ROOT / "sample", [tmp_path / "ledger.jsonl"], None, "", profile)
 
 
 def test_a_folder_in_the_way_of_a_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="is a folder; pass --out with a file"):
+    with refused(StageError, "is a folder", mend="pass --out with a file"):
         folder.check_file(tmp_path, "plan")

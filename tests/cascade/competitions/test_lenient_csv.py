@@ -20,10 +20,11 @@ from cascade.retrievers.blend import Blend
 from cascade.stages import baseline
 from tests.cascade.competitions.test_eedi import MAPPING, Spoil, add_row, cell, replace_bytes
 from tests.conftest import drop_column, read_rows, set_cell, write_rows
+from tests.refusals import refused
 
 ODD: dict[str, tuple[Spoil, list[str], str]] = {
     "a right answer that is none": (cell("test.csv", 2, "CorrectAnswer", ""), ["20", "22"], "CorrectAnswer is ''"),
-    "a question twice": (cell("test.csv", 3, "QuestionId", "20"), ["20", "21"], "stands there twice"),
+    "a question twice": (cell("test.csv", 3, "QuestionId", "20"), ["20", "21"], "occurs twice"),
     "a question without an id": (cell("test.csv", 1, "QuestionId", ""), ["21", "22"], "QuestionId is empty"),
     "a cell too many": (
         add_row("test.csv", *(["30", "1", "c", "1", "s", "A", "text", "1", "2", "3", "4", "5"])),
@@ -98,8 +99,8 @@ def separated(file: str, mark: str) -> Spoil:
 
 
 FOREIGN: dict[str, tuple[Spoil, str]] = {
-    "a second CorrectAnswer": (twice("test.csv", "CorrectAnswer", "A"), "column CorrectAnswer stands there twice"),
-    "a second QuestionId": (twice("test.csv", " QuestionId", "7"), "column QuestionId stands there twice"),
+    "a second CorrectAnswer": (twice("test.csv", "CorrectAnswer", "A"), "column CorrectAnswer: occurs twice"),
+    "a second QuestionId": (twice("test.csv", " QuestionId", "7"), "column QuestionId: occurs twice"),
     "UTF-16": (utf16("test.csv", "utf-16"), "is UTF-16; save the file as UTF-8"),
     "UTF-16 without a mark": (utf16("test.csv", "utf-16-le"), "is UTF-16; save the file as UTF-8"),
     "UTF-16, the other order": (utf16("test.csv", "utf-16-be"), "is UTF-16; save the file as UTF-8"),
@@ -147,13 +148,13 @@ BROKEN_TRAIN: dict[str, tuple[Spoil, int, str]] = {
     "empty": (holding(TRAIN, b""), 0, "the file is empty"),
     "not there": (gone(TRAIN), 0, "no such file"),
     "no table": (holding(TRAIN, b"\x89PNG\r\n\x1a\n\0\0"), 0, "not UTF-8"),
-    "a header alone": (holding(TRAIN, b"QuestionId,CorrectAnswer\n"), 0, "column ConstructId is missing"),
-    "no text column": (without(TRAIN, "ConstructName"), ALL, "column ConstructName is missing"),
-    "no label column": (without(TRAIN, "MisconceptionBId"), ALL - 3, "column MisconceptionBId is missing"),
-    "no QuestionId": (without(TRAIN, "QuestionId"), 0, "column QuestionId is missing"),
+    "a header alone": (holding(TRAIN, b"QuestionId,CorrectAnswer\n"), 0, "column ConstructId: is missing"),
+    "no text column": (without(TRAIN, "ConstructName"), ALL, "column ConstructName: is missing"),
+    "no label column": (without(TRAIN, "MisconceptionBId"), ALL - 3, "column MisconceptionBId: is missing"),
+    "no QuestionId": (without(TRAIN, "QuestionId"), 0, "column QuestionId: is missing"),
     "inf as an id": (cell(TRAIN, 1, "MisconceptionBId", "inf"), ALL - 1, "MisconceptionBId is 'inf'"),
     "an id of no misconception": (cell(TRAIN, 1, "MisconceptionBId", "999"), ALL - 1, "is not in misconc"),
-    "a question twice": (cell(TRAIN, 2, "QuestionId", "10"), ALL - 2, "stands there twice"),
+    "a question twice": (cell(TRAIN, 2, "QuestionId", "10"), ALL - 2, "occurs twice"),
     "no right answer": (cell(TRAIN, 2, "CorrectAnswer", ""), ALL - 2, "CorrectAnswer is ''"),
     "a quote that is never closed": (
         lambda folder: (folder / TRAIN).write_text((folder / TRAIN).read_text() + '16,1,c,1,s,A,"never') and None,
@@ -203,7 +204,7 @@ def test_broken_labels_stop_nothing_in_the_rerun(folder: Path, case: str) -> Non
 @pytest.mark.parametrize("column", ["SubjectId", "ConstructName", "AnswerBText", "QuestionText"])
 def test_a_column_that_test_csv_lacks_is_empty_in_the_rerun(folder: Path, column: str) -> None:
     drop_column(folder / "test.csv", column)
-    with pytest.raises(DataError, match=f"column {column} is missing"):
+    with pytest.raises(DataError, match=f"column {column}: is missing"):
         EEDI.read(folder)
     task = EEDI.read(folder, lenient=True)
     assert len(task.queries) == 9 and task.asked == list(baseline.rows(EEDI.outline(folder)))
@@ -244,5 +245,8 @@ def test_without_train_neighbours_add_nothing_and_everything_is_unseen(folder: P
 def test_a_retrieval_that_has_nothing_to_rank_by_leaves_no_table(folder: Path, tmp_path: Path) -> None:
     """Else the mapping's order, whose scores are all 0, would take submission zero's place."""
     task, config = without_train(folder), settings(tmp_path, NEIGHBOURS)
-    with Blend(config.retrieval[0], config, tmp_path / "cache") as blend, pytest.raises(StageError, match="nothing to"):
+    with (
+        Blend(config.retrieval[0], config, tmp_path / "cache") as blend,
+        refused(StageError, "nothing can be ranked", key="retrieval 'r1'"),
+    ):
         blend.retrieve(task.queries, task)

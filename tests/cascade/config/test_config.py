@@ -172,15 +172,15 @@ def test_misspelt_required_key_is_called_unknown_not_missing(tmp_path: Path) -> 
         ('name = "r2"', 'name = "7"', "retrieval 2: name is '7'; a name begins with a letter and is made of a-z"),
         ('name = "r2"', 'name = "1e5"', "retrieval 2: name is '1e5'; a name begins with a letter and is made of a-z"),
         ('name = "r2"', 'name = "nan"', "retrieval 2: name: 'nan' reads as a number; give it another name"),
-        ('name = "r2"', 'name = "r\\u0000"', "name holds a NUL character; remove it"),
-        ('devices = ["cpu"]', 'adapters = "a\\u0000"', "adapters holds a NUL character; remove it"),
-        ('["cpu"]', '["cpu\\u0000"]', "devices holds a NUL character; remove it"),
-        ('devices = ["cpu"]', '"a\\u0000b" = 1', "a key in the file holds a NUL character; remove it"),
+        ('name = "r2"', 'name = "r\\u0000"', "name: contains a NUL character; remove it"),
+        ('devices = ["cpu"]', 'adapters = "a\\u0000"', "adapters: contains a NUL character; remove it"),
+        ('["cpu"]', '["cpu\\u0000"]', "devices: contains a NUL character; remove it"),
+        ('devices = ["cpu"]', '"a\\u0000b" = 1', "a key contains a NUL character; remove it"),
         ("weight = 0.5", "weight = 1e39", "retrieval 1, retriever 1: weight is 1e+39; it should be less than or equal"),
         ("ce = 2.0", "ce = 1e39", "ensemble, weights: ce is 1e+39; it should be less than or equal to 1000000"),
         ("ce = 2.0", "ce = 1e-50", "ensemble, weights: ce is 1e-50; it should be greater than or equal to 0.000001"),
         ("boost = 1.2", "boost = 1e39", "ensemble: unseen_boost is 1e+39; it should be less than or equal to 1000000"),
-        ("top_k = 100", f"top_k = {10**30}", "top_k is above 2**53; give it a smaller number"),
+        ("top_k = 100", f"top_k = {10**30}", "top_k: is above 2**53; use a smaller number"),
         ("devices =", f"vllm.x = {'[' * 40}{']' * 40}\ndevices =", "tables or lists are nested too deeply; write"),
         ("devices =", f"vllm.x = {'[' * 9000}{']' * 9000}\ndevices =", "tables or lists are nested too deeply; write"),
         ("devices =", f"vllm{'.x' * 3000} = 1\ndevices =", "tables or lists are nested too deeply; write"),
@@ -200,9 +200,13 @@ def test_misspelt_required_key_is_called_unknown_not_missing(tmp_path: Path) -> 
         (
             "devices =",
             'environment = { "A=B" = "1" }\ndevices =',
-            "environment: 'A=B' is no variable's name; it is made",
+            "environment: 'A=B' is not a valid variable name; use letters",
         ),
-        ("devices =", 'environment = { "" = "1" }\ndevices =', "environment: '' is no variable's name; it is made of"),
+        (
+            "devices =",
+            'environment = { "" = "1" }\ndevices =',
+            "environment: '' is not a valid variable name; use letters",
+        ),
     ],
 )
 def test_wrong_value_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
@@ -301,9 +305,9 @@ def test_missing_file_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_stage_that_is_not_there_is_named(tmp_path: Path) -> None:
     loaded = schema.load(write(tmp_path))
-    with pytest.raises(ConfigError, match=r"no retrieval is called 'r22' \(did you mean 'r2'\?\); it has r1, r2"):
+    with pytest.raises(ConfigError, match=r"no retrieval is called 'r22' \(did you mean 'r2'\?\); use one of r1, r2"):
         loaded.retrieval_named("r22")
-    with pytest.raises(ConfigError, match=r"no pipeline is called 'r1'.*; it has ce, ce2"):
+    with pytest.raises(ConfigError, match=r"no pipeline is called 'r1'.*; use one of ce, ce2"):
         loaded.pipeline_named("r1")
 
 

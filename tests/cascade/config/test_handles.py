@@ -10,6 +10,7 @@ from cascade.base import runtime
 from cascade.base.errors import ModelError
 from cascade.config import handles, parts
 from cascade.models import locate
+from tests.refusals import refused
 
 MODEL = "kaggle:qwen-lm/qwen2.5/transformers/32b-instruct-awq/1"
 DATA = "dataset:ann/adapters"
@@ -159,23 +160,21 @@ def test_a_file_is_not_the_folder(roots: Path) -> None:
 def test_a_handle_that_is_none_is_refused(handle: str, mend: str) -> None:
     with pytest.raises(ModelError) as caught:
         handles.find(handle)
-    assert str(caught.value) == f"model '{handle}': is no handle; write it as {mend}"
+    assert str(caught.value) == f"model '{handle}': is not a handle; write it as {mend}"
 
 
 def test_a_version_of_a_dataset_is_refused_as_a_kernel_reads_the_newest() -> None:
-    with pytest.raises(ModelError, match=r"names a version, .* leave out '/versions/3'"):
-        handles.find(f"{DATA}/versions/3/deep")
+    handle = f"{DATA}/versions/3/deep"
+    with refused(ModelError, "names a version", key=f"model '{handle}'", mend="remove '/versions/3'"):
+        handles.find(handle)
 
 
 @pytest.mark.parametrize("handle", [MODEL, DATA])
 def test_what_is_not_there_is_named_with_the_places_looked_at(roots: Path, handle: str) -> None:
-    with pytest.raises(ModelError) as caught:
+    with refused(ModelError, "not found (", key=f"model '{handle}'", mend="set MODELS to a folder") as caught:
         handles.find(handle)
-    message = str(caught.value)
-    assert message.startswith(f"model '{handle}': not found (")
     for place in (roots / "input", roots / "models-of-mine"):
-        assert str(place) in message
-    assert "add it to the kernel's inputs or, elsewhere, set MODELS to a folder" in message
+        assert str(place) in caught.value.what
 
 
 def test_without_models_the_working_folder_is_not_searched(roots: Path, monkeypatch: pytest.MonkeyPatch) -> None:

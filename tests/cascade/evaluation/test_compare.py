@@ -26,6 +26,7 @@ from cascade.stages.context import RunContext
 from cascade.stages.resume import Keeping
 from tests import pages
 from tests.conftest import set_cell, write_folder
+from tests.refusals import refused
 from tests.runs import Run
 from tests.toy import replace
 
@@ -150,9 +151,9 @@ def test_what_is_no_run_s_folder_is_refused_by_name(runs: tuple[Path, Path], tmp
         other.mkdir()
     if broken == "somebody's record":
         (other / "run.json").write_text("{}")
-    with pytest.raises(StageError, match=r"other: no run made it .*pass a run's folder"):
+    with pytest.raises(StageError, match=r"other: is not a run's folder .*pass a run's folder"):
         build.compare(runs[1], other)
-    with pytest.raises(StageError, match=r"are one folder; pass two runs' folders"):
+    with pytest.raises(StageError, match=r"is the same folder as .*; pass two runs' folders"):
         build.compare(runs[1], runs[1])
 
 
@@ -283,6 +284,6 @@ def test_a_file_of_somebody_s_is_not_overwritten_and_its_own_is(root: Path, runs
     command.compare(*runs, None, out)
     command.compare(*runs, None, out)
     out.write_text("<p>my notes</p>")
-    with pytest.raises(StageError, match=r"compare\.html: is there, and compare did not make it; pass --out"):
+    with refused(StageError, "exists, and compare did not make it", "compare.html", mend="pass --out"):
         command.compare(*runs, None, out)
     assert out.read_text() == "<p>my notes</p>"

@@ -13,6 +13,7 @@ from cascade.competitions.base import Task
 from cascade.competitions.eedi import EEDI
 from cascade.evaluation.folds import write_folds
 from tests.conftest import read_rows, set_cell, write_rows
+from tests.refusals import refused
 
 SAMPLE = ROOT / "sample"
 
@@ -128,7 +129,7 @@ def test_label_on_a_right_answer_belongs_to_no_pair(folder: Path, tmp_path: Path
 
 @pytest.mark.parametrize("folds", [-1, 0, 1, 7])
 def test_impossible_number_of_folds_is_refused(folder: Path, tmp_path: Path, folds: int) -> None:
-    with pytest.raises(DataError, match=rf"train\.csv: cannot make {folds} folds of 6 questions"):
+    with refused(DataError, f"{folds} folds cannot be made of 6 questions", "train.csv", mend="2 to 6"):
         write_folds(EEDI, folder, tmp_path / "folds", folds, 0.6, seed=0)
     assert not (tmp_path / "folds").exists()
 

@@ -116,5 +116,5 @@ def test_what_needs_two_cards_is_skipped_where_one_is_left(
     )
     run = tmp_path / "run"
     run.mkdir()
-    with pytest.raises(ModelError, match="over cuda:0, cuda:1, of which only cuda:0 is here; run it on as many"):
+    with pytest.raises(ModelError, match="requires cuda:0, cuda:1, but only cuda:0 exists here; run it on"):
         stages.reason(RunContext(configs.load(path), EEDI.read(folder), run))

@@ -68,7 +68,7 @@ def test_a_plan_that_cannot_be_made_is_said_and_no_failure(
 ) -> None:
     (kernel.run / ledger.FILE).write_text("")
     summary.plan(kernel)
-    assert "no whole stage is there to calibrate by" in capfd.readouterr().out
+    assert "no stage is complete" in capfd.readouterr().out
     monkeypatch.setattr(summary, "LIMIT", 0.01)
     summary.plan(kernel)
     assert capfd.readouterr().out == "no plan within 0 s\n"

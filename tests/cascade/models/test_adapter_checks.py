@@ -130,7 +130,7 @@ def test_a_setting_of_the_wrong_kind_is_refused_by_its_key(
 ) -> None:
     write_adapter(adapter, **{key: value})
     with pytest.raises(
-        ModelError, match=rf"nano/adapter_config\.json: {key} is .*, but has to be .*; correct it or train"
+        ModelError, match=rf"nano/adapter_config\.json: {key}: is .*, but must be .*; correct it or train"
     ):
         check(tmp_path, model(adapter="nano"))
 
@@ -140,9 +140,12 @@ def test_settings_that_are_no_lora_adapter_s_are_refused(tmp_path: Path, adapter
     path = adapter / "adapter_config.json"
     settings = json.loads(path.read_text())
     for content, told in (
-        ([1], r"adapter_config\.json: holds a list instead of keys"),
-        ({key: settings[key] for key in settings if key != "r"}, r"adapter_config\.json: r is missing, but has to be"),
-        (settings | {"peft_type": "IA3"}, "adapter 'nano': its peft_type is IA3; only LORA is served"),
+        ([1], r"adapter_config\.json: contains a list instead of keys"),
+        ({key: settings[key] for key in settings if key != "r"}, r"adapter_config\.json: r: is missing, but must be"),
+        (
+            settings | {"peft_type": "IA3"},
+            "adapter 'nano': its peft_type is IA3, and only LORA is supported",
+        ),
         (settings | {"megatron_config": {"a": 1}}, "'nano': its megatron_config is .*, which neither engine serves"),
         (
             settings | {"alora_invocation_tokens": [7]},
@@ -374,7 +377,7 @@ def test_what_is_accepted_for_transformers_computes_what_was_trained(
     if not accepted:
         told = adapter_checks.problems(tmp_path / "made", base, adapter_checks.installed_peft(), "transformers")
         assert "which neither engine serves" in next(told)
-        with pytest.raises(ModelError, match="does not fit its base model"):
+        with pytest.raises(ModelError, match="does not match its base model"):
             merge_adapter(fresh, tmp_path / "made")
         return
     assert not [*adapter_checks.problems(tmp_path / "made", base, adapter_checks.installed_peft(), "transformers")]

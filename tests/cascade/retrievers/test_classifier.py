@@ -166,7 +166,7 @@ def test_a_field_that_the_competition_lacks_is_refused(tmp_path: Path) -> None:
         '[[retrieval]]\nname = "r1"\nretriever = [{ kind = "classifier", by = "subjct" }]\n'
         "[ensemble]\nweights = { r1 = 1.0 }\n"
     )
-    with pytest.raises(ConfigError, match=r"retrieval 'r1': by = 'subjct' is no field of eedi.*subject"):
+    with pytest.raises(ConfigError, match=r"retrieval 'r1': by = 'subjct' is not a field of eedi.*subject"):
         registry.of(configs.load(path))
 
 

@@ -81,7 +81,7 @@ def test_a_second_run_in_the_folder_is_refused_until_the_first_is_gone(run: Run)
     before = {path: path.stat().st_mtime_ns for path in run.out.rglob("*") if path.is_file() and path.suffix != ".log"}
     code, output = run.finish()
     assert code == 2, output
-    assert output == f"error: {run.out}: another run is in this folder; let it end, or pass another --out\n"
+    assert output == f"error: {run.out}: another run uses this folder; wait for it, or pass another --out\n"
     assert {path: path.stat().st_mtime_ns for path in before} == before, "the first one's files are untouched"
     first.send_signal(signal.SIGKILL)
     first.communicate(timeout=60)

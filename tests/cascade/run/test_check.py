@@ -109,12 +109,12 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path, folder: Path) 
     wrong = "\n".join(line for line in lines if line.startswith("✗"))
     for told in (
         "MisconceptionBId",
-        "has no modules.json, which says how it pools",
+        "has no modules.json, which defines the pooling",
         "model 'nowhere'",
         "layers.0.self_attn.q_proj.lora_A.weight is [16, 7], but qwen-nano's layer has 8 inputs",
         "knows no engine argument 'max_num_sequences'",
         "engine argument gpu_memory_utilization is 2, but in vLLM 0.19.1 has to be at most 1",
-        "old has no tokenizer; add its tokenizer.json",
+        "old has no tokenizer; fix: add its tokenizer.json",
         "out: has thesis.txt, and no run made it",
     ):
         assert told in wrong, told
@@ -175,8 +175,14 @@ def test_a_kaggle_model_of_which_only_what_describes_it_was_fetched_is_not_at_ha
     [
         ("0,1", ["cuda:0", "cuda:1"], "tensor", True, "cuda:0, cuda:1"),
         ("0", ["cuda:0", "cuda:1"], "data", True, "devices: cuda:1 is not here; going on with cuda:0"),
-        ("0", ["cuda:0", "cuda:1"], "tensor", False, "stage 'reason': parallel = 'tensor' over cuda:0, cuda:1, of wh"),
-        ("", ["cuda:3"], "data", False, "devices: none of cuda:3 is here; leave devices out to use what is"),
+        (
+            "0",
+            ["cuda:0", "cuda:1"],
+            "tensor",
+            False,
+            "stage 'reason': parallel = 'tensor' requires cuda:0, cuda:1",
+        ),
+        ("", ["cuda:3"], "data", False, "devices: cuda:3 not found on this machine"),
     ],
 )
 def test_devices_that_are_not_there_are_told_before_the_run(
@@ -362,4 +368,4 @@ def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path, monkeypatch:
     for out in ("run", "file/run"):
         code, lines = checked(SAMPLE, "--out", tmp_path / out)
         assert code == 1
-        assert "cannot be written to; pass --out with a folder that can" in of("output folder", lines)
+        assert "cannot be written to; fix: pass --out with a folder that can" in of("output folder", lines)

@@ -127,7 +127,7 @@ def test_a_model_that_is_not_at_hand_leaves_the_template_to_look_at(tmp_path: Pa
          "write"),
         (FORGETS, "=== user\nA\n=== assistant\nSo it is.</think>Yes\n=== user\n{{ candidate }}\n",
          "leaves out 1 of its lines, the first of them under '=== assistant': 'So it is.</think>Yes'", "write"),
-        ("", SYSTEM, "the model's tokenizer has no chat template", "use an instruct model"),
+        ("", SYSTEM, "the model's tokenizer has none", "use an instruct model"),
     ],
 )  # fmt: skip
 def test_what_a_chat_template_refuses_or_drops_is_found(
@@ -189,8 +189,8 @@ def test_a_model_whose_template_only_knows_of_thinking_is_warned_of(tmp_path: Pa
 @pytest.mark.parametrize(
     ("source", "more", "told"),
     [
-        ("{{ candidate }} Answer: ", "", "option 'Yes' is no token of its own behind 'x Answer: '"),
-        ("{{ candidate }} {{ subject }}", 'options = ["s", "n"]', "s', with which it grows together (['ss'])"),
+        ("{{ candidate }} Answer: ", "", "option 'Yes' is not one token of its own after 'x Answer: '"),
+        ("{{ candidate }} {{ subject }}", 'options = ["s", "n"]', "s': the two are joined into other tokens (['ss'])"),
         (SYSTEM, 'options = ["Yes", "Extraordinarily"]', "option 'Extraordinarily' is "),
         (SYSTEM, 'options = ["Yes", "Yes"]', "options 'Yes' and 'Yes' are the same token"),
     ],
@@ -209,7 +209,7 @@ def test_a_prompt_too_long_is_found(tmp_path: Path) -> None:
     listed = make_config(tmp_path, tmp_path / "model", "=== user\n{{ options }}\n", LISTWISE)
     pipeline = listed.pipeline[0].model_copy(update={"max_length": 64})
     told = found(listed.model_copy(update={"pipeline": [pipeline]}), task())["length"]
-    assert told.ok is False and "tokens without any of its question" in told.found
+    assert told.ok is False and "tokens even without its question" in told.found
 
 
 def test_a_class_that_does_not_match_its_file_is_refused(tmp_path: Path) -> None:

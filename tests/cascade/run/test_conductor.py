@@ -18,6 +18,7 @@ from cascade.base.runtime import ROOT
 from cascade.rankings import tables
 from cascade.run import conductor, parameters
 from tests.eedi import rows_of
+from tests.refusals import refused
 from tests.runs import Run
 
 # A stage that hangs, and a child of it that has left for a session of its own.
@@ -35,7 +36,7 @@ CORRUPT = (
 
 @pytest.mark.parametrize("deadline", [math.nan, math.inf, -5.0, 1e30])
 def test_a_deadline_that_is_no_moment_is_refused(tmp_path: Path, deadline: float) -> None:
-    with pytest.raises(StageError, match="no Unix time; pass seconds since 1970, or leave it out"):
+    with refused(StageError, "is not a Unix time", key="--deadline", mend="pass seconds since 1970"):
         conductor.conduct(
             ROOT / "configs" / "sample.toml", ROOT / "sample", tmp_path / "out", ROOT / "notebooks", deadline
         )
@@ -259,7 +260,7 @@ GIVEN = {"config": "c", "data": "d", "run": "r", "deadline": 0.0, "retrieval": "
     ("change", "message"),
     [
         ({"retreival": "r1"}, "did you mean 'retrieval'"),
-        ({"retrieval": None}, "given by nobody"),
+        ({"retrieval": None}, "has no value"),
         ({"deadline": "soon"}, "declared float, given str"),
         ({"retrieval": 7}, "declared str, given int"),
     ],

@@ -309,7 +309,7 @@ def test_a_chunk_whose_score_is_no_number_keeps_its_earlier_ranking(tmp_path: Pa
     lost = {query for query in test["query_id"] if query not in set(table["query_id"])}
     assert test["query_id"].iloc[2] in lost and len(lost) == 2  # its chunk
     decision = next(entry["decision"] for entry in ledger.read(context.run) if "decision" in entry)
-    assert f"prompt {test['query_id'].iloc[2]}, number 1: its score is no finite number (as 25 of 50 here)" in decision
+    assert f"prompt {test['query_id'].iloc[2]}, number 1: its score is not a finite number (25 of 50" in decision
     whole = reading.candidates(context, "p")
     given = reading.candidates(context, "r1")
     kept = whole[whole["query_id"].isin(lost)].reset_index(drop=True)

@@ -129,7 +129,7 @@ def test_a_part_that_breaks_the_contract_is_left_out(table: Path) -> None:
 
 def test_without_a_finished_chunk_there_is_no_table(table: Path) -> None:
     checkpoints.prepare(table, resume=False)
-    with pytest.raises(TableError, match="no finished chunk to make it from; run its stage again"):
+    with pytest.raises(TableError, match="no chunk is finished to make it from; run its stage again"):
         checkpoints.gather(table)
     assert not table.exists()
 

@@ -54,20 +54,20 @@ def ids(count: int, last: int | None = None) -> str:
 
 
 BROKEN: dict[str, tuple[Callable[[str], str], str]] = {
-    "24 ids": (lambda text: line(text, 2, f"20_B,{ids(24)}"), "20_B has 24 distinct ids, not 25"),
-    "26 ids": (lambda text: line(text, 2, f"20_B,{ids(26)}"), "20_B has 26 distinct ids, not 25"),
-    "an id twice": (lambda text: line(text, 1, f"20_A,{ids(24, 3)}"), "20_A has 24 distinct ids"),
+    "24 ids": (lambda text: line(text, 2, f"20_B,{ids(24)}"), "20_B: has 24 distinct labels, not 25"),
+    "26 ids": (lambda text: line(text, 2, f"20_B,{ids(26)}"), "20_B: has 26 distinct labels, not 25"),
+    "an id twice": (lambda text: line(text, 1, f"20_A,{ids(24, 3)}"), "20_A: has 24 distinct labels"),
     "an id twice beside 25 others": (lambda text: line(text, 1, f"20_A,{ids(25, 3)}"), "20_A"),
-    "no ids": (lambda text: line(text, 1, "20_A,"), "20_A has 0 distinct ids"),
-    "unknown id": (lambda text: line(text, 3, f"21_D,{ids(24, 30)}"), "21_D has an id that no label has"),
-    "negative id": (lambda text: line(text, 3, f"21_D,{ids(24, -1)}"), "21_D has an id that no label has"),
+    "no ids": (lambda text: line(text, 1, "20_A,"), "20_A: has 0 distinct labels"),
+    "unknown id": (lambda text: line(text, 3, f"21_D,{ids(24, 30)}"), "21_D: has an id that no label has"),
+    "negative id": (lambda text: line(text, 3, f"21_D,{ids(24, -1)}"), "21_D: has an id that no label has"),
     "id is no number": (lambda text: line(text, 3, f"21_D,{ids(24)} x"), "not a submission"),
     "id is no whole number": (lambda text: line(text, 3, f"21_D,{ids(24)} 24.0"), "not a submission"),
     "row missing at the end": (lambda text: "\n".join([*text.split("\n")[:3], ""]), "the number of rows"),
     "row missing at the start": (lambda text: "\n".join([text.split("\n")[0], *text.split("\n")[2:]]), "20_B"),
     "row too many": (lambda text: f"{text}21_E,{ids(25)}\n", "the number of rows"),
     "rows in another order": (lambda text: "\n".join([text.split("\n")[i] for i in (0, 2, 1, 3, 4)]), "20_B"),
-    "row twice": (lambda text: f"{text}20_A,{ids(25)}\n", "20_A stands there twice"),
+    "row twice": (lambda text: f"{text}20_A,{ids(25)}\n", "20_A occurs twice"),
     "other header": (lambda text: line(text, 0, "QuestionId_Answer,MisconceptionIds"), "columns are"),
     "columns swapped": (lambda text: line(text, 0, "MisconceptionId,QuestionId_Answer"), "columns are"),
     "third column": (lambda text: line(text, 0, "QuestionId_Answer,MisconceptionId,Score"), "columns are"),
@@ -94,7 +94,7 @@ def test_validate_refuses(written: Path, case: str) -> None:
     message = str(caught.value)
     assert message.startswith(f"{written}: ")
     assert told in message
-    assert message.endswith("; run again")
+    assert caught.value.mend == "run again"
     assert "\n" not in message
 
 

@@ -175,13 +175,13 @@ def test_pickled_files_are_refused(project: Path, adapter: Path, name: str) -> N
         ({"of_a_later_peft": 3}, "of_a_later_peft is 3, which vLLM 0.19.1 does not serve"),
         ({"alora_invocation_tokens": [5]}, r"alora_invocation_tokens is \[5\], which neither engine serves"),
         ({"megatron_config": {"a": 1}}, "megatron_config is .*, which neither engine serves"),
-        ({"r": 0}, r"adapter_config.json: r is 0, but has to be a whole number above 0"),
+        ({"r": 0}, r"adapter_config.json: r: is 0, but must be a whole number above 0"),
         ({"target_modules": ["nothing"]}, "does not fit tiny-qwen2: .*arget module.* train it on this model"),
         (
             {"task_type": "SEQ_CLS"},
             "trained for the task SEQ_CLS, but stage 'list' wants CAUSAL_LM; name another adapter",
         ),
-        ({"peft_type": "IA3"}, "its peft_type is IA3; only LORA is served"),
+        ({"peft_type": "IA3"}, "its peft_type is IA3, and only LORA is supported"),
         ({"r": 16}, r"lora_A.weight is \[8, \d+\], but by tiny-qwen2's config.json and its own rank it is \[16, \d+\]"),
     ],
 )

@@ -165,7 +165,7 @@ def test_what_describes_our_wheel_is_looked_into_like_its_code(project: Path, tm
     with (project / name).open("a") as file:
         file.write("\n# KAGGLE_KEY=" + "a1" * 16)
     locate.model_path.cache_clear()
-    with pytest.raises(SecretError, match=rf"{name}: line \d+ holds what looks like the value of KAGGLE_KEY"):
+    with pytest.raises(SecretError, match=rf"{name}: line \d+: contains what looks like the value of KAGGLE_KEY"):
         contents.code(configs.load(CONFIG), Path(), tmp_path / "scratch")
 
 
@@ -192,14 +192,14 @@ def elsewhere(project: Path) -> Path:
     [
         (
             break_config("../sample/models/tiny-qwen2", "dataset:your-name/x/y"),
-            "has the placeholder your-name; put the",
+            "still contains the placeholder your-name; write the",
         ),
         (
             break_config('"prompts/reason.txt"', '"prompts/none.txt"'),
-            "'reason' names prompts/none.txt, which is no file",
+            "'reason': prompts/none.txt does not exist",
         ),
-        (outside, r"model '\.\./\.\./tiny-qwen2': .* lies outside the project"),
-        (elsewhere, r"my\.toml: lies outside configs/"),
+        (outside, r"model '\.\./\.\./tiny-qwen2': .* is outside the project"),
+        (elsewhere, r"my\.toml: is outside configs/"),
     ],
 )
 def test_what_the_kernel_would_not_find_is_refused(project: Path, change: Callable[[Path], Path], message: str) -> None:

@@ -12,6 +12,7 @@ from packer.datasets import secrets
 from packer.datasets.rules import DatasetError, DatasetMetadata, check_files, metadata
 from packer.datasets.secrets import SecretError
 from packer.wheels import images
+from tests.refusals import refused
 
 IMAGE = images.load("kaggle-t4x2", ROOT / "wheels")
 
@@ -32,17 +33,20 @@ def test_each_dataset_continues_the_projects_own_metadata() -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"title": "x" * 46}, r"title makes 'x+ code', which has 51 characters; Kaggle takes 6 to 50: shorten it"),
-        ({"id": "x" * 46}, r"id makes 'x+-code', which has 51 characters; Kaggle takes 6 to 50: shorten it"),
-        ({"id": "x", "title": "x" * 9, "subtitle": "x"}, r"subtitle makes 'x: code', which has 7 characters"),
-        ({"title": " "}, "title is missing or no text; write it"),
-        ({"subtitle": "short"}, r"subtitle makes 'short: code', which has 11 .* 20 to 80: lengthen it"),
-        ({"subtitle": "x" * 75}, r"has 81 characters; Kaggle takes 20 to 80: shorten it"),
-        ({"id": "ann/cascade"}, r"id 'ann/cascade' makes the slug .* without an owner"),
+        ({"title": "x" * 46}, r"title: 'x+ code' has 51 characters, and Kaggle accepts 6 to 50; shorten it"),
+        ({"id": "x" * 46}, r"id: 'x+-code' has 51 characters, and Kaggle accepts 6 to 50; shorten it"),
+        ({"id": "x", "title": "x" * 9, "subtitle": "x"}, r"subtitle: 'x: code' has 7 characters"),
+        ({"title": " "}, "title: is missing or not text; write it"),
+        ({"subtitle": "short"}, r"subtitle: 'short: code' has 11 .* 20 to 80; lengthen it"),
+        ({"subtitle": "x" * 75}, r"has 81 characters, and Kaggle accepts 20 to 80; shorten it"),
+        ({"id": "ann/cascade"}, r"id: 'ann/cascade' gives the slug .* without an owner"),
         ({"id": "Cascade_Kernel"}, "a-z, 0-9 and single hyphens"),
-        ({"licenses": [{"name": "other"}, {"name": "CC0-1.0"}]}, "has 2 licenses; Kaggle takes exactly one: keep one"),
-        ({"licenses": []}, "has 0 licenses; Kaggle takes exactly one"),
-        ({"licenses": [{"name": "Apache-2.0"}]}, r"none that Kaggle knows \(did you mean 'apache-2.0'\?\)"),
+        (
+            {"licenses": [{"name": "other"}, {"name": "CC0-1.0"}]},
+            "licenses: has 2 entries, .* exactly one; keep one",
+        ),
+        ({"licenses": []}, "licenses: has 0 entries, and Kaggle accepts exactly one"),
+        ({"licenses": [{"name": "Apache-2.0"}]}, r"not a licence that Kaggle knows \(did you mean 'apache-2.0'\?\)"),
         ({"licences": []}, r"unknown key 'licences' \(did you mean 'licenses'\?\)"),
     ],
 )
@@ -53,7 +57,7 @@ def test_metadata_that_kaggle_refuses_is_refused_here(tmp_path: Path, keys: dict
         metadata("code", IMAGE, path)
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "cannot be read"), ("[]", "holds no table of keys")])
+@pytest.mark.parametrize(("text", "message"), [("{", "cannot be read"), ("[]", "is not a JSON object")])
 def test_metadata_that_cannot_be_read_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(DatasetError, match=f"{message}.*restore it"):
@@ -63,8 +67,8 @@ def test_metadata_that_cannot_be_read_is_refused(tmp_path: Path, text: str, mess
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({f"file-{number}": 1 for number in range(51)}, "51 files and folders at the top; Kaggle takes 50"),
-        ({"a": 150 * 10**9, "b": 51 * 10**9}, r"201\.0 GB; Kaggle takes 200 GB .*the largest is a, 150\.0 GB"),
+        ({f"file-{number}": 1 for number in range(51)}, "51 files and folders at the top, and Kaggle accepts 50"),
+        ({"a": 150 * 10**9, "b": 51 * 10**9}, r"201\.0 GB, and Kaggle accepts 200 GB .*the largest is a, 150\.0 GB"),
         ({"wheels/torch-2.9.0+cpu-cp312-cp312-linux_x86_64.whl": 1}, r"has '\+' in its name.*without a local label"),
         ({"wheels/odd-1!2.0-py3-none-any.whl": 1}, r"has '!' in its name.*pin a version without an epoch"),
         ({"models/a&b.json": 1}, r"models/a&b\.json has '&' in its name"),
@@ -98,7 +102,7 @@ TOKENS = [
 def test_a_token_in_a_text_is_refused_and_not_printed(tmp_path: Path, token: str) -> None:
     path = tmp_path / "notes.txt"
     path.write_text(f"one\ntwo\n{token}\n")
-    with pytest.raises(SecretError, match=r"notes\.txt: line 3 holds what looks like an? .*; remove it") as error:
+    with pytest.raises(SecretError, match=r"notes\.txt: line 3: contains what looks like an? .*; remove it") as error:
         secrets.check({"notes.txt": path})
     assert token not in str(error.value)
 
@@ -114,7 +118,7 @@ def test_what_only_resembles_a_token_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["kaggle.json", "access_token", ".env", "prod.env", "id_ed25519", "server.pem"])
 def test_a_file_named_like_a_credential_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("x")
-    with pytest.raises(SecretError, match=rf"{name}: looks like a credential by its name; move it away"):
+    with refused(SecretError, "looks like a credential by its name", name, mend="move it away"):
         secrets.check({f"models/{name}": tmp_path / name})
 
 
@@ -154,7 +158,7 @@ NAMED = [
 @pytest.mark.parametrize(("file", "text", "called"), NAMED)
 def test_a_value_called_a_secret_is_refused_by_its_name(tmp_path: Path, file: str, text: str, called: str) -> None:
     (tmp_path / file).write_text(text)
-    with pytest.raises(SecretError, match=rf"{file}: line \d holds what looks like .*{called}, and would") as error:
+    with pytest.raises(SecretError, match=rf"{file}: line \d: contains what looks like .*{called}, and would") as error:
         secrets.check({file: tmp_path / file})
     assert "swordfish" not in str(error.value)
     assert "a1a1" not in str(error.value)
@@ -164,7 +168,7 @@ def test_a_value_called_a_secret_is_refused_by_its_name(tmp_path: Path, file: st
 def test_a_token_deep_in_a_large_text_is_found_at_its_line(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("a line\n" * 300_000 + TOKENS[0], encoding=encoding)
-    with pytest.raises(SecretError, match="line 300001 holds what looks like a Kaggle token"):
+    with pytest.raises(SecretError, match="line 300001: contains what looks like a Kaggle token"):
         secrets.check({"notes.txt": path})
 
 

@@ -18,6 +18,7 @@ from packer.wheels import images
 from tests.kaggle_server import CutError, RefusalError
 from tests.kaggle_server.datasets import CREATE, DOWNLOAD, GET, PUT, START, STATUS, UPDATE
 from tests.pushing import make_packed
+from tests.refusals import refused
 
 ABOUT = DatasetMetadata("some-wheels", "Some wheels", "Wheels for a kernel that is offline", "other")
 REF = "ada/some-wheels"
@@ -216,7 +217,7 @@ def test_a_failed_version_is_an_error_with_kaggles_reason_and_pushed_anew(store,
 
 def test_waiting_has_a_limit(store, session, folder):
     store.polls = 1000
-    with pytest.raises(DatasetError, match=r"still processes it after 0 minutes \(BLOBS_RECEIVED\).*push again later"):
+    with pytest.raises(DatasetError, match=r"still processing it after 0 minutes \(BLOBS_RECEIVED\).*push again later"):
         push(session, folder, ABOUT, limit=0.05)
 
 
@@ -231,7 +232,10 @@ def test_a_version_that_kaggle_names_in_its_own_spelling_is_ours(server, store, 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ({"error": "The requested slug is already in use"}, "slug is already in use; choose another slug"),
+        (
+            {"error": "The requested slug is already in use"},
+            "already in use; correct what it names, or choose another slug",
+        ),
         ({"status": "error"}, "an error without a reason"),
         ({"ref": REF, "invalidTags": ["gpu"]}, "tag 'gpu' is not valid"),
         ({"ref": "/datasets/ada/some-wheels-2"}, "Kaggle made ada/some-wheels-2 instead"),
@@ -314,7 +318,7 @@ def test_a_version_that_may_not_have_been_made_is_left_to_the_person(server, sto
         push(session, folder, ABOUT)
         stage(folder, {"a": b""})
     server.faults[method] = [CutError()]
-    with pytest.raises(DatasetError, match=r"no new version of ada/some-wheels is seen: look at kaggle\.com/datasets/"):
+    with pytest.raises(DatasetError, match=r"no new version of ada/some-wheels is listed; look at kaggle\.com/"):
         push(session, folder, ABOUT)
     assert server.methods().count(method) == 1
     assert push(session, folder, ABOUT).sent == 0
@@ -340,13 +344,13 @@ def test_a_login_that_may_not_make_it_is_told_so(store, session, folder):
     ("files", "why"),
     [
         ({"mine.csv": b"a"}, "has no manifest.json"),
-        ({manifest.FILE: b'{"kind": 1}'}, "no manifest of this project"),
+        ({manifest.FILE: b'{"kind": 1}'}, "not a manifest of this project"),
         ({manifest.FILE: Manifest("code", "", False, {}).as_json().encode()}, "holds code, not wheels"),
     ],
 )
 def test_another_dataset_under_that_slug_is_left_alone(server, store, session, folder, files, why):
     store.put_version(REF, files)
-    with pytest.raises(DatasetError, match=rf"ada/some-wheels: is a dataset of another making \(.*{why}.*another slug"):
+    with pytest.raises(DatasetError, match=rf"ada/some-wheels: was not made by this project \(.*{why}.*another slug"):
         push(session, folder, ABOUT)
     assert written(server) == []
 
@@ -356,7 +360,7 @@ def test_another_dataset_whose_newest_version_failed_is_left_alone(server, store
     if ready:
         store.put_version(REF, {"mine.csv": b"a"})
     store.put_version(REF, {"mine.csv": b"b"}).fails = "bad file"
-    with pytest.raises(DatasetError, match=r"is a dataset of another making \(it has no manifest\.json"):
+    with pytest.raises(DatasetError, match=r"was not made by this project \(it has no manifest\.json"):
         push(session, folder, ABOUT)
     assert written(server) == []
 
@@ -370,7 +374,7 @@ def test_our_dataset_whose_newest_version_failed_elsewhere_gets_another(store, s
 
 def test_nothing_staged_names_the_command_that_stages(server, session, folder):
     shutil.rmtree(folder)
-    with pytest.raises(DatasetError, match="nothing is staged there; run: make pack"):
+    with refused(DatasetError, "nothing is staged here", mend="run: make pack"):
         push(session, folder, ABOUT)
 
 

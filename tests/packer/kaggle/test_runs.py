@@ -15,6 +15,7 @@ from packer.kaggle.session import KaggleError, Session
 from packer.kaggle.state import Pushed, StateError
 from tests.kaggle_server import CutError, KaggleServer, RefusalError
 from tests.kaggle_server.kernels import DOWNLOAD, OUTPUT, STATUS, Kernels, Version, entries
+from tests.refusals import refused
 
 FIRST, SECOND = Run("ada", "eedi-cascade", 1), Run("ada", "eedi-cascade", 2)
 LOG = entries(
@@ -49,7 +50,7 @@ def session(**settings):
 def test_a_version_is_asked_for_by_its_label(kaggle):
     assert str(runs.status(session(), FIRST)) == "ERROR: Your notebook was stopped"
     assert runs.status(session(), SECOND).name == "COMPLETE"
-    with pytest.raises(RunError, match="version 3 of ada/eedi-cascade: Kaggle has none"):
+    with refused(RunError, "no such version", key="version 3 of ada/eedi-cascade", mend="correct VERSION"):
         runs.status(session(), Run("ada", "eedi-cascade", 3))
 
 
@@ -72,7 +73,7 @@ def test_a_run_is_waited_for_through_faults_to_each_end(kaggle, end):
 def test_a_login_that_expires_ends_the_waiting(kaggle):
     kaggle.kernels.kept["ada/eedi-cascade"][1].states = ["RUNNING"]
     going = session()
-    with pytest.raises(KaggleError, match="refuses the login"):
+    with pytest.raises(KaggleError, match="rejects the login"):
         runs.wait(going, SECOND, print, sleep=lambda _: setattr(kaggle, "token_is_active", False))
 
 
@@ -109,7 +110,7 @@ def test_a_status_that_is_null_or_a_number_is_kaggles_first(kaggle, answer):
 @pytest.mark.parametrize("answer", [{"status": 99}, {"status": []}, [], None, {"status": True}])
 def test_a_status_that_is_none_is_one_error(kaggle, answer):
     kaggle.handlers[STATUS] = lambda call: json.dumps(answer).encode()
-    with pytest.raises(KaggleError, match="status of version 2 of ada/eedi-cascade: Kaggle gives no usable answer"):
+    with pytest.raises(KaggleError, match="status of version 2 of ada/eedi-cascade: Kaggle's answer is unusable"):
         runs.status(session(patience=0.0), SECOND)
 
 
@@ -154,7 +155,7 @@ def test_words_are_left_as_they_are():
 
 
 def test_no_log_yet_is_said(kaggle):
-    with pytest.raises(RunError, match="version 1 of ada/eedi-cascade: has no log yet"):
+    with refused(RunError, "has no log yet", key="version 1 of ada/eedi-cascade", mend="make status"):
         runs.tail(session(), FIRST)
 
 
@@ -183,7 +184,7 @@ def test_a_folder_has_the_output_of_one_version(kaggle, tmp_path):
     (tmp_path / "out/notes.txt").write_text("mine")
     output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
     before = fetched(tmp_path / "out")
-    with pytest.raises(RunError, match="has the output of version 2 of ada/eedi-cascade, not of version 1"):
+    with pytest.raises(RunError, match="contains the output of version 2 of ada/eedi-cascade, not of version 1"):
         output.fetch(session(), FIRST, tmp_path / "out", lambda *_: None)
     assert fetched(tmp_path / "out") == before
 
@@ -255,7 +256,7 @@ def test_ranges_shorter_than_asked_for_are_gone_on_with(kaggle, tmp_path):
 def test_a_list_of_output_without_an_end_is_an_error(kaggle, tmp_path, tokens):
     following = itertools.cycle(tokens)
     kaggle.handlers[OUTPUT] = lambda call: {"files": [], "nextPageToken": next(following)}
-    with pytest.raises(RunError, match=r"version 2 of ada/eedi-cascade: Kaggle's list of its output has no end"):
+    with pytest.raises(RunError, match=r"version 2 of ada/eedi-cascade: Kaggle's list of its output does not end"):
         output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
 
 
@@ -263,7 +264,7 @@ def test_a_list_of_output_that_ever_goes_on_is_an_error_after_so_many_pages(kagg
     monkeypatch.setattr(output, "PAGES", 3)
     following = iter("123456789")
     kaggle.handlers[OUTPUT] = lambda call: {"files": [], "nextPageToken": next(following, "")}
-    with pytest.raises(RunError, match="has no end after 3 pages"):
+    with pytest.raises(RunError, match="does not end after 3 pages"):
         output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
     assert next(following) == "4"
 
@@ -271,14 +272,14 @@ def test_a_list_of_output_that_ever_goes_on_is_an_error_after_so_many_pages(kagg
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "a\\..\\x", ""])
 def test_a_file_name_that_leads_elsewhere_is_refused(kaggle, tmp_path, name):
     kaggle.kernels.kept["ada/eedi-cascade"][1].pages[1].insert(0, name)
-    with pytest.raises(RunError, match="leads elsewhere"):
+    with pytest.raises(RunError, match="leads outside"):
         output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
     assert not (tmp_path / "x").exists()
 
 
 def test_a_run_that_goes_on_has_no_output_yet(kaggle, tmp_path):
     kaggle.kernels.kept["ada/eedi-cascade"][1].states = ["RUNNING"]
-    with pytest.raises(RunError, match="is RUNNING, and has no output before it ends"):
+    with pytest.raises(RunError, match="is RUNNING, and its output exists only once it has ended"):
         output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
 
 

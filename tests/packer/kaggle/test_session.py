@@ -88,20 +88,20 @@ def test_a_login_that_cannot_be_read_names_its_file_and_not_what_it_holds(home, 
 
 def test_no_login_is_an_error_that_says_where_to_make_one(monkeypatch, server):
     monkeypatch.delenv("KAGGLE_API_TOKEN")
-    with pytest.raises(KaggleError, match=r"no login at Kaggle.*kaggle\.com/settings"):
+    with pytest.raises(KaggleError, match=r"not logged in at Kaggle.*kaggle\.com/settings"):
         Session()
 
 
 def test_an_expired_token_is_no_login(server):
     server.token_is_active = False
-    with pytest.raises(KaggleError, match="no login at Kaggle, or an expired one"):
+    with pytest.raises(KaggleError, match="not logged in at Kaggle, or the login has expired"):
         Session()
 
 
 def test_a_login_refused_later_says_so(server):
     session = Session()
     server.token_is_active = False
-    with pytest.raises(KaggleError, match=r"status of ada/x: Kaggle refuses the login") as error:
+    with pytest.raises(KaggleError, match=r"status of ada/x: Kaggle rejects the login") as error:
         status(session)
     assert error.value.status == 401
 
@@ -180,7 +180,7 @@ def test_an_answer_that_is_not_kaggles_is_asked_for_again(server, answer):
     server.handlers[STATUS] = lambda call: answers.pop(0)
     session = Session(pause=0.01)
     assert status(session).status.name == "READY"
-    with pytest.raises(KaggleError, match=r"status of ada/x: Kaggle gives no usable answer.*look whether") as error:
+    with pytest.raises(KaggleError, match=r"status of ada/x: Kaggle's answer is unusable.*look whether") as error:
         status(session, repeatable=False)
     assert error.value.status is None
     assert answers == []

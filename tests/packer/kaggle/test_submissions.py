@@ -99,8 +99,8 @@ def test_what_is_left_is_unknown_where_kaggle_does_not_say(kaggle):
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        (Version(states=["RUNNING"]), "is RUNNING; only a run that is COMPLETE"),
-        (Version(states=["ERROR"], failure="out of memory"), "is ERROR: out of memory; only"),
+        (Version(states=["RUNNING"]), "is RUNNING, and only a COMPLETE run can"),
+        (Version(states=["ERROR"], failure="out of memory"), "is ERROR: out of memory, and only"),
         (Version(pages=[["ledger.jsonl"]]), r"its output has no submission\.csv"),
     ],
 )
@@ -115,21 +115,21 @@ def test_a_version_that_cannot_score_is_not_submitted(kaggle, version, said):
 def test_a_submission_whose_reference_cannot_be_read_is_found_and_not_made_again(kaggle, answer):
     kaggle.competitions.lost, kaggle.competitions.lost_by = 0, answer
     assert submit() == 100
-    with pytest.raises(SubmissionError, match="was submitted already, as 100"):
+    with pytest.raises(SubmissionError, match="was already submitted as 100"):
         submit()
     assert kaggle.methods().count(SUBMIT) == 1
 
 
 def test_a_submission_that_no_list_tells_of_says_that_it_may_have_been_made(kaggle):
     kaggle.competitions.lost, kaggle.competitions.lost_by = 9, {"ref": "abc"}
-    with pytest.raises(SubmissionError, match=r"ref is 'abc'.*it may have been made though .*only then submit again"):
+    with pytest.raises(SubmissionError, match=r"ref is 'abc'.*one may have been made; look at .* before you submit"):
         submit()
     assert kaggle.methods().count(SUBMIT) == 1
 
 
 def test_a_submission_that_cannot_be_remembered_is_named(kaggle):
     Path("build").write_text("no folder can be made here")
-    with pytest.raises(SubmissionError, match=r"is submission 100: time it with make watch REF=100; but build/kernel"):
+    with pytest.raises(SubmissionError, match=r"is submission 100, but build/.*; time it with: make watch REF=100"):
         submit()
 
 
@@ -148,14 +148,14 @@ def test_nulls_and_times_with_an_offset_are_read(kaggle):
 
 def test_no_submission_left_today_is_said_before_one_is_made(kaggle):
     kaggle.competitions.left = 0
-    with pytest.raises(SubmissionError, match="no submission is left today; the day ends at midnight UTC"):
+    with pytest.raises(SubmissionError, match="no submission is left today; submit after midnight UTC"):
         submit()
     assert SUBMIT not in kaggle.methods()
 
 
 def test_a_version_is_submitted_a_second_time_only_where_that_is_asked_for(kaggle):
     submit()
-    with pytest.raises(SubmissionError, match="was submitted already, as 100"):
+    with pytest.raises(SubmissionError, match="was already submitted as 100"):
         submit()
     assert submit(again=True) == 101
 
@@ -172,7 +172,7 @@ def test_a_version_is_submitted_a_second_time_only_where_that_is_asked_for(kaggl
 def test_a_version_that_was_submitted_on_kaggles_pages_is_known_by_its_description(kaggle, description, same):
     kaggle.competitions.made[7] = {"ref": 7, "date": "2026-11-20T10:00:00Z", "description": description}
     if same:
-        with pytest.raises(SubmissionError, match="was submitted already, as 7"):
+        with pytest.raises(SubmissionError, match="was already submitted as 7"):
             submit()
     else:
         assert submit() == 101
@@ -197,14 +197,14 @@ def test_a_submission_whose_answer_is_lost_is_found_and_never_made_twice(kaggle,
 
 def test_a_submission_that_kaggle_names_nowhere_says_what_kaggle_said(kaggle):
     kaggle.competitions.lost, kaggle.competitions.lost_by = 99, {"message": "Daily limit"}
-    with pytest.raises(SubmissionError, match=r"names none: Daily limit; it may have been made though .*: look at"):
+    with pytest.raises(SubmissionError, match=r"names none: Daily limit; .*one may have been made; look at"):
         submit()
 
 
 @pytest.mark.parametrize("fault", [CutError(), RefusalError(500), RefusalError(503)], ids=str)
 def test_a_submission_that_may_not_have_been_made_is_left_to_the_person(kaggle, fault):
     kaggle.faults[SUBMIT] = [fault]
-    with pytest.raises(SubmissionError, match=r"look at kaggle\.com/competitions/eedi/submissions, and only then"):
+    with pytest.raises(SubmissionError, match=r"look at kaggle\.com/competitions/eedi/submissions before you submit"):
         submit()
     assert kaggle.methods().count(SUBMIT) == 1
 
@@ -231,11 +231,11 @@ def test_a_bare_submit_is_refused_where_another_version_may_be_meant(kaggle):
     state.remember("state", PUSHED)
     kaggle.kernels.kept["ada/eedi-cascade"].append(Version())
     said = CliRunner().invoke(app, ["submit"])
-    assert "version 2 is Kaggle's newest, and 1 was pushed last from here" in str(said.exception)
+    assert "version 2 is Kaggle's newest, but 1 was the last one pushed from here" in str(said.exception)
     kaggle.kernels.kept["ada/eedi-cascade"].pop()
     state.remember(state.ATTEMPT, {"config": "configs/new.toml", "at": state.now()})
     said = CliRunner().invoke(app, ["submit"])
-    assert "the push of configs/new.toml after version 1 was not seen to end well" in str(said.exception)
+    assert "whether the push of configs/new.toml after version 1 succeeded" in str(said.exception)
     assert SUBMIT not in kaggle.methods()
     assert CliRunner().invoke(app, ["submit", "1"]).exit_code == 0
 

@@ -105,5 +105,5 @@ def test_a_token_that_has_expired_stops_before_anything_is_sent(project, kaggle)
     assert typed(project, kaggle, "pack", *made)[0] == 0
     kaggle.token_is_active = False
     code, said = typed(project, kaggle, "push-datasets", *made)
-    assert code == 2 and "no login at Kaggle, or an expired one" in said
+    assert code == 2 and "not logged in at Kaggle, or the login has expired" in said
     assert set(kaggle.methods()) == {"security.OAuthService/IntrospectToken"}

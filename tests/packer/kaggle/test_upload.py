@@ -159,7 +159,7 @@ def test_an_upload_older_than_the_store_remembers_starts_again(store, session, f
 
 def test_a_store_that_forgets_every_upload_is_an_error(server, store, session, folder):
     server.faults[PUT] = [RefusalError(404)] * 100
-    with pytest.raises(KaggleError, match="forgets it each time"):
+    with pytest.raises(KaggleError, match="loses it each time"):
         send(session, folder)
 
 

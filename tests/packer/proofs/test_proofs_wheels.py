@@ -201,7 +201,7 @@ def test_a_wheel_that_says_it_is_another_is_broken(image: Image) -> None:
 
 def test_a_line_of_the_requirements_that_is_none_is_an_error(image: Image) -> None:
     image.requirements.write_text("leaf >>> 2\n")
-    with pytest.raises(RequirementsError, match=r"tiny.in: line 1: 'leaf >>> 2' is no requirement"):
+    with pytest.raises(RequirementsError, match=r"tiny.in: line 1: 'leaf >>> 2' is not a requirement"):
         findings(image, closure.prove)
 
 
@@ -235,5 +235,5 @@ def test_an_extra_that_the_project_lacks_is_an_error(image: Image) -> None:
     image.path.write_text(image.path.read_text().replace("models", "modles"))
     from packer.wheels import images
 
-    with pytest.raises(BundleError, match=r"no requirements in it.*modles.*correct it, or the extras of"):
+    with pytest.raises(BundleError, match=r"contains no requirements.*modles.*correct it, or the extras of"):
         findings(images.load("tiny", image.path.parent), closure.prove)

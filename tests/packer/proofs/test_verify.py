@@ -59,7 +59,7 @@ def test_what_is_gone_is_named_with_who_asked_and_the_exit_code_is_1(image: Imag
     assert "✗ every requirement is met" in done.stdout
     assert "leaf: leaf<2 has no wheel in wheels/tiny" in done.stdout
     assert "asked by toy → app 1.0 → middle 1.0 → leaf" in done.stdout
-    assert "mend: lock and fetch: make wheels IMAGE=tiny" in done.stdout
+    assert "fix: lock and fetch: make wheels IMAGE=tiny" in done.stdout
     assert "✓ every wheel fits the image" in done.stdout
 
 
@@ -89,7 +89,7 @@ def test_without_a_lock_nothing_is_proved(image: Image) -> None:
     image.lock.unlink()
     done = command(image)
     assert done.returncode == 2
-    assert done.stderr == "error: wheels/tiny.lock: no such lock; make it with: make wheels IMAGE=tiny\n"
+    assert done.stderr == "error: wheels/tiny.lock: no such lock; run: make wheels IMAGE=tiny\n"
 
 
 def test_without_a_wheel_nothing_is_proved(image: Image) -> None:
@@ -97,7 +97,7 @@ def test_without_a_wheel_nothing_is_proved(image: Image) -> None:
         path.unlink()
     done = command(image)
     assert done.returncode == 2
-    assert done.stderr == "error: wheels/tiny: has no wheels to prove; fetch them: make wheels IMAGE=tiny\n"
+    assert done.stderr == "error: wheels/tiny: contains no wheels to verify; run: make wheels IMAGE=tiny\n"
     assert "✓" not in done.stdout
 
 

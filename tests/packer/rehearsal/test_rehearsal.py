@@ -268,16 +268,16 @@ def test_a_host_that_forbids_namespaces_gets_one_error_with_the_mend() -> None:
 def test_an_image_with_gpus_and_no_questions_are_refused() -> None:
     config = configs.load(ROOT / "configs" / "sample.toml")
     image = images.load("kaggle-t4x2", ROOT / "wheels")
-    with pytest.raises(RehearsalError, match="for 2 GPUs, which a rehearsal has not; rehearse IMAGE=cpu-linux"):
+    with pytest.raises(RehearsalError, match="for 2 GPUs, which a rehearsal does not have; rehearse IMAGE=cpu-linux"):
         rehearse.rehearse(config, image, 5, Console(quiet=True))
-    with pytest.raises(RehearsalError, match="0 questions: there is nothing to rehearse"):
+    with pytest.raises(RehearsalError, match="--questions: 0 leaves nothing to rehearse"):
         rehearse.rehearse(config, image, 0, Console(quiet=True))
 
 
 def test_a_limit_is_read_with_its_unit_and_nonsense_is_refused() -> None:
     assert [rehearse.size(text) for text in ("20GB", "300 MB", "1.5k", "7")] == [20 * 10**9, 3 * 10**8, 1500, 7]
     for text in ("", "0", "-1GB", "20 TB", "lots"):
-        with pytest.raises(RehearsalError, match="is no size"):
+        with pytest.raises(RehearsalError, match="is not a size"):
             rehearse.size(text)
 
 

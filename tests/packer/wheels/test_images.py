@@ -82,7 +82,7 @@ def test_facts_that_cannot_be_used_are_refused(image, old, new, message):
 
 
 def test_an_unknown_image_is_refused_with_the_nearest_known_one(image, tmp_path):
-    with pytest.raises(ImageError, match=r"no such image \(did you mean 'small'\?\); there is small$"):
+    with pytest.raises(ImageError, match=r"no such image \(did you mean 'small'\?\); use one of small$"):
         images.load("smal", image.path.parent)
-    with pytest.raises(ImageError, match=r"there is none$"):
+    with pytest.raises(ImageError, match=r"create it$"):
         images.load("small", tmp_path / "nowhere")

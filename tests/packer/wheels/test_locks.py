@@ -51,10 +51,10 @@ def test_packages_versions_hashes_and_who_asked_are_read(path):
         (f"idna --hash=sha256:{A}", "line 13: idna is not pinned to one version"),
         (f"idna>=3.1 --hash=sha256:{A}", "line 13: idna is not pinned to one version"),
         (f"idna==3.* --hash=sha256:{A}", "line 13: idna is not pinned to one version"),
-        (f"JINJA2==3.1.5 --hash=sha256:{A}", "line 13: jinja2 stands twice"),
-        (f"-e . --hash=sha256:{A}", "line 13: '-e .* is no pinned package"),
-        ("--index-url somewhere", "line 13: '--index-url somewhere' is no pinned package"),
-        ("<<<<<<< ours", "line 13: '<<<<<<< ours' is no pinned package"),
+        (f"JINJA2==3.1.5 --hash=sha256:{A}", "line 13: jinja2 occurs twice"),
+        (f"-e . --hash=sha256:{A}", "line 13: '-e .* is not a pinned package"),
+        ("--index-url somewhere", "line 13: '--index-url somewhere' is not a pinned package"),
+        ("<<<<<<< ours", "line 13: '<<<<<<< ours' is not a pinned package"),
     ],
 )
 def test_a_line_that_pins_nothing_is_refused(path, line, message):
@@ -64,7 +64,7 @@ def test_a_line_that_pins_nothing_is_refused(path, line, message):
 
 
 def test_a_lock_that_is_not_there_says_how_to_make_it(tmp_path):
-    with pytest.raises(LockError, match=r"no such lock; make it with: make wheels IMAGE=small$"):
+    with pytest.raises(LockError, match=r"no such lock; run: make wheels IMAGE=small$"):
         locks.read(tmp_path / "small.lock")
 
 
@@ -78,6 +78,6 @@ def test_the_hash_of_a_built_wheel_is_added_to_its_pin_alone(path):
 
 
 def test_a_hash_finds_no_place_in_a_lock_that_uv_did_not_write(path):
-    with pytest.raises(LockError, match=r"six==1.15.0 does not stand there as uv writes it; lock again"):
+    with pytest.raises(LockError, match=r"six==1.15.0 is not written as uv writes it; lock again"):
         locks.add_hash(path, locks.read(path)["six"], A)
     assert path.read_text() == LOCK

@@ -55,26 +55,26 @@ def test_included_requirements_are_asked_for_and_constraints_are_not(tmp_path: P
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    (b"s\0i\0x\0\n\0", "line 1: has a zero byte; save the file as UTF-8"),
+    (b"s\0i\0x\0\n\0", "line 1: contains a zero byte; save the file as UTF-8"),
     (b"# x\n# caf\xe9\nsix\n", "line 2: is not UTF-8; save it as UTF-8"),
     (b"\xff\xfes\0i", "line 1: is not UTF-16"),
-    (b"six==1.15.0 \\\n    --hash=sha256:00\n", r"line 1: \\ at its end: write the requirement on one line"),
-    (b"\nsix==1.15.0 --hash=sha256:00\n", "line 2: --hash: the lock has the hashes of every package; remove it here"),
-    (b"six\\\n==1.15.0\n", r"line 1: \\ at its end"),
-    (b"-e .\n", "line 1: -e .: a folder is no wheel; put its wheel into a folder, and write --find-links FOLDER and"),
-    (b"--editable=../x\n", "line 1: --editable=../x: a folder is no wheel"),
-    (b"./six.whl\n", "line 1: './six.whl' is no package's name; put the file into a folder"),
-    (b"six-1.15.0-py2.py3-none-any.whl\n", "line 1: 'six-1.15.0-py2.py3-none-any.whl' is no package's name"),
-    (b"git+https://example.org/six.git\n", "line 1: 'git.https://example.org/six.git' is no package's name"),
+    (b"six==1.15.0 \\\n    --hash=sha256:00\n", r"line 1: ends with a backslash; write the requirement on one line"),
+    (b"\nsix==1.15.0 --hash=sha256:00\n", "line 2: --hash: the lock already has the hashes of every package; remove"),
+    (b"six\\\n==1.15.0\n", r"line 1: ends with a backslash"),
+    (b"-e .\n", "line 1: -e .: a folder is not a wheel; put its wheel into a folder, and write --find-links FOLDER"),
+    (b"--editable=../x\n", "line 1: --editable=../x: a folder is not a wheel"),
+    (b"./six.whl\n", "line 1: './six.whl' is not a package's name; put the file into a folder"),
+    (b"six-1.15.0-py2.py3-none-any.whl\n", "line 1: 'six-1.15.0-py2.py3-none-any.whl' is not a package's name"),
+    (b"git+https://example.org/six.git\n", "line 1: 'git.https://example.org/six.git' is not a package's name"),
     (b"six @ https://example.org/six-1.0.whl\n", "line 1: six @ …: the lock names versions, no addresses"),
-    (b"--pre\nsix\n", "line 1: the option --pre is not obeyed here, only -r, -c, --index-url, --extra-index-url, "),
-    (b"--trusted-host example.org\n", "line 1: the option --trusted-host is not obeyed here"),
-    (b"-rmore.in\n", "line 1: '-rmore.in' is no requirement"),
-    (b"-r more.in\n", "line 1: -r more.in is no file; correct it"),
-    (b"-r https://example.org/r.txt\n", "line 1: -r https://example.org/r.txt: what an address holds may change"),
-    (b"six\n-r tiny.in\n", "line 2: -r tiny.in leads back here; remove the line"),
+    (b"--pre\nsix\n", "line 1: the option --pre is not supported here, only -r, -c, --index-url, --extra-index-url"),
+    (b"--trusted-host example.org\n", "line 1: the option --trusted-host is not supported here"),
+    (b"-rmore.in\n", "line 1: '-rmore.in' is not a requirement"),
+    (b"-r more.in\n", "line 1: -r more.in: no such file; correct it"),
+    (b"-r https://example.org/r.txt\n", "line 1: -r https://example.org/r.txt: what is at an address may change"),
+    (b"six\n-r tiny.in\n", "line 2: -r tiny.in includes this file again; remove the line"),
     (b"--find-links nowhere\n", "line 1: --find-links nowhere: no such folder; correct it"),
-    (b"--index-url\n", "line 1: --index-url: --index-url has one value"),
+    (b"--index-url\n", "line 1: --index-url: --index-url takes one value"),
     (b"--extra-index-url https://${NOT_SET_HERE}@example.org\n", r"line 1: \$\{NOT_SET_HERE\} is not set; set that"),
 ])  # fmt: skip
 def test_what_cannot_be_proved_is_one_error_with_its_line(tmp_path: Path, text: bytes, said: str) -> None:
@@ -91,7 +91,7 @@ def test_what_cannot_be_proved_is_one_error_with_its_line(tmp_path: Path, text: 
 def test_a_login_in_an_address_is_refused_and_not_shown(tmp_path: Path, login: str) -> None:
     image = make_image(tmp_path, [])
     image.requirements.write_text(f"--extra-index-url https://{login}@example.org/simple\nsix\n")
-    with pytest.raises(RequirementsError, match=r"line 1: a login stands in an address; write \$\{NAME\}") as error:
+    with pytest.raises(RequirementsError, match=r"line 1: an address contains a login; write \$\{NAME\}") as error:
         resolve.lock(image)
     assert "hunter22" not in str(error.value)
 

@@ -120,7 +120,7 @@ def test_an_image_without_its_requirements_or_its_project_is_refused(image):
     with pytest.raises(RequirementsError, match=r"small.in: no such file; make it, empty if"):
         resolve.lock(image)
     image.project.unlink()
-    with pytest.raises(ImageError, match=r"pyproject.toml: no project's file"):
+    with pytest.raises(ImageError, match=r"pyproject.toml: not a project's file"):
         resolve.lock(image)
 
 
