@@ -11,12 +11,13 @@ import pytest
 
 from cascade.competitions import submission
 from cascade.competitions.eedi import EEDI
+from cascade.competitions.map2025 import MAP2025
 from cascade.stages import baseline
 from tests.eedi import asked
 from tests.faults import cases, judge, roles
 from tests.faults.cases import Case
 from tests.faults.inject import Fault, Strike
-from tests.faults.micro import STAGES
+from tests.faults.micro import STAGES, make_map_project
 from tests.faults.watcher import Watcher, expected_ids, fault_of
 
 DAMAGE = {
@@ -132,3 +133,20 @@ def test_a_stage_that_failed_though_nothing_was_done_to_it_is_found() -> None:
 
 def test_only_a_runs_own_processes_have_roles() -> None:
     assert roles.seen([psutil.Process()]) == {}
+
+
+def test_the_watcher_knows_what_is_no_submission_of_map_2025(tmp_path: Path) -> None:
+    project = make_map_project(tmp_path / "project")
+    outline, path = MAP2025.outline(project / "data"), tmp_path / "submission.csv"
+    submission.write(baseline.rows(outline), outline, path)
+    watcher, text = Watcher(path, project / "data" / "test.csv"), path.read_text()
+    watcher.stop()
+    assert watcher.first and not watcher.faults and len(watcher.ids) == 6
+    label = text.splitlines()[1].rpartition(" ")[2]
+    for broken in (text[:-1], text.replace(f" {label}", ""), text.replace(label, "True_Correct:None"), text + text):
+        assert fault_of(broken, watcher.ids, watcher.known)
+
+
+def test_one_run_is_of_map_2025() -> None:
+    for few in (False, True):
+        assert sum(case.of_map for case in cases.each(random.Random(1), True, few)) == 1

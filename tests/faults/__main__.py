@@ -33,7 +33,7 @@ from tests.faults import cases, inject
 from tests.faults.cases import Case
 from tests.faults.inject import Fault, Injector, Reference
 from tests.faults.judge import Verdict, judge
-from tests.faults.micro import DISK, MicroRun, make_project, set_limits
+from tests.faults.micro import DISK, MicroRun, make_map_project, make_project, set_limits
 
 BUILD = ROOT / "build" / "faults"
 INSIDE = "CASCADE_FAULTS_INSIDE"  # set within the namespace
@@ -50,6 +50,7 @@ class Suite:
         shutil.rmtree(BUILD, ignore_errors=True)
         BUILD.mkdir(parents=True)
         self.projects = {engine: make_project(BUILD / f"project-{engine}", engine) for engine in engines}
+        self.of_map = make_map_project(BUILD / "project-map")
         self.wheels = BUILD / "wheels"
         if kernel:
             self.wheels.mkdir()
@@ -60,6 +61,7 @@ class Suite:
             list(pool.map(self._refer, names))
         for name, project in self.projects.items():
             set_limits(project, round(2.5 * self.references[name].longest + 5))
+        set_limits(self.of_map, round(2.5 * self.references["transformers"].longest + 5))
 
     def _refer(self, name: str) -> None:
         """The run without faults; the suite ends where that is not well."""
@@ -86,7 +88,7 @@ class Suite:
             run.variables = {"CASCADE_INPUT": str(data), "TMPDIR": str(folder / "scratch")}
             test = data / "competitions" / kernel_inputs.COMPETITION / "test.csv"
         else:
-            shutil.copytree(self.projects[case.engine], folder, dirs_exist_ok=True)
+            shutil.copytree(self.of_map if case.of_map else self.projects[case.engine], folder, dirs_exist_ok=True)
             run.parameters = {"config": "micro.toml", "data": "data"}
             test = folder / "data" / "test.csv"
         run.out.mkdir()

@@ -85,10 +85,50 @@ limit = "{limit}s"
 """
 
 
-def make_project(folder: Path, engine: str) -> Path:
-    """Code, notebooks without their pictures, config, models, adapters and data, all to be spoiled."""
+MAP_CONFIG = """
+competition = "map2025"
+devices = ["cpu"]
+
+[time]
+reserve = "{reserve:.0f}s"
+
+[[retrieval]]
+name = "r1"
+top_k = 12
+limit = "{limit}s"
+
+[[retrieval.retriever]]
+kind = "allowed"
+
+[[retrieval.retriever]]
+kind = "tfidf"
+
+[ensemble]
+weights = {{ r1 = 1.0 }}
+limit = "{limit}s"
+"""
+
+
+def make_map_project(folder: Path) -> Path:
+    """The same for MAP 2025, with what needs no model."""
+    _copy_code(folder)
+    (folder / "micro.toml").write_text(MAP_CONFIG.format(reserve=RESERVE, limit=LIMIT), encoding="utf-8")
+    (folder / "data").mkdir()
+    for name, rows in (("train.csv", 300), ("test.csv", 6), ("test_labels.csv", 6)):
+        table = pd.read_csv(ROOT / "sample" / "map2025" / name, dtype=str, keep_default_na=False)
+        table.head(rows).to_csv(folder / "data" / name, index=False)
+    return folder
+
+
+def _copy_code(folder: Path) -> None:
     shutil.copytree(ROOT / "cascade", folder / "cascade", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "profiles", folder / "profiles")
+    copy_plain_notebooks(folder / "notebooks")
+
+
+def make_project(folder: Path, engine: str) -> Path:
+    """Code, notebooks without their pictures, config, models, adapters and data, all to be spoiled."""
+    _copy_code(folder)
     shutil.copytree(ROOT / "configs" / "prompts", folder / "prompts")
     shutil.copytree(ROOT / "sample" / "adapters", folder / "adapters")
     for name in ("reason", "tiny-qwen2"):  # each stage its own, to be spoiled alone
@@ -98,7 +138,6 @@ def make_project(folder: Path, engine: str) -> Path:
         limit=LIMIT, reason=str(engine == "transformers").lower(),
     )  # fmt: skip
     (folder / "micro.toml").write_text(text, encoding="utf-8")
-    copy_plain_notebooks(folder / "notebooks")
     (folder / "data").mkdir()
     for name in ("train.csv", "misconception_mapping.csv"):
         shutil.copy(ROOT / "sample" / name, folder / "data" / name)

@@ -10,30 +10,32 @@ from pathlib import Path
 
 EVERY = 0.02  # seconds between two readings
 LETTERS = "ABCD"
+# Columns and a row's labels: of Eedi, whose labels are numbers, and of MAP 2025, whose are names.
+EEDI, MAP = (["QuestionId_Answer", "MisconceptionId"], 25), (["row_id", "Category:Misconception"], 3)
 
 
 def expected_ids(test: Path) -> list[str]:
-    """QuestionId_Answer of each wrong answer, as the competition asks for them."""
+    """What the competition asks for: of Eedi QuestionId_Answer of each wrong answer, of MAP 2025 each row_id."""
     with test.open(encoding="utf-8", newline="") as file:
-        return [
-            f"{row['QuestionId']}_{letter}"
-            for row in csv.DictReader(file) for letter in LETTERS if letter != row["CorrectAnswer"]
-        ]  # fmt: skip
+        rows = list(csv.DictReader(file))
+    if "row_id" in rows[0]:
+        return [row["row_id"] for row in rows]
+    return [f"{row['QuestionId']}_{letter}" for row in rows for letter in LETTERS if letter != row["CorrectAnswer"]]
 
 
-def fault_of(text: str, ids: list[str], known: int) -> str:
-    """What is wrong with a submission's text; empty where nothing is. `known`: ids are below it."""
-    rows = list(csv.reader(io.StringIO(text)))
-    if not text.endswith("\n") or not rows or rows[0] != ["QuestionId_Answer", "MisconceptionId"]:
+def fault_of(text: str, ids: list[str], known: int | set[str]) -> str:
+    """What is wrong with a submission's text; empty where nothing is. `known`: ids are below it, or names."""
+    (header, length), rows = EEDI if isinstance(known, int) else MAP, list(csv.reader(io.StringIO(text)))
+    names = set(map(str, range(known))) if isinstance(known, int) else known
+    if not text.endswith("\n") or not rows or rows[0] != header:
         return "no header, or a last line that is cut off"
     if any(len(row) != 2 for row in rows):
         return "a row without two cells"
     if [row[0] for row in rows[1:]] != ids:
         return f"{len(rows) - 1} rows that are not the test's {len(ids)}"
     for _, cell in rows[1:]:
-        numbers = {int(n) for n in cell.split() if n.isascii() and n.isdigit()} & set(range(known))
-        if not len(cell.split()) == len(numbers) == 25:
-            return f"a row without 25 different known ids: {cell[:80]}"
+        if not len(cell.split()) == len({*cell.split()} & names) == length:
+            return f"a row without {length} different known labels: {cell[:80]}"
     return ""
 
 
@@ -43,8 +45,13 @@ class Watcher:
     def __init__(self, path: Path, test: Path) -> None:
         self.path, self.ids = path, expected_ids(test)
         mapping = test.with_name("misconception_mapping.csv")
-        with mapping.open(encoding="utf-8", newline="") as file:
-            self.known = 1 + max(int(row["MisconceptionId"]) for row in csv.DictReader(file))
+        self.known: int | set[str]
+        with (mapping if mapping.exists() else test.with_name("train.csv")).open(encoding="utf-8", newline="") as file:
+            labels = list(csv.DictReader(file))
+        if mapping.exists():
+            self.known = 1 + max(int(row["MisconceptionId"]) for row in labels)
+        else:
+            self.known = {f"{row['Category']}:{row['Misconception']}" for row in labels}
         self.first = 0.0
         self.faults: list[str] = []
         self._last: str | None = None
