@@ -62,4 +62,4 @@ def test_the_run_on_two_t4s_is_packed_and_pushed(project: Path, monkeypatch: pyt
     about = json.loads((code / "manifest.json").read_text())["about"]
     assert (about["config"], about["competition"]) == (CONFIG.as_posix(), MAP2025.slug)
     prompts = {file.name for file in (code / "configs" / "prompts").iterdir()}
-    assert prompts == {"map-listwise.txt", "map-pointwise.txt"}
+    assert prompts == {"map-explanation.txt", "map-listwise.txt", "map-pointwise.txt"}
