@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -42,10 +42,29 @@ LIMIT = 'the most time that the stage may take, such as "10m"; default: its shar
 CHUNK = "how many queries are finished and written to disk before the next ones begin"
 
 
-class Retrieval(ConfigModel):
+class NamedStage(ConfigModel):
+    """A stage of which a config may have several: `notebook` runs it, and it leaves a `ranking`."""
+
+    notebook: ClassVar[str]
+    ranking: ClassVar[str]
+    name: Name = Field(description="the name that other stages and the ensemble use")
+
+    @property
+    def stage(self) -> str:
+        """The stage's name in the ledger, the plan and the logs."""
+        return f"{self.notebook}-{self.name}"
+
+    @property
+    def table(self) -> str:
+        """The file that the stage leaves in the run's folder."""
+        return f"{self.ranking}-{self.name}.parquet"
+
+
+class Retrieval(NamedStage):
     """A weighted blend of retrievers, which gives each query its candidates."""
 
-    name: Name = Field(description="the name that other stages and the ensemble use")
+    notebook: ClassVar[str] = "retrieve"
+    ranking: ClassVar[str] = "candidates"
     top_k: int = Field(default=100, gt=0, description="candidates for each query")
     query_text: str | None = Field(default=None, description="template of the query's text; default: the competition's")
     limit: Limit | None = Field(default=None, description=LIMIT)
@@ -73,6 +92,11 @@ class Reason(LanguageModel):
     max_tokens: int = Field(default=64, gt=0, description="most tokens of the text")
     limit: Limit | None = Field(default=None, description=LIMIT)
     chunk: int = Field(default=16, gt=0, description=CHUNK)
+
+    name: ClassVar[str] = REASON
+    stage: ClassVar[str] = REASON
+    notebook: ClassVar[str] = REASON
+    table: ClassVar[str] = "reasons.parquet"
 
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -103,10 +127,11 @@ class Select(ConfigModel):
         return self
 
 
-class Pipeline(ConfigModel):
+class Pipeline(NamedStage):
     """The keys that every reranker has."""
 
-    name: Name = Field(description="the name that other stages and the ensemble use")
+    notebook: ClassVar[str] = "rerank"
+    ranking: ClassVar[str] = "ranking"
     candidates: str = Field(description="the retrieval or earlier pipeline to rerank")
     top_k: int = Field(default=25, gt=0, description="how many candidates of each query are scored")
     select: Select | None = Field(default=None, description="the table [pipeline.select]: what to leave out")
@@ -173,11 +198,19 @@ class Ensemble(ConfigModel):
     )
     limit: Limit | None = Field(default=None, description=LIMIT)
 
+    name: ClassVar[str] = ENSEMBLE
+    stage: ClassVar[str] = ENSEMBLE
+    notebook: ClassVar[str] = ENSEMBLE
+    table: ClassVar[str] = "ranking-ensemble.parquet"
+
     @model_validator(mode="after")
     def one_boost(self) -> Ensemble:
         if self.unseen_boost is not None and self.unseen_share is not None:
             raise ValueError("unseen_boost and unseen_share exclude each other; keep one")
         return self
+
+
+AnyStage = Reason | Retrieval | AnyPipeline | Ensemble
 
 
 class Time(ConfigModel):
@@ -272,6 +305,25 @@ class Config(ConfigModel):
                 f"whose scores are 1/rank; use top_n, or name a pipeline of another kind"
             )
 
+    def stages(self, off: bool = False) -> list[AnyStage]:
+        """The stages in the order they run; `off`: with those that do not."""
+        every: list[AnyStage] = [
+            *([self.reason] if self.reason else []),
+            *self.retrieval,
+            *self.pipeline,
+            self.ensemble,
+        ]
+        return [stage for stage in every if off or getattr(stage, "enabled", True)]
+
+    def changed(self, stage: AnyStage, **update: Any) -> Config:
+        """The config with other keys of one of its stages."""
+
+        def new(each: Any) -> Any:
+            return each.model_copy(update=update) if each is stage else each
+
+        lists = {"retrieval": [*map(new, self.retrieval)], "pipeline": [*map(new, self.pipeline)]}
+        return self.model_copy(update={"reason": new(self.reason), "ensemble": new(self.ensemble), **lists})
+
     def models(self, off: bool = False) -> Iterator[tuple[str, AnyModel]]:
         """Every model and what is said of it, its stage's name; `off`: those of stages that do not run, too."""
         if self.reason is not None and (off or self.reason.enabled):
@@ -304,9 +356,8 @@ class Config(ConfigModel):
         return _named(self.pipeline, name, "pipeline", self.path)
 
     def table_path(self, name: str, run: Path) -> Path:
-        """Where the table of the retrieval or pipeline of that name lies."""
-        kind = "candidates" if any(name == retrieval.name for retrieval in self.retrieval) else "ranking"
-        return run / f"{kind}-{name}.parquet"
+        """Where the table of the stage of that name lies."""
+        return run / next(stage.table for stage in self.stages(off=True) if stage.name == name)
 
 
 S = TypeVar("S", bound=Retrieval | Pipeline)

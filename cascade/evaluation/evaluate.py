@@ -20,10 +20,10 @@ from cascade.base.errors import DataError
 from cascade.competitions import registry
 from cascade.config import schema as configs
 from cascade.config.parts import DensePart, Part
-from cascade.config.schema import REASON, Config, Retrieval
+from cascade.config.schema import Config, Retrieval
 from cascade.evaluation.folds import write_folds
 from cascade.models.checks.target import this_machine
-from cascade.rankings import fusion, metrics, reasons
+from cascade.rankings import fusion, metrics
 from cascade.retrievers.allowed import best_allowed
 from cascade.retrievers.blend import Blend
 from cascade.run import check as checking
@@ -84,10 +84,7 @@ def emptied(run: Path, config: Config) -> Path:
     folders.claim(run)
     record = folders.read(run) or {}
     folders.remove([*folders.made(run, record), *folders.embeddings(run)])
-    stages_ = {REASON: run / reasons.FILE}
-    stages_ |= {f"retrieve-{each.name}": config.table_path(each.name, run) for each in config.retrieval}
-    stages_ |= {f"rerank-{each.name}": config.table_path(each.name, run) for each in config.pipeline}
-    folders.update(run, stages={name: {"table": table.name} for name, table in stages_.items()})
+    folders.update(run, stages={stage.stage: {"table": stage.table} for stage in config.stages(off=True)})
     return run
 
 

@@ -36,7 +36,7 @@ def selected(pipeline: Pipeline, config: Config, profile: Profile, sizes: Mappin
                 share = assumed.kept_queries
                 notes.append(f"{share:.0%} of the queries are assumed to be left by select")
         count += min(float(select.extra_unseen), max(0.0, sizes[pipeline.candidates] - count))
-    measured = profile.measured_of(f"rerank-{pipeline.name}")
+    measured = profile.measured_of(pipeline.stage)
     if measured is None:
         return Selected(share, count, assumed.spread if notes else 0.0, tuple(notes))
     return Selected(min(1.0, share * measured.queries), min(count * measured.candidates, _most(pipeline, sizes)))

@@ -8,7 +8,7 @@ from functools import cache
 from math import ceil
 from typing import Any
 
-from cascade.config.schema import Config, ListwisePipeline, Pipeline, TournamentPipeline
+from cascade.config.schema import AnyPipeline, AnyStage, Config, ListwisePipeline, Pipeline, TournamentPipeline
 from cascade.plan.forecast import Forecast, forecast
 from cascade.plan.profile import Measured, Profile
 from cascade.plan.selected import descends
@@ -86,8 +86,9 @@ def _limits(config: Config, profile: Profile, now: Forecast) -> Iterator[Setting
         if stage.over:
             assert stage.work.limit is not None
             raised = ceil(stage.seconds / 60) * 60.0
-            step = (minutes(raised), _with_limit(config, profile, stage.name, raised))
-            yield Setting(f"limit of {stage.name.partition('-')[2] or stage.name}", minutes(stage.work.limit), [step])
+            own = next(each for each in config.stages() if each.stage == stage.name)
+            step = (minutes(raised), _with(config, profile, own, limit=raised))
+            yield Setting(f"limit of {own.name}", minutes(stage.work.limit), [step])
 
 
 def minutes(seconds: float) -> str:
@@ -123,21 +124,21 @@ def _first_of_any(at: Callable[[int], Forecast], count: int) -> int:
 
 def knobs(config: Config, profile: Profile) -> Iterator[Setting]:
     """Every setting of the config that takes time and has room to be turned."""
-    for place, pipeline in enumerate(config.pipeline):
+    for pipeline in config.pipeline:
         if pipeline.enabled:
-            yield from _of_pipeline(config, profile, place, pipeline)
+            yield from _of_pipeline(config, profile, pipeline)
     reason = config.reason
     if reason is not None and reason.enabled:
         lengths = range(reason.max_tokens - 1, LEAST_WRITTEN - 1, -1)
         if lengths:
-            changed = [(str(n), _with_reason(config, profile, max_tokens=n)) for n in lengths]
+            changed = [(str(n), _with(config, profile, reason, max_tokens=n)) for n in lengths]
             yield Setting("reason.max_tokens", str(reason.max_tokens), changed)
-        yield Setting("reason.enabled", "true", [("false", _with_reason(config, profile, enabled=False))])
+        yield Setting("reason.enabled", "true", [("false", _with(config, profile, reason, enabled=False))])
 
 
-def _of_pipeline(config: Config, profile: Profile, place: int, pipeline: Pipeline) -> Iterator[Setting]:
+def _of_pipeline(config: Config, profile: Profile, pipeline: AnyPipeline) -> Iterator[Setting]:
     def changed(**update: Any) -> Callable[[], Plan]:
-        return lambda: (_with_pipeline(config, place, update), profile)
+        return _with(config, profile, pipeline, **update)
 
     def counts(key: str, now: int, values: Sequence[int], of: Callable[[int], Callable[[], Plan]]) -> Iterator[Setting]:
         if values:
@@ -177,34 +178,13 @@ def _has_probabilities(config: Config, pipeline: Pipeline) -> bool:
     return by is not None and not isinstance(by, TournamentPipeline)
 
 
-def _with_pipeline(config: Config, place: int, update: dict[str, Any]) -> Config:
-    pipelines = list(config.pipeline)
-    pipelines[place] = pipelines[place].model_copy(update=update)
-    return config.model_copy(update={"pipeline": pipelines})
-
-
-def _with_limit(config: Config, profile: Profile, stage: str, seconds: float) -> Callable[[], Plan]:
-    raised = {"limit": seconds}
-    kind, _, name = stage.partition("-")
-    if not name:  # the reasoning stage, the ensemble
-        update: dict[str, Any] = {stage: getattr(config, stage).model_copy(update=raised)}
-    else:
-        key = "retrieval" if kind == "retrieve" else "pipeline"
-        every = getattr(config, key)
-        update = {key: [each.model_copy(update=raised) if each.name == name else each for each in every]}
-    return lambda: (config.model_copy(update=update), profile)
-
-
-def _with_reason(config: Config, profile: Profile, **update: Any) -> Callable[[], Plan]:
-    assert config.reason is not None
-    reason = config.reason.model_copy(update=update)
-    return lambda: (config.model_copy(update={"reason": reason}), profile)
+def _with(config: Config, profile: Profile, stage: AnyStage, **update: Any) -> Callable[[], Plan]:
+    return lambda: (config.changed(stage, **update), profile)
 
 
 def _with_share(config: Config, profile: Profile, pipeline: Pipeline, percent: int) -> Callable[[], Plan]:
     """The profile as if the stage were left so many per cent of the queries it has now."""
-    name = f"rerank-{pipeline.name}"
-    known = profile.measured_of(name) or Measured(stage=name)
+    known = profile.measured_of(pipeline.stage) or Measured(stage=pipeline.stage)
     fewer = known.model_copy(update={"queries": known.queries * percent / 100})
-    others = [each for each in profile.measured if each.stage != name]
+    others = [each for each in profile.measured if each.stage != pipeline.stage]
     return lambda: (config, profile.model_copy(update={"measured": [*others, fewer]}))

@@ -144,7 +144,7 @@ class Planner:
                 name = adapters.base_name(encoder.model)
                 works.append(Work("embedding", name, texts, tokens, loads=loaded != holder))
                 loaded = holder
-        return StageWork(f"retrieve-{retrieval.name}", tuple(works), retrieval.limit, self.queries)
+        return StageWork(retrieval.stage, tuple(works), retrieval.limit, self.queries)
 
     def _text_counts(
         self, config: Config, profile: Profile, part: EmbeddingModel, query_text: str | None, what: str, reason: bool
@@ -180,8 +180,7 @@ class Planner:
         return [template.text(each) for each in fields]
 
     def _pipeline(self, config: Config, profile: Profile, pipeline: AnyPipeline, taken: Selected) -> StageWork:
-        name = f"rerank-{pipeline.name}"
-        fact = profile.measured_of(name) or Measured(stage=name)
+        fact = profile.measured_of(pipeline.stage) or Measured(stage=pipeline.stage)
         queries = taken.share * self.queries
         spread = taken.spread
         if isinstance(pipeline, CrossEncoderPipeline):
@@ -200,4 +199,4 @@ class Planner:
                 "llm", adapters.base_name(pipeline.model), counts.prompts * queries, tokens,
                 min(tokens, counts.cached * queries * fact.cached), loads=True, spread=spread,
             )  # fmt: skip
-        return StageWork(name, (NOTEBOOK, work), pipeline.limit, queries, taken.candidates, taken.notes)
+        return StageWork(pipeline.stage, (NOTEBOOK, work), pipeline.limit, queries, taken.candidates, taken.notes)

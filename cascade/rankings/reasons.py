@@ -10,9 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from cascade.base.errors import TableError
+from cascade.config.schema import Reason
 from cascade.rankings import tables
 
-FILE = "reasons.parquet"
+FILE = Reason.table
 COLUMNS = ["query_id", "reason"]
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from cascade.base import clock, ledger
 from cascade.base.patience import within
-from cascade.config.schema import REASON
 from cascade.plan.allotment import Allotment, StageEstimate, _seconds, allot
 from cascade.stages.context import RunContext
 
@@ -33,7 +32,8 @@ class Budget:
     def __init__(self, context: RunContext, identity: Mapping[str, str], began: float, deadline: float) -> None:
         self.context, self.identity = context, identity
         self.end = deadline - min(RESERVE, LEAST_RESERVE + RESERVE_SHARE * max(0.0, deadline - began))
-        self.optional = [name if name == REASON else f"rerank-{name}" for name in context.config.time.optional]
+        names = {stage.name: stage.stage for stage in context.config.stages()}
+        self.optional = [names[name] for name in context.config.time.optional if name in names]
         self._progress: Progress | None = None
         self._lost = False
         self.told: set[str] = set()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cascade.base.errors import TableError
-from cascade.rankings import metrics, tables
+from cascade.rankings import metrics
 from cascade.stages import reading
 from cascade.stages.context import RunContext
 
@@ -74,7 +74,7 @@ class Printer:
         own = ""
         if table is not None and table.is_file():
             with contextlib.suppress(TableError):  # spoiled, which is said elsewhere
-                ranking = tables.read(table)
+                ranking = reading.table_at(context, table)
                 reached = labels[labels["query_id"].isin(ranking["query_id"])]
                 of = f" on {len(reached)} of {len(labels)} queries" if len(reached) < len(labels) else ""
                 found = metrics.report(ranking, reached, set(), context.task.depth)

@@ -40,7 +40,7 @@ def why_failed(outcome: tree.Outcome, log: Path, limit: float) -> str | None:
 def is_whole(context: RunContext, stage: Stage) -> bool:
     """Whether an earlier run left the stage's table with all the queries that are wanted now."""
     try:
-        table = reading.check_fits(context, checkpoints.contract(stage.table).read(stage.table), stage.table)
+        table = reading.table_at(context, stage.table)
         return reading.expected(context, stage.of) <= set(table["query_id"].unique())
     except CascadeError:
         return False
@@ -51,7 +51,7 @@ def judge(context: RunContext, result: Result, wanted: set[str]) -> None:
     path = result.stage.table
     try:
         try:
-            table = reading.check_fits(context, checkpoints.contract(path).read(path), path)
+            table = reading.table_at(context, path)
         except TableError as error:
             if not checkpoints.parts_folder(path).is_dir():
                 raise

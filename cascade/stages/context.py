@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -29,6 +30,8 @@ class RunContext:
     run: Path
     deadline: float = 0.0
     resume: bool = False
+    # The tables that were read, each with the file that it was: see `reading.table_at`.
+    read: dict[Path, tuple[Any, pd.DataFrame]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def cache(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from cascade.base.errors import StageError, TableError
 from cascade.competitions import submission
 from cascade.config.schema import Pipeline
 from cascade.rankings import selection, tables
-from cascade.stages import baseline
+from cascade.stages import baseline, checkpoints
 from cascade.stages.context import RunContext
 
 
@@ -58,10 +59,21 @@ def read_table(context: RunContext, name: str) -> pd.DataFrame | None:
         return None
     path = context.config.table_path(name, context.run)
     try:
-        return check_fits(context, tables.read(path), path) if path.is_file() else None
+        return table_at(context, path) if path.is_file() else None
     except TableError as error:
         print(f"left out: {error}")
         return None
+
+
+def table_at(context: RunContext, path: Path) -> pd.DataFrame:
+    """A stage's table, read again only where its file has changed; TableError where it is missing or not valid."""
+    stat = path.stat() if path.is_file() else None
+    stamp = stat and (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    known, table = context.read.get(path, (None, None))
+    if table is None or known != stamp:
+        table = check_fits(context, checkpoints.contract(path).read(path), path)
+        context.read[path] = stamp, table
+    return table
 
 
 def check_fits(context: RunContext, table: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -97,10 +109,17 @@ def expected(context: RunContext, stage: str) -> set[str]:
     return set(rows["query_id"].unique())
 
 
+def rankings(context: RunContext, names: Iterable[str] | None = None) -> dict[str, pd.DataFrame]:
+    """The valid tables of these stages, by name; default: of every retrieval and pipeline."""
+    if names is None:
+        names = [each.name for each in (*context.config.retrieval, *context.config.pipeline)]
+    found = {name: read_table(context, name) for name in names}
+    return {name: table for name, table in found.items() if table is not None}
+
+
 def members(context: RunContext) -> dict[str, pd.DataFrame]:
     """The valid tables among the ensemble's members, by name, in the config's order."""
-    found = {name: read_table(context, name) for name in context.config.ensemble.weights}
-    return {name: table for name, table in found.items() if table is not None}
+    return rankings(context, context.config.ensemble.weights)
 
 
 def submitted(context: RunContext) -> pd.DataFrame:

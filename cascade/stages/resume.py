@@ -15,10 +15,9 @@ from cascade.base.patience import within
 from cascade.base.runtime import is_rerun
 from cascade.competitions import registry
 from cascade.config import schema as configs
-from cascade.config.schema import REASON, Config, LanguageModel, Pipeline
+from cascade.config.schema import REASON, Config, LanguageModel
 from cascade.models import adapters, locate, placement, precision
 from cascade.processes import gpu
-from cascade.rankings import reasons
 from cascade.stages.context import RunContext
 
 FILE = folder.FILE
@@ -113,10 +112,8 @@ class Origins:
     def of(self, name: str) -> dict[str, str]:
         """The parts of the reasoning stage, a retrieval or a pipeline, each under what a person calls it."""
         config = self.context.config
-        stage: Any = config.reason if name == REASON else next(
-            each for each in (*config.retrieval, *config.pipeline) if each.name == name
-        )  # fmt: skip
-        notebook = "reason" if name == REASON else "rerank" if isinstance(stage, Pipeline) else "retrieve"
+        stage: Any = next(each for each in config.stages(off=True) if each.name == name)
+        notebook = stage.notebook
         found = {key: json.dumps(value, sort_keys=True) for key, value in stage.model_dump(mode="json").items()
                  if key not in ASIDE}  # fmt: skip
         found.pop("dtype", None)  # what it comes to is told with the model
@@ -136,16 +133,12 @@ class Origins:
                 found |= self._model(model) | {f"dtype: {model.model}": self._dtype(model)}
         sources = self._sources(name)
         found |= {f"input: {source}": digest_of(self.of(source)) for source in sources}
-        return found | {f"{CONTENT}{source}": _file(self._table(source)) for source in sources}
+        return found | {f"{CONTENT}{source}": _file(config.table_path(source, self.context.run)) for source in sources}
 
     def _dtype(self, model: Any) -> str:
         """Which follows from the device, where the config leaves it open."""
         devices = placement.devices_of(self.context.config, gpu.gpu_count())[0]
         return precision.of(model, devices[0], precision.asked(model, self.context.config))
-
-    def _table(self, name: str) -> Path:
-        run = self.context.run
-        return run / reasons.FILE if name == REASON else self.context.config.table_path(name, run)
 
     def _sources(self, name: str) -> list[str]:
         """The stages whose tables it reads, and those that are read where such a table lacks a query."""
@@ -172,8 +165,7 @@ class Origins:
 
 def templates(config: Config) -> dict[str, str]:
     """The texts of all templates that can be read, by the config's name for each: their files may be edited later."""
-    stages = (*([config.reason] if config.reason else []), *config.retrieval, *config.pipeline)
-    names = dict.fromkeys(name for stage in stages for name in _templates_of(stage))
+    names = dict.fromkeys(name for stage in config.stages(off=True) for name in _templates_of(stage))
     paths = {name: config.path.parent / name for name in names}
     return {name: path.read_text("utf-8", errors="replace") for name, path in paths.items() if path.is_file()}
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cascade.config.schema import ENSEMBLE, REASON
-from cascade.rankings import reasons
+from cascade.config.schema import AnyStage, Pipeline, Reason, Retrieval
 from cascade.stages.context import RunContext
 
 
@@ -26,20 +25,17 @@ class Stage:
 
 def planned(context: RunContext) -> list[Stage]:
     """The config's enabled stages in the order they run."""
-    config, run = context.config, context.run
-    chunked: dict[str, Any] = {"engine": config.engine, "resume": context.resume}
-    plan = []
-    if config.reason is not None and config.reason.enabled:
-        plan.append(Stage(REASON, REASON, "reason.ipynb", run / reasons.FILE, config.reason.limit, chunked))
-    plan += [
-        Stage(f"retrieve-{r.name}", r.name, "retrieve.ipynb", config.table_path(r.name, run), r.limit,
-              {"retrieval": r.name})
-        for r in config.retrieval
+    return [
+        Stage(each.stage, each.name, f"{each.notebook}.ipynb", context.run / each.table, each.limit,
+              _parameters(context, each))
+        for each in context.config.stages()
     ]  # fmt: skip
-    plan += [
-        Stage(f"rerank-{p.name}", p.name, "rerank.ipynb", config.table_path(p.name, run), p.limit,
-              {"pipeline": p.name, **chunked})
-        for p in config.pipeline if p.enabled
-    ]  # fmt: skip
-    table = config.table_path(ENSEMBLE, run)
-    return [*plan, Stage(ENSEMBLE, ENSEMBLE, "ensemble.ipynb", table, config.ensemble.limit)]
+
+
+def _parameters(context: RunContext, stage: AnyStage) -> dict[str, Any]:
+    chunked = {"engine": context.config.engine, "resume": context.resume}
+    if isinstance(stage, Retrieval):
+        return {"retrieval": stage.name}
+    if isinstance(stage, Pipeline):
+        return {"pipeline": stage.name, **chunked}
+    return chunked if isinstance(stage, Reason) else {}

@@ -11,10 +11,10 @@ import pandas as pd
 from cascade.base import clock, ledger
 from cascade.base.errors import StageError
 from cascade.config import schema as configs
-from cascade.config.schema import ENSEMBLE, REASON, LanguageModel, Pipeline, Retrieval, TournamentPipeline
+from cascade.config.schema import ENSEMBLE, LanguageModel, Pipeline, Retrieval, TournamentPipeline
 from cascade.models import placement, prompters
 from cascade.processes import workers
-from cascade.rankings import reasons, selection, tables
+from cascade.rankings import selection, tables
 from cascade.scorers import writer
 from cascade.scorers.shares import Share, Shares
 from cascade.stages import checkpoints
@@ -32,7 +32,7 @@ def retrieve(context: RunContext, retrieval: str) -> pd.DataFrame:
     with (
         ledger.phase(
             context.run,
-            f"retrieve-{retrieval}",
+            settings.stage,
             "retrieve",
             queries=len(queries),
             passages=_passages(context, settings),
@@ -41,7 +41,7 @@ def retrieve(context: RunContext, retrieval: str) -> pd.DataFrame:
     ):
         facts["embedded"], facts["trained"] = blend.embedded, blend.trained
         table = blend.retrieve(queries, context.task)
-        tables.write(table, context.config.table_path(retrieval, context.run))
+        tables.write(table, context.run / settings.table)
     if blend.left_out:  # the table counts all the same
         raise StageError("; ".join(blend.left_out), key=f"retrieval '{retrieval}'")
     return table
@@ -58,7 +58,7 @@ def rerank(context: RunContext, pipeline: str) -> pd.DataFrame:
     from cascade.rerankers.opening import open_reranker
 
     settings = context.config.pipeline_named(pipeline)
-    stage, table = f"rerank-{pipeline}", context.config.table_path(pipeline, context.run)
+    stage, table = settings.stage, context.run / settings.table
     rows, saving = taken(context, settings)
     if rows.empty:
         raise StageError(
@@ -93,7 +93,7 @@ def reason(context: RunContext) -> pd.DataFrame:
     settings = context.config.reason
     if settings is None:
         raise StageError("has no [reason] to run", path=context.config.path, mend="add it")
-    table = context.run / reasons.FILE
+    table = context.run / settings.table
     done = checkpoints.prepare(table, context.resume)
     queries = context.task.queries[~context.task.queries["query_id"].isin(done)]
     weights = [len(text) for text in queries["text"].tolist()]
@@ -102,7 +102,7 @@ def reason(context: RunContext) -> pd.DataFrame:
         for part in checkpoints.share_out(weights, settings.chunk, len(_places(context, settings)))
     ]
     facts = _in_chunks(
-        context, REASON, settings, table, tasks, len(done), writer.open_writer, (settings, context.config)
+        context, settings.stage, settings, table, tasks, len(done), writer.open_writer, (settings, context.config)
     )
     return checkpoints.gather(table, facts.get("decision", ""))
 
@@ -154,7 +154,7 @@ def _places(context: RunContext, settings: Pipeline | configs.Reason) -> list[wo
     together = isinstance(settings, LanguageModel) and settings.parallel == "tensor"
     if together:
         missing = [device for device in context.config.devices or [] if device not in devices]
-        placement.check_tensor(getattr(settings, "name", REASON), devices, missing)
+        placement.check_tensor(settings.name, devices, missing)
     return workers.device_slots(devices, together)
 
 
@@ -182,6 +182,6 @@ def ensemble(context: RunContext) -> pd.DataFrame:
                 f"contains no table of {names} to combine", path=context.run, mend="run retrieve.ipynb first"
             )
         table = fuse(context, rankings)
-        tables.write(table, context.config.table_path(ENSEMBLE, context.run))
+        tables.write(table, context.run / context.config.ensemble.table)
         write_submission(context, table, list(rankings))
     return table

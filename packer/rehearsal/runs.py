@@ -14,7 +14,7 @@ from cascade.base import history, ledger
 from cascade.base.errors import TableError
 from cascade.competitions import registry, submission
 from cascade.competitions.base import Competition
-from cascade.config.schema import REASON, Config
+from cascade.config.schema import Config
 from cascade.kaggle.kernel import PRACTICE
 from packer.rehearsal import sandbox
 from packer.rehearsal.image_python import PLACE
@@ -120,13 +120,10 @@ def _failures(stay: Stay, cells: list[Any]) -> list[str]:
 def _unfinished(tables: Path, config: Config) -> list[str]:
     """Stages that did not succeed by the ledger, or that no line of it tells of."""
     attempts = history.read(tables)
-    wanted = [REASON] if config.reason is not None and config.reason.enabled else []
-    wanted += [f"retrieve-{each.name}" for each in config.retrieval]
-    wanted += [f"rerank-{each.name}" for each in config.pipeline if each.enabled]
     skipped = {name for name, each in attempts.items() if any(e["phase"] == "select" for e in each.phases)}
     missing = [
         f"stage {name}: did not run"
-        for name in wanted
+        for name in (stage.stage for stage in config.stages())
         if name not in skipped and not (name in attempts and attempts[name].whole)
     ]
     return [*(f"stage {name}: {each.failure}" for name, each in attempts.items() if each.failure), *missing]

@@ -65,11 +65,9 @@ Rankings = dict[str, pd.DataFrame]
 
 def rankings(context: RunContext) -> Rankings:
     """Every ranking that the run left, as later stages read it, from submission zero to the submission."""
-    zero, config = reading.zero_table(context), context.config
+    zero = reading.zero_table(context)
     found = {} if zero is None else {ZERO: zero}
-    for name in (each.name for each in (*config.retrieval, *config.pipeline)):
-        if reading.read_table(context, name) is not None:
-            found[name] = reading.candidates(context, name)
+    found |= {name: reading.candidates(context, name) for name in reading.rankings(context)}
     try:
         found[SUBMISSION] = reading.submitted(context)
     except CascadeError as error:

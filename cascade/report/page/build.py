@@ -63,9 +63,7 @@ def html(context: RunContext) -> str:
 
 def rankings(context: RunContext) -> dict[str, pd.DataFrame]:
     """The tables there are, by name: retrievals, pipelines, and the ensemble or, where it left none, the fusion."""
-    config = context.config
-    read = {each.name: reading.read_table(context, each.name) for each in (*config.retrieval, *config.pipeline)}
-    found = {name: table for name, table in read.items() if table is not None}
+    found = reading.rankings(context)
     ensemble = reading.read_table(context, ENSEMBLE)
     if ensemble is None and (members := reading.members(context)):
         ensemble = fusing.fuse(context, members)

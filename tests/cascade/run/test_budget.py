@@ -148,8 +148,10 @@ def test_stages_without_a_rate_share_what_is_to_spare_and_one_that_would_not_sco
 
 @pytest.mark.parametrize(("whole", "reserve"), [(3600, 20), (360, 20), (100, 7), (0, 2), (-50, 2)])
 def test_the_reserve_is_a_part_of_a_short_run_and_twenty_seconds_of_a_long_one(whole: float, reserve: float) -> None:
-    settings: Any = SimpleNamespace(config=SimpleNamespace(time=SimpleNamespace(optional=["reason", "p"])))
-    made = Budget(settings, {}, 1000.0, 1000.0 + whole)
+    stages = [SimpleNamespace(name="reason", stage="reason"), SimpleNamespace(name="p", stage="rerank-p")]
+    config = SimpleNamespace(time=SimpleNamespace(optional=["reason", "p"]), stages=lambda: stages)
+    context: Any = SimpleNamespace(config=config)
+    made = Budget(context, {}, 1000.0, 1000.0 + whole)
     assert made.end == pytest.approx(1000 + whole - reserve)
     assert made.optional == ["reason", "rerank-p"]
 
