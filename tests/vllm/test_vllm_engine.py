@@ -36,9 +36,15 @@ from tests.llm import (
 
 
 def ask(context: RunContext, options: int, *tasks: tuple[str, tuple[Any, ...]]) -> list[Any]:
-    """What one process with the context's engine and model answers to each task, with its usage."""
+    """What one process with the context's engine and model answers to each task, with its usage.
+
+    The other engine answers in this one, which has loaded what it needs.
+    """
     model = context.config.pipeline[0]
     assert isinstance(model, LanguageModel)
+    if context.config.engine == "transformers":
+        work = open_for_test(workers.DeviceSlot(("cpu",)), model, context.config, options)
+        return [work(task) for task in tasks]
     pool = workers.Pool(
         context.config.engine, workers.device_slots(["cpu"]), context.run / "logs", open_for_test,
         (model, context.config, options), context.config.environment,

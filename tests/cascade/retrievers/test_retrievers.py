@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -74,9 +75,28 @@ def test_two_devices_embed_as_one_does(config: Config, task: Task, cache: Path) 
     assert np.min(np.sum(alone * shared, axis=1) / lengths) > 0.999
 
 
-def embed(part: DensePart, config: Config, cache: Path, texts: list[str], prompt: str = "") -> np.ndarray:
-    with closing(dense.Embedder(part, config, cache)) as embedder:
-        return embedder.embed(texts, prompt)
+@pytest.fixture(scope="module")
+def opened() -> Iterator[dict[str | None, dense.Embedder]]:
+    """Embedders by their adapter, each with a process that has loaded its model: loading is not what is tested."""
+    found: dict[str | None, dense.Embedder] = {}
+    yield found
+    for embedder in found.values():
+        embedder.close()
+
+
+def embedder_of(
+    opened: dict[str | None, dense.Embedder], config: Config, cache: Path, adapter: str | None = None
+) -> dense.Embedder:
+    part = DensePart(kind="dense", model=MINILM, adapter=adapter)
+    embedder = opened.setdefault(adapter, dense.Embedder(part, config, cache))
+    embedder.cache = cache
+    return embedder
+
+
+def encoded(part: DensePart, config: Config, cache: Path, texts: list[str]) -> np.ndarray:
+    """As the embedder's process does it, in this one."""
+    embedder = dense.Embedder(part, config, cache)
+    return dense.open_encoder(CPU, part, embedder.folder, embedder.adapter, embedder.precision)((texts, ""))
 
 
 def test_the_pooling_and_4_bit_weights_are_those_asked_for(config: Config, cache: Path) -> None:
@@ -84,7 +104,7 @@ def test_the_pooling_and_4_bit_weights_are_those_asked_for(config: Config, cache
     names = ["Adds before multiplying", "Confuses area and perimeter", "Thinks 0.5 is 5"]
     part = DensePart(kind="dense", model=MINILM, adapter="retriever-minilm")
     own, mean, last, small, bare = (
-        embed(part.model_copy(update=update), config, cache, names)
+        encoded(part.model_copy(update=update), config, cache, names)
         for update in (
             {}, {"pooling": "mean"}, {"pooling": "lasttoken"},
             {"load_in_4bit": True}, {"load_in_4bit": True, "adapter": None},
@@ -134,27 +154,26 @@ def test_a_query_text_template_is_what_retrievers_read(tmp_path: Path) -> None:
 
 
 def test_cached_embeddings_are_those_computed_and_known_by_content(
-    config: Config, cache: Path, monkeypatch: pytest.MonkeyPatch
+    config: Config, cache: Path, opened: dict[str | None, dense.Embedder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["Adds before multiplying", "Confuses area and perimeter"]
-    part = DensePart(kind="dense", model=MINILM)
-    first = embed(part, config, cache, names)
-    embedder = dense.Embedder(part, config, cache)
+    embedder = embedder_of(opened, config, cache)
+    first = embedder.embed(names, "")
     monkeypatch.setattr(dense.Embedder, "encode", None)  # computing again would fail
     np.testing.assert_array_equal(embedder.embed(names, ""), first)
     monkeypatch.undo()
     for other in (
-        embed(part, config, cache, names[::-1]),
-        embed(part, config, cache, names, "query: "),
-        embed(part.model_copy(update={"adapter": "retriever-minilm"}), config, cache, names),
+        embedder.embed(names[::-1], ""),
+        embedder.embed(names, "query: "),
+        embedder_of(opened, config, cache, "retriever-minilm").embed(names, ""),
     ):
         assert not np.allclose(other, first)
     assert len(list(cache.iterdir())) == 4
 
 
-def test_a_torn_cache_entry_is_made_anew(config: Config, cache: Path) -> None:
+def test_a_torn_cache_entry_is_made_anew(config: Config, cache: Path, opened: dict[str | None, dense.Embedder]) -> None:
     names = ["Adds before multiplying"]
-    embedder = dense.Embedder(DensePart(kind="dense", model=MINILM), config, cache)
+    embedder = embedder_of(opened, config, cache)
     first = embedder.embed(names, "")
     (path,) = cache.iterdir()
     path.write_bytes(path.read_bytes()[:40])
