@@ -115,7 +115,7 @@ def verify(
     runs = [_load(path, target) for path in config] if config else [_load(None, target)]
     if fetch_models:
         for model in fetch(runs):
-            _echo(f"fetched what describes {model}")
+            _echo(f"fetched the config and tokenizer of {model}")
     report = prove(target, runs, full)
     show(report, Console())
     raise typer.Exit(1 if report.failed else 0)
@@ -282,7 +282,7 @@ def output(
     with downloading() as said:
         came = fetch(Session(), run, folder, said)
     there = sum(path.is_file() and path.name != OF for path in folder.rglob("*"))
-    _echo(f"{folder}: {len(came)} files came, {there} are there")
+    _echo(f"{folder}: {len(came)} files fetched, {there} are there")
 
 
 @app.command()

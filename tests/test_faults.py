@@ -120,7 +120,7 @@ def test_a_stage_that_failed_though_nothing_was_done_to_it_is_found() -> None:
     fault = Fault("nan", "retrieve-r1")
     case, strikes = Case((fault,)), [Strike(fault, 0.0, "retriever-minilm")]
     assert judge._spread(case, strikes, {"retrieve-r1": "exit code 1"}) == []
-    assert judge._spread(case, strikes, {"ensemble": "skipped: 3 s are too little to start it"}) == []
+    assert judge._spread(case, strikes, {"ensemble": "skipped: 3 s are too few to start it"}) == []
     assert judge._spread(case, strikes, {"retrieve-r1": "exit code 1", "ensemble": "exit code 1: KeyError"}) == [
         "ensemble failed, to which nothing was done: exit code 1: KeyError"
     ]

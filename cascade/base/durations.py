@@ -21,7 +21,7 @@ def seconds(value: Any) -> float:
     """`"90s"`, `"10m"`, `"9h"` in seconds; ValueError for anything else, or longer than `LONGEST`."""
     match = DURATION.fullmatch(value) if isinstance(value, str) else None
     if not match:
-        raise ValueError(f'{value!r} is no duration; write it as "90s", "10m" or "9h"')
+        raise ValueError(f'{value!r} is not a duration; write it as "90s", "10m" or "9h"')
     found = float(match[1]) * UNITS[match[2]]
     if found > LONGEST * UNITS["h"]:
         raise ValueError(f"{value!r} is longer than {LONGEST:,} h; shorten it")

@@ -55,9 +55,9 @@ def check(run: Path) -> None:
     if run.exists() and not run.is_dir():
         raise StageError("is a file", path=run, mend="pass --out with a folder")
     if read(run) is None:
-        _refuse_strange(run, [LOCK], f"no run made it ({FILE} is not there, or not a run's)")
+        _refuse_strange(run, [LOCK], f"no run made it ({FILE} is missing, or not a run's)")
     if (run / PREVIOUS).exists() and read(run / PREVIOUS) is None:
-        _refuse_strange(run / PREVIOUS, [], "is where a run keeps the one before it, and no run made this one")
+        _refuse_strange(run / PREVIOUS, [], "is where a run keeps the previous one, and no run made it")
 
 
 def claim(run: Path) -> None:

@@ -32,7 +32,7 @@ def record(run: Path, stage: str, phase: str, start: float, end: float, **facts:
         with (run / FILE).open("a", encoding="utf-8") as file:  # one short write: lines of processes do not mix
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     except OSError as error:  # a full disk may cost the ledger, never the run
-        print(f"the ledger lacks a line: {error}")
+        print(f"a line could not be added to the ledger: {error}")
 
 
 @contextmanager
@@ -74,4 +74,4 @@ def forget(run: Path, stage: str) -> None:
     try:
         atomic.write_text(run / FILE, "".join(f"{line}\n" for line in kept))
     except OSError as error:
-        print(f"the ledger keeps lines of an earlier {stage}: {error}")
+        print(f"the ledger still contains lines of an earlier {stage}: {error}")

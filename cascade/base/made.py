@@ -52,7 +52,7 @@ def _check(folder: Path, digests: dict[str, str], option: str) -> None:
                 "is a folder where a file has to be written", path=path, mend=f"pass {option} with a new folder"
             )
         if path.exists() and manifest.sha256(path) not in (digest, *known.get(name, [])):
-            why = "was changed since it was made" if name in known else f"is there, and {FILE} does not know it"
+            why = "was changed since it was made" if name in known else f"exists, and is not listed in {FILE}"
             raise StageError(why, path=path, mend=f"pass {option} with a new folder, or move the file away")
 
 

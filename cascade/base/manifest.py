@@ -124,7 +124,7 @@ def problems(folder: Path, hashed: bool, said: Callable[[int], None] = lambda _:
             if size != entry.size:
                 found.append(f"{name}: {size} bytes instead of {entry.size}")
             elif hashed and sha256(path) != entry.sha256:
-                found.append(f"{name}: its SHA-256 is not the manifest's")
+                found.append(f"{name}: its SHA-256 differs from the manifest's")
         except OSError as error:
             found.append(f"{name}: {error.strerror}")
         said(entry.size)

@@ -142,7 +142,7 @@ class Eedi(Competition):
 def _id(text: str) -> int:
     """Reads an id, and refuses what int() alone would accept: 1_0 and digits of other scripts."""
     if not re.fullmatch(r"-?[0-9]{1,18}", text):
-        raise ValueError(f"{text!r} is no whole number")
+        raise ValueError(f"{text!r} is not a whole number")
     return int(text)
 
 

@@ -57,7 +57,7 @@ def _check(value: Any, path: Path, key: str = "", depth: int = 0) -> None:
 def no_number(name: str) -> str:
     """The name; ValueError where it reads as a number, though it is made of letters."""
     if name in ("nan", "inf", "infinity"):
-        raise ValueError(f"'{name}' reads as a number; give it another name")
+        raise ValueError(f"'{name}' reads as a number; choose another name")
     return name
 
 

@@ -30,7 +30,7 @@ class Adapted(ConfigModel):
     @model_validator(mode="after")
     def base_is_an_adapter_s(self) -> Self:
         if self.adapter_base is not None and self.adapter is None:
-            raise ValueError("adapter_base says what an adapter was trained on; name the adapter, or leave it out")
+            raise ValueError("adapter_base requires an adapter; add it, or remove adapter_base")
         return self
 
 

@@ -121,9 +121,9 @@ class Select(ConfigModel):
         reading = [name for name in (*THRESHOLDS, "top_n") if getattr(self, name) is not None]
         reading += ["missing"] if self.missing == "drop" else []
         if reading and self.by is None:
-            raise ValueError(f'{reading[0]} reads the ranking of another pipeline; name it: by = "…"')
+            raise ValueError(f'{reading[0]} requires the ranking of another pipeline; add by = "…"')
         if not reading and not self.extra_unseen:
-            raise ValueError("selects nothing; give it a threshold, top_n or extra_unseen, or leave it out")
+            raise ValueError("selects nothing; add a threshold, top_n or extra_unseen, or remove it")
         return self
 
 
@@ -229,7 +229,7 @@ class Time(ConfigModel):
     @model_validator(mode="after")
     def something_is_left(self) -> Time:
         if self.available <= 0:
-            raise ValueError("reserve leaves nothing of limit; lower it")
+            raise ValueError("reserve must be shorter than limit; lower it")
         return self
 
 
@@ -258,14 +258,16 @@ class Config(ConfigModel):
         earlier: dict[str, Retrieval | Pipeline] = {}
         for stage in (*self.retrieval, *self.pipeline):
             if stage.name in (ENSEMBLE, REASON):
-                raise ValueError(f"the name '{stage.name}' is a stage's own; give this one another")
+                raise ValueError(f"the name '{stage.name}' is reserved for another stage; choose another")
             if stage.name in earlier:
-                raise ValueError(f"the name '{stage.name}' is used twice; give each retrieval and pipeline its own")
+                raise ValueError(
+                    f"the name '{stage.name}' is used twice; choose a different name for each retrieval and pipeline"
+                )
             if isinstance(stage, Pipeline):
                 if stage.candidates not in earlier:
                     raise ValueError(
                         f"pipeline '{stage.name}': candidates = '{stage.candidates}' is neither a retrieval nor an "
-                        f"earlier pipeline{nearest(stage.candidates, earlier)}; name one that stands before it"
+                        f"earlier pipeline{nearest(stage.candidates, earlier)}; use one that comes before it"
                     )
                 self._check_select(stage, earlier)
             earlier[stage.name] = stage
@@ -274,7 +276,7 @@ class Config(ConfigModel):
             if name not in droppable:
                 raise ValueError(
                     f"time.optional: '{name}' is neither a pipeline nor '{REASON}'{nearest(name, droppable)}; "
-                    f"only those can be dropped"
+                    f"list only these"
                 )
         for name in self.ensemble.weights:
             if name not in earlier:
@@ -285,7 +287,7 @@ class Config(ConfigModel):
     def engine_can(self) -> Config:
         for name, model in self.language_models().items():
             if model.parallel == "tensor" and self.engine == "transformers":
-                raise ValueError(f"{name}: parallel = 'tensor' is vLLM's; set parallel = 'data' or engine = 'vllm'")
+                raise ValueError(f"{name}: parallel = 'tensor' requires vLLM; set parallel = 'data' or engine = 'vllm'")
         return self
 
     def _check_select(self, stage: Pipeline, earlier: dict[str, Retrieval | Pipeline]) -> None:
@@ -295,14 +297,14 @@ class Config(ConfigModel):
         pipelines = [name for name, each in earlier.items() if isinstance(each, Pipeline)]
         if select.by not in pipelines:
             raise ValueError(
-                f"pipeline '{stage.name}': select.by = '{select.by}' is no earlier pipeline"
-                f"{nearest(select.by, pipelines)}; name one that stands before it"
+                f"pipeline '{stage.name}': select.by = '{select.by}' is not an earlier pipeline"
+                f"{nearest(select.by, pipelines)}; use one that comes before it"
             )
         threshold = next((name for name in THRESHOLDS if getattr(select, name) is not None), None)
         if threshold and isinstance(earlier[select.by], TournamentPipeline):
             raise ValueError(
                 f"pipeline '{stage.name}': select.{threshold} is a probability, but '{select.by}' is a tournament, "
-                f"whose scores are 1/rank; use top_n, or name a pipeline of another kind"
+                f"whose scores are 1/rank; use top_n, or a pipeline of another kind"
             )
 
     def stages(self, off: bool = False) -> list[AnyStage]:

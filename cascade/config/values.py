@@ -14,21 +14,21 @@ from cascade.config.messages import no_number
 
 # Engine arguments that follow from other keys.
 OWNED = {
-    "model": "give the stage's `model`",
-    "dtype": "give the stage's `dtype`",
-    "tokenizer": "it lies in the model's folder",
-    "max_model_len": "give the stage's `max_length`",
-    "enable_lora": "give the stage's `adapter`",
-    "tensor_parallel_size": "give the stage's `parallel` and the run's `devices`",
+    "model": "set the stage's `model`",
+    "dtype": "set the stage's `dtype`",
+    "tokenizer": "it is read from the model's folder",
+    "max_model_len": "set the stage's `max_length`",
+    "enable_lora": "set the stage's `adapter`",
+    "tensor_parallel_size": "set the stage's `parallel` and the run's `devices`",
     "logprobs_mode": "options are always scored by processed log-probabilities",
     "max_logprobs": "it follows from the number of options",
-    "trust_remote_code": "give the stage's `trust_remote_code`",
+    "trust_remote_code": "set the stage's `trust_remote_code`",
 }
 
 
 def device(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"cpu|cuda:\d+", value):
-        raise ValueError(f'{value!r} is no device; write "cuda:0", "cuda:1", … or "cpu"')
+        raise ValueError(f'{value!r} is not a device; write "cuda:0", "cuda:1", … or "cpu"')
     return value
 
 
@@ -44,7 +44,7 @@ def free(arguments: dict[str, Any]) -> dict[str, Any]:
     """Engine arguments, none of which follows from another key; else ValueError."""
     for name, mend in OWNED.items():
         if name in arguments:
-            raise ValueError(f"'{name}' is not set here; {mend}")
+            raise ValueError(f"'{name}' cannot be set here; {mend}")
     return arguments
 
 

@@ -144,7 +144,8 @@ def systems(context: RunContext) -> Iterator[tuple[str, pd.DataFrame, float]]:
         everything += seconds
         if len(lacking := wanted - set(made_["query_id"])):
             print(
-                f"warning: {pipeline.name} failed for {len(lacking)} of {len(wanted)} queries: scored as it found them"
+                f"warning: {pipeline.name} failed for {len(lacking)} of {len(wanted)} queries: "
+                f"these are scored by their earlier ranking"
             )
         # A query that it was told to skip keeps the order it was given.
         yield f"{pipeline.name}: {pipeline.kind}", reading.candidates(context, pipeline.name), seconds

@@ -25,7 +25,7 @@ def write_folds(
     """
     units = competition.units(data)
     if not 2 <= folds <= len(units):
-        mend = f"ask for 2 to {len(units)}"
+        mend = f"use 2 to {len(units)}"
         raise DataError(f"{folds} folds cannot be made of {len(units)} questions", path=data / "train.csv", mend=mend)
     rng = np.random.default_rng(seed)
     parts = np.array_split(rng.permutation(len(units)), folds)

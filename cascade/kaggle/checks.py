@@ -27,7 +27,7 @@ SHOWN = 3  # of a dataset's differing files
 # The oldest driver that runs any release of a major version of CUDA ("CUDA Toolkit Release Notes", table "CUDA Toolkit
 # and Minimum Required Driver Version for CUDA Minor Version Compatibility", Linux).
 OLDEST_DRIVER = {11: "450.80.02", 12: "525.60.13", 13: "580.65.06"}
-NO_ENVIRONMENT = "there may be no environment, and submission zero stands"
+NO_ENVIRONMENT = "there may be no environment, and submission zero is kept"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def check(config: Path, scratch: Path, hashed: bool) -> list[Check]:
     wheels = dataset("wheels")
     about = told(wheels)
     return [
-        Check("image", True, os.environ.get("KAGGLE_DOCKER_IMAGE", "not named; pin it where a commit run names it")),
+        Check("image", True, os.environ.get("KAGGLE_DOCKER_IMAGE", "unknown; pin it once a commit run shows it")),
         *(_dataset(kind, hashed) for kind in manifest.KINDS if kind != "adapters" or dataset(kind)),
         _python(about),
         *(_gpus(about) if about.get("gpus") else []),
@@ -116,21 +116,21 @@ def _gpus(about: dict[str, Any]) -> Iterator[Check]:
     drivers = gpu.nvidia_smi("driver_version")
     mend = "set the kernel's accelerator to the one that the wheels are for"
     if not drivers:
-        yield Check("GPUs", False, "nvidia-smi names none", "every stage that wants a GPU", mend)
+        yield Check("GPUs", False, "nvidia-smi lists none", "every stage that requires a GPU", mend)
         return
     major = int(str(about.get("cuda") or "0").partition(".")[0])
     oldest = OLDEST_DRIVER.get(major, "0")
     new_enough = _numbers(drivers[0]) >= _numbers(oldest)
     yield Check(
-        "driver", new_enough, f"{drivers[0]}, CUDA {major} wants {oldest} or later",
-        "every stage that wants a GPU", "pin an image with a newer driver, or make wheels for an older CUDA",
+        "driver", new_enough, f"{drivers[0]}, CUDA {major} requires {oldest} or later",
+        "every stage that requires a GPU", "pin an image with a newer driver, or make wheels for an older CUDA",
     )  # fmt: skip
     cards = gpu.nvidia_smi("compute_cap")
     wanted = str(about.get("capability") or "0")
     enough = len(cards) >= about["gpus"] and all(_numbers(card) >= _numbers(wanted) for card in cards)
     yield Check(
-        "GPUs", enough, f"{len(cards)} of capability {', '.join(cards)}; wanted: {about['gpus']} of {wanted}",
-        "the stages that want what is missing", mend,
+        "GPUs", enough, f"{len(cards)} of capability {', '.join(cards)}; required: {about['gpus']} of {wanted}",
+        "the stages that require what is missing", mend,
     )  # fmt: skip
     header = Path(sysconfig.get_path("include"), "Python.h")
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
@@ -148,7 +148,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _disk(wheels: Path | None, scratch: Path) -> Check:
     there = next(folder for folder in (scratch, *scratch.parents) if folder.is_dir())
     free, needed = shutil.disk_usage(there).free, SPARE + (unpacked_size(wheels) if wheels else 0)
-    found = f"{free / GB:.1f} GB free at {there}, {needed / GB:.1f} GB wanted"
+    found = f"{free / GB:.1f} GB free at {there}, {needed / GB:.1f} GB required"
     return Check("disk", free >= needed, found, NO_ENVIRONMENT, "free some, or name another folder by TMPDIR")
 
 
@@ -170,7 +170,7 @@ def _inputs(config: Path) -> Iterator[Check]:
         read = tomllib.loads(config.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:  # not TOML, or not UTF-8
         mend = "correct it, then make pack, make push-datasets, make push-kernel"
-        yield Check("config", False, f"{config}: {error}", "every stage: submission zero stands", mend)
+        yield Check("config", False, f"{config}: {error}", "every stage: submission zero is kept", mend)
         return
     yield Check("config", True, str(config))
     for handle in sorted(set(_handles(read))):

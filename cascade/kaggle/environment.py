@@ -47,7 +47,7 @@ def install(wheels: Path, code: Path, scratch: Path, log: Path, hashed: bool) ->
         steps = {
             "make the environment": [uv, "venv", "--python", sys.executable, str(scratch / "environment")],
             "install the wheels": [*pip, "--find-links", str(wheels / "wheels"), hashes, "--requirement", str(lock)],
-            "install our own wheel": [*pip, str(ours)],
+            "install the project's wheel": [*pip, str(ours)],
             "import what was installed": [str(python), "-c", _proof(lock, hashed)],
         }
         until = clock.now() + LIMIT

@@ -124,7 +124,7 @@ def _data(competition: Competition, slug: str, default: Path) -> tuple[Path, lis
     if len(alike) < 2:
         return (found[0] if found else default), []
     return found[0], [
-        f"data: {len(alike)} inputs have the files of {competition.name}, and nothing tells which is the "
+        f"data: {len(alike)} inputs have the files of {competition.name}, and it is unclear which is the "
         f"competition's: {', '.join(map(str, alike))}; leave one in the kernel's inputs"
     ]
 
@@ -170,7 +170,7 @@ def conduct(kernel: Kernel, start: float, deadline: float = 0.0, engine: str = "
     statement, is when the config's limit began to count.
     """
     if kernel.python is None:
-        print("there is no environment to run any stage in: submission zero stands")
+        print("there is no environment to run a stage in: submission zero is kept")
         return 1
     command = [
         str(kernel.python), "-m", "cascade", "run", "--config", str(kernel.config), "--data", str(kernel.data),
@@ -190,11 +190,11 @@ def conduct(kernel: Kernel, start: float, deadline: float = 0.0, engine: str = "
         kernel.failures += _failures(kernel.tables / folders.RESULT) if code else []
         if code < 0:
             print(
-                f"the conductor was killed by {signal.Signals(-code).name}; what it had put into submission.csv stands"
+                f"the conductor was killed by {signal.Signals(-code).name}; submission.csv stays as it was last written"
             )
         return code
     except subprocess.TimeoutExpired:
-        print("the conductor is long past its deadline and is ended; what it had put into submission.csv stands")
+        print("the conductor is long past its deadline and was stopped; submission.csv stays as it was last written")
         return 1
     finally:
         if process.poll() is None:

@@ -138,14 +138,14 @@ def unserved(settings: Mapping[str, Any], obeyed: Obeyed | None) -> Iterator[str
     for key in _asked(settings):
         given = f"its {key} is {json.dumps(settings[key])[:60]}"
         if key in UNMERGED:
-            yield f"{given}, which neither engine serves; train it without"
+            yield f"{given}, which neither engine supports; train it without"
         elif key == "init_lora_weights" and init not in REPEATED:
             yield (
                 f"{given}, which changed the base model in training; save it again with peft's "
                 f"path_initial_model_for_weight_conversion"
             )
         elif obeyed is not None and key not in obeyed.keys:
-            yield f"{given}, which {obeyed.engine} does not serve; {obeyed.mend}"
+            yield f"{given}, which {obeyed.engine} does not support; {obeyed.mend}"
 
 
 def _asked(settings: Mapping[str, Any]) -> Iterator[str]:
@@ -172,7 +172,7 @@ def unserved_weights(shapes: Shapes) -> Iterator[str]:
         )
         return
     for target in sorted({_module(key).rpartition(".")[2] for key in shapes}.intersection(ENDS)):
-        told = f"targets {target}, but vLLM serves the linear layers between embedding and head"
+        told = f"targets {target}, but vLLM supports only the linear layers between embedding and head"
         yield f"{told}; {WITHOUT_PEFT}"
 
 

@@ -54,13 +54,13 @@ def _instead(name: str, folder: Path) -> str:
     if pickled:
         load = f'torch.load("{pickled[0]}", weights_only=True)'
         return (
-            f"{pickled[0]} lies there, but it is pickled and runs code when read; if you trust it, convert it: "
+            f"{pickled[0]} is there, but it is pickled and runs code when read; if you trust it, convert it: "
             f'safetensors.torch.save_file({load}, "{ADAPTER_FILES[1]}")'
         )
     if others:
-        return f"{others[0]} lies there, a part of it; save the adapter again as one file"
+        return f"{others[0]} is there, a part of it; save the adapter again as one file"
     if (folder / "config.json").is_file():
-        return "a whole model lies there; name it as `model`, without an adapter"
+        return "a whole model is there; name it as `model`, without an adapter"
     return "train it or correct the name"
 
 

@@ -36,7 +36,7 @@ def devices_of(config: Config, cards: int) -> tuple[list[str], list[str]]:
 
 
 def missing_devices(missing: Sequence[str], there: Sequence[str]) -> str:
-    return f"devices: {', '.join(missing)} is not here; going on with {', '.join(there)}"
+    return f"devices: {', '.join(missing)} not found; continuing with {', '.join(there)}"
 
 
 def check_tensor(stage: str, there: Sequence[str], missing: Sequence[str]) -> None:

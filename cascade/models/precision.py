@@ -44,5 +44,5 @@ def problem(dtype: str, device: str, capability: tuple[int, ...]) -> str:
     """Why a device cannot run a dtype, in one sentence; "" where it can, as far as is known."""
     if dtype == "bfloat16" and device.startswith("cuda") and () < capability < BFLOAT16:
         has = ".".join(map(str, capability))
-        return f"dtype = 'bfloat16', which a GPU has from capability 8.0 on, and the least here is {has}"
+        return f"dtype = 'bfloat16', which requires a GPU of capability 8.0 or higher, and the lowest here is {has}"
     return ""

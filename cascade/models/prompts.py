@@ -222,7 +222,7 @@ class Prompter:
         """What to do about messages that the chat template refuses: found by trying."""
         asked = [{**each, "role": "user"} if each["role"] == "system" else each for each in messages]
         for fix, others in (
-            ("make one message of neighbouring ones of the same role", _joined_roles(messages)),
+            ("merge neighbouring messages of the same role", _joined_roles(messages)),
             ("move the text under '=== system' to the beginning of '=== user'", _joined_roles(asked)),
         ):
             try:
@@ -232,7 +232,7 @@ class Prompter:
             except UNFILLED:
                 continue
         if asked[0]["role"] == "assistant":
-            return "begin with '=== user', and let '=== assistant' and '=== user' take turns"
+            return "begin with '=== user', and alternate '=== assistant' and '=== user'"
         return "use another model, or a template without '=== ' headings"
 
     def dropped(self, fields: Fields) -> list[tuple[str, str]]:

@@ -53,7 +53,7 @@ def read(paths: list[Path], identity: Mapping[str, str]) -> Runs:
                 if found is not None:
                     runs.stages.setdefault(stage, []).extend(found)
                     continue
-            runs.said.append(f"{path}: {stage} is left out: its times contradict each other, so the clock was set")
+            runs.said.append(f"{path}: {stage} is left out: its times contradict each other, as the clock was changed")
     if not runs.stages:
         raise PlanError(
             "no stage is complete, so there is nothing to calibrate from",
@@ -99,7 +99,7 @@ def _entries(path: Path, runs: Runs) -> list[Entry]:
         runs.said.append(f"{path}: {cut} lines are cut off; the whole ones are used")
     good = [entry for entry in entries if history.is_entry(entry) and _is_sound(entry)]
     if len(good) < len(entries):
-        runs.said.append(f"{path}: {len(entries) - len(good)} entries end before they start or are none; left out")
+        runs.said.append(f"{path}: {len(entries) - len(good)} entries are invalid or end before they start; ignored")
     return good
 
 

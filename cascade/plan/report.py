@@ -89,11 +89,11 @@ def notes(forecast: Forecast, unread: Sequence[str]) -> list[str]:
     for stage in forecast.stages:
         lines += [f"{stage.name}: {note}" for note in stage.work.notes]
         lines += [
-            f"{stage.name}: no rate is known for {part.work.model or part.work.kind}; planned as anything from nothing "
-            f"to its limit: calibrate by a run of it"
+            f"{stage.name}: no rate is known for {part.work.model or part.work.kind}; planned as anything from 0 to "
+            f"its limit: calibrate from a run of it"
             for part in stage.unknown
         ]
-    lines += [f"{model} is not at hand: its tokens are reckoned from characters" for model in unread]
+    lines += [f"{model} is not available: its tokens are estimated from characters" for model in unread]
     rates = {id(part.rate): part.rate for stage in forecast.stages for part in stage.parts if part.rate is not None}
     sources = dict.fromkeys((rate.kind, rate.model, rate.source) for rate in rates.values())
     lines += [f"{' '.join(filter(None, (kind, model)))}: {source}" for kind, model, source in sources]

@@ -83,7 +83,7 @@ def run(
                 time.sleep(POLL)
         finally:
             if outliving := end_descendants(held):
-                print(f"left behind, as they outlive SIGKILL: processes {', '.join(map(str, outliving))}", flush=True)
+                print(f"not ended by SIGKILL: processes {', '.join(map(str, outliving))}", flush=True)
             process.poll()
     return Outcome(code, clock.now() - start, peak, max(gpu_peak, default=0.0))
 

@@ -219,8 +219,8 @@ class Pool:
     def _bury(self, worker: Worker, why: str) -> None:
         self._end(worker)
         self._why = why = " ".join(why.split())  # a CUDA error has five lines
-        then = "started once more" if worker.lives else "given up"
-        self.losses.append(f"the process on {worker.place.name} died ({why}); its work goes on elsewhere; {then}")
+        then = "restarted" if worker.lives else "given up"
+        self.losses.append(f"the process on {worker.place.name} died ({why}); its work continues elsewhere; {then}")
         self.say(f"{self.name}: {self.losses[-1]}")
 
     def _end(self, worker: Worker) -> None:

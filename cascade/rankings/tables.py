@@ -161,7 +161,7 @@ def validate(table: pd.DataFrame, what: str) -> pd.DataFrame:
     first = changes(query)
     again = first.copy()
     again[first] = pd.Series(query[first]).duplicated()
-    refuse(again, "its rows do not stand together")
+    refuse(again, "its rows are not consecutive")
     rank = table["rank"].to_numpy()
     refuse(np.where(first, rank != 1, rank != np.r_[0, rank[:-1] + 1]), "ranks are not 1, 2, 3, … in order")
     refuse(~first & (score > np.r_[np.float32(np.inf), score[:-1]]), "a score rises with the rank")

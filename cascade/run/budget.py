@@ -60,7 +60,7 @@ class Budget:
                 logging.getLogger("cascade").exception("no plan for %s", stages[0])
                 self._lost = isinstance(error, TimeoutError)  # what hangs would be waited for again
                 who = "each stage" if self._lost else "this stage"
-                trouble = f"no plan, so {who} has all that is left: {type(error).__name__}: {error}"
+                trouble = f"no plan, so {who} gets all the time that is left: {type(error).__name__}: {error}"
         said = trouble or found.why
         facts = {"given": round(found.seconds, 1), **expected, **({"decision": said} if said else {})}
         ledger.record(self.context.run, stages[0], ledger.BUDGET, start, clock.now(), **facts)

@@ -116,4 +116,4 @@ def _out(out: Path) -> Iterator[Fact]:
     there = next(each for each in (out.absolute(), *out.absolute().parents) if each.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise StageError("cannot be written to", path=there, mend="pass --out with a folder that can be written to")
-    yield Fact("output folder", True, f"{out} {'holds a run, which is kept' if folder.read(out) else 'is free'}")
+    yield Fact("output folder", True, f"{out} {'contains a run, which is kept' if folder.read(out) else 'is free'}")

@@ -65,7 +65,7 @@ def _of_stage(stage: Stage, config: Config) -> Iterator[Fact]:
         folder = locate.model_path(stage.model.model, config.path.parent)
     except CascadeError:
         yield stage.fact("template", True, stage.filled)
-        yield stage.fact("tokenizer", None, f"not looked at without its model, {stage.model.model}")
+        yield stage.fact("tokenizer", None, f"not checked without its model, {stage.model.model}")
         return
     try:
         tokenizer = prompters.load_tokenizer(stage.model, folder)
@@ -127,9 +127,9 @@ def _tokenizer(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
         yield stage.refused("tokenizer", error)
         return
     if told := next(filter(None, changed), ""):
-        yield stage.warning("tokenizer", "its tokens say what the prompts say, or nearly", told)
+        yield stage.warning("tokenizer", "its tokens give back the prompts' text, or nearly", told)
     else:
-        yield stage.fact("tokenizer", True, "its tokens say what the prompts say")
+        yield stage.fact("tokenizer", True, "its tokens give back the prompts' text")
 
 
 def _options(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
@@ -142,8 +142,8 @@ def _options(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
         for fields in stage.fields:
             if prompter.option_ids(answers, fields) != ids:
                 yield stage.fact(
-                    "options", False, f"{stage.template.path}: which tokens the options are hangs on the query",
-                    "end the template with words of its own",
+                    "options", False, f"{stage.template.path}: which tokens the options are depends on the query",
+                    "end the template with fixed text",
                 )  # fmt: skip
                 return
     except CascadeError as error:

@@ -60,7 +60,7 @@ def conduct(
     try:
         tree.become_subreaper()
     except OSError as error:
-        print(f"warning: {error}: a stage that hides a process may keep it")
+        print(f"warning: {error}: a process that a stage hides may keep running")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     resume = resume or bool(again)
     settings = configs.load(config, engine)
@@ -127,7 +127,7 @@ def _conduct(
     standing = Standing(context, rows)
     if clock.now() >= end:
         standing.improve()
-        print(f"the deadline was {clock.now() - end:.0f} s ago: no stage is run, and submission zero stands")
+        print(f"the deadline passed {clock.now() - end:.0f} s ago: no stage is run, and submission zero is kept")
         return 1
     budget = Budget(context, identity, began, end)
     runner = StageRunner(context, notebooks, common, standing, budget, printer, keeping)
@@ -138,7 +138,9 @@ def _conduct(
         results = [runner.run(stage, plan[place + 1 :]) for place, stage in enumerate(plan)]
         code = _verdict(runner, results, clock.now() - start)
     except KeyboardInterrupt:
-        print(f"\n{_standing(context)}; go on with: python -m cascade run … --resume (make run … RESUME=1)", flush=True)
+        print(
+            f"\n{_standing(context)}; continue with: python -m cascade run … --resume (make run … RESUME=1)", flush=True
+        )
         raise SystemExit(128 + signal.SIGINT) from None
     print(launch.leave(context.config.path, data, out, end - LAST))
     return code
@@ -161,7 +163,7 @@ def _verdict(runner: StageRunner, results: Sequence[Result], seconds: float) -> 
     for result in results:
         made = result.used and not result.failure and result.stage.of != ENSEMBLE
         if made and not outcome.is_whole(context, result.stage):
-            result.failure = "its table was spoiled after it was made"
+            result.failure = "its table was damaged after it was made"
     failed = [result for result in results if result.failure]
     for result in failed:
         log = context.run / folder.LOGS / f"{result.stage.name}.log"

@@ -33,5 +33,5 @@ def held(run: Path) -> Iterator[None]:
                 "another run uses this folder", path=run, mend="wait for it, or pass another --out"
             ) from error
         except OSError as error:  # a file system without locks: rare, and no reason to lose the run
-            print(f"warning: {run / FILE}: cannot be locked ({error}); nothing keeps a second run out")
+            print(f"warning: {run / FILE}: cannot be locked ({error}); a second run in it would not be noticed")
         yield

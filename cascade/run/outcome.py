@@ -80,15 +80,15 @@ def cost(context: RunContext, result: Result) -> str:
     weights = context.config.ensemble.weights
     name = result.stage.of
     if name == REASON:
-        return "what it would have said; retrievers and prompts go without it"
+        return "its text; retrievers and prompts do without it"
     if name == ENSEMBLE:
-        return "its pictures; submission.csv has the fusion of what the other stages left"
+        return "its pictures; submission.csv is the fusion of the other stages' tables"
     if result.used:
         return "what it had not finished"
     lost = (
         "" if name not in weights else f", and {weights[name]:g} of {sum(weights.values()):g} of the ensemble's weight"
     )
-    return f"its ranking, for which stages that read it take its own input{lost}"
+    return f"its ranking; stages that read it use its own input instead{lost}"
 
 
 def write(context: RunContext, results: Sequence[Result], problems: Sequence[str], seconds: float) -> None:

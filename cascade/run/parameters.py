@@ -15,7 +15,7 @@ from cascade.base.errors import StageError, nearest
 def declared_parameters(notebook: Path) -> dict[str, str]:
     """Name -> annotated type of each parameter in the cell tagged `parameters`."""
     if not notebook.is_file():
-        raise StageError("no such notebook", path=notebook, mend="pass --notebooks with the folder that holds it")
+        raise StageError("no such notebook", path=notebook, mend="pass --notebooks with the folder that contains it")
     try:
         cells = nbformat.read(notebook, as_version=4).cells
         tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]

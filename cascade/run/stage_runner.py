@@ -69,7 +69,7 @@ class StageRunner:
                 return result
             given = min(share.seconds, stage.limit or math.inf)
             if given < LEAST:
-                why = share.why or f"{max(0.0, given):.0f} s are too little to start it"
+                why = share.why or f"{max(0.0, given):.0f} s are too few to start it"
                 result.failure = f"skipped: {why}"
             else:
                 result.failure, memory = self._execute(stage, start, share.seconds, share.tail)

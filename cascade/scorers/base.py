@@ -49,7 +49,7 @@ class OptionScorer(Protocol):
 
         prompts: token ids; those that share a beginning should stand together. options: token ids,
         distinct. Returns float32 [n_prompts, n_options], NaN where the model gave no number. Of all of the prompts,
-        or of some, `usage` gets the share that the options hold of the whole vocabulary's probability.
+        or of some, `usage` gets the share that the options have of the whole vocabulary's probability.
         """
         ...
 

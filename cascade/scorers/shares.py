@@ -56,9 +56,9 @@ class Shares:
         if not self._shares or (mean := float(np.mean(self._shares))) >= LEAST:
             return ""
         rather, count = self._likeliest()
-        said = f"it would rather say {rather!r} ({count} of {len(self._shares)} prompts); " if count else ""
+        said = f"it prefers {rather!r} ({count} of {len(self._shares)} prompts); " if count else ""
         return (
-            f"the options hold {100 * mean:.2g} % of the model's probability (mean of {len(self._shares)} prompts); "
+            f"the options have {100 * mean:.2g} % of the model's probability (mean of {len(self._shares)} prompts); "
             f"{said}{self._mend(rather)}"
         )
 
@@ -71,4 +71,4 @@ class Shares:
             return f"set chat_template = {{ enable_thinking = false }} where the chat template has it, or {BEGIN}"
         if bare and bare.casefold() in {option.strip().casefold() for option in self.options}:
             return f"end the template so that an answer begins as the options do, or write them as {rather!r} is"
-        return "say in the template that the answer is one of the options alone, or use an instruct model in its chat"
+        return "state in the template that the answer is only one of the options, or use an instruct model in its chat"

@@ -39,7 +39,7 @@ def write_submission(context: RunContext, table: pd.DataFrame, of: Collection[st
     weights, standing = context.config.ensemble.weights, _standing_members(context, path)
     lost = [name for name in standing if name not in of]
     if sum(weights[name] for name in of) < sum(weights[name] for name in standing):
-        print(f"{path}: stays, as it was made with {', '.join(lost)} too; remove it to have it without")
+        print(f"{path}: kept, as it was also made with {', '.join(lost)}; remove it to make it without")
         return None
     known, length = list(context.task.texts), submission.row_length(context.task)
     first = tables.ids(tables.cut(table, length))

@@ -69,7 +69,7 @@ class Pace:
                 self._cut()
             except Exception as error:
                 self.least = self.top
-                print(f"{self.pool.name}: candidates are not cut any more: {type(error).__name__}: {error}", flush=True)
+                print(f"{self.pool.name}: candidates are no longer cut: {type(error).__name__}: {error}", flush=True)
         return kept if kept < self.top else None
 
     def _cut(self) -> None:

@@ -185,7 +185,7 @@ def _standing(config: Config, name: str) -> str:
 def changed(earlier: Mapping[str, str] | None, now: Mapping[str, str]) -> str:
     """What a stage was made from and is no longer, in words; empty where nothing has changed."""
     if earlier is None:
-        return "nothing tells what it was made from"
+        return "what it was made from is not recorded"
     parts = [part for part in dict.fromkeys([*now, *earlier]) if earlier.get(part) != now.get(part)]
     # A file that only one of them has is another setting's doing.
     parts = [part for part in parts if ": " not in part or (part in earlier and part in now)] or parts

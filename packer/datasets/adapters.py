@@ -153,8 +153,8 @@ def _task_problems(name: str, stage: str, model: Model, settings: Mapping[str, A
     task = settings.get("task_type")
     if task not in TASKS[kind]:
         wanted = " or ".join(str(each) for each in TASKS[kind] if each)
-        told = f"adapter '{name}': trained for the task {task}, but stage '{stage}' wants {wanted}"
-        problems.append(f"{told}; name another adapter")
+        told = f"adapter '{name}': trained for the task {task}, but stage '{stage}' requires {wanted}"
+        problems.append(f"{told}; use another adapter")
     return problems
 
 
@@ -168,9 +168,9 @@ def _obeyed_by_vllm(found: Checked, arguments: Mapping[str, Any], image: Image) 
     ranks = sorted(extract["choices"]["MaxLoRARanks"]) if extract is not None else []
     limit = arguments.get("max_lora_rank")
     if not ranks:
-        _add(found.not_proved, [f"the ranks and settings that vLLM takes: {where}"])
+        _add(found.not_proved, [f"the ranks and settings that vLLM accepts: {where}"])
     elif limit is not None and limit not in ranks:
-        told = f"max_lora_rank = {limit} is none that vLLM takes ({where})"
+        told = f"max_lora_rank = {limit} is not one that vLLM accepts ({where})"
         _add(found.problems, [f"adapter '{found.name}': {told}; use one of {', '.join(map(str, ranks))}"])
     most = min([*ranks[-1:], *([limit] if limit is not None else [])], default=found.rank)
     if found.rank > most:
@@ -201,7 +201,7 @@ def _served(image: Image) -> tuple[dict[str, Any] | None, str]:
         return None, f"{image.requirements} pins no vllm"
     path = image.path.parent / f"vllm-{version}.json"
     if not path.is_file():
-        return None, f"{path} is missing; make it: python -m packer vllm-api WHEEL"
+        return None, f"{path} is missing; run: python -m packer vllm-api WHEEL"
     return json.loads(path.read_text(encoding="utf-8")), path.name
 
 
@@ -223,7 +223,7 @@ def _read_weights(found: Checked, weights: Path) -> Shapes:
                     told = f"adapter '{found.name}': {key} is {dtype}; save it in one of {', '.join(DTYPES)}"
                     _add(found.problems, [told])
                 elif not torch.isfinite(tensor).all():
-                    told = f"adapter '{found.name}': {key} holds NaN or infinity; train it again"
+                    told = f"adapter '{found.name}': {key} contains NaN or infinity; train it again"
                     _add(found.problems, [told])
                 elif tensor.numel() and float(tensor.abs().max()) > HALF_MAX:
                     told = f"adapter '{found.name}': {key} is beyond float16's {HALF_MAX:.0f}, infinite on a T4"
@@ -249,9 +249,11 @@ def _check_against_base(found: Checked, model: Model, config: Config, folder: Pa
         # peft and transformers raise what they like; where peft finds no target, that is the adapter's fault.
         told = " ".join(str(error).split())[:200]
         if "arget module" in told:
-            _add(found.problems, [f"adapter '{found.name}': does not fit {base.name}: {told}; train it on this model"])
+            _add(
+                found.problems, [f"adapter '{found.name}': does not match {base.name}: {told}; train it on this model"]
+            )
             return
-        _add(found.not_proved, [f"its shapes against {base.name}: no model can be made of its config.json ({told})"])
+        _add(found.not_proved, [f"its shapes against {base.name}: no model can be built from its config.json ({told})"])
     else:
         # Whole tensors of the base model's own, as peft saves of embeddings, replace those when it is loaded.
         expected |= {key: own[key] for key in shapes if key in own}

@@ -55,7 +55,7 @@ def left_out(folder: Path, taken: Iterable[str]) -> str | None:
     rest = {name for name, path in every.items() if (path.is_file() or path.is_symlink()) and name not in taken}
     tops = {name.partition("/")[0] + ("/" if "/" in name or every[name].is_dir() else "") for name in rest}
     named = sorted(top for top in tops if top not in (".DS_Store",) and not top.startswith("._"))
-    return f"{folder}: left out, as loading needs none of it: {', '.join(named)}" if named else None
+    return f"{folder}: left out, as loading does not need it: {', '.join(named)}" if named else None
 
 
 def _places(folder: Path) -> Iterator[str]:

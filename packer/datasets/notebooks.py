@@ -15,7 +15,7 @@ def problems(folder: Path) -> list[str]:
     found = []
     paths = sorted(folder.glob("*.ipynb"))
     if not paths:
-        return [f"{folder}: holds no notebook; pass the folder that does"]
+        return [f"{folder}: contains no notebook; pass the folder that contains one"]
     for path in paths:
         try:
             notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
@@ -34,5 +34,5 @@ def problems(folder: Path) -> list[str]:
             found.append(str(error))
         for number, cell in enumerate(notebook.cells, start=1):
             if cell.cell_type == "code" and (cell.outputs or cell.execution_count is not None):
-                found.append(f"{path}: cell {number} carries outputs; clear them")
+                found.append(f"{path}: cell {number} contains outputs; clear them")
     return found

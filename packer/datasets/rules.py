@@ -30,8 +30,8 @@ LARGEST = 200 * 10**9  # bytes of a dataset
 # issues 430 and 524: & and @). It publishes no list, so only what no URL has to escape is let through.
 NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]+")
 WHEEL_MENDS = {
-    "+": "pin a version without a local label (what stands behind +)",
-    "!": "pin a version without an epoch (what stands before !)",
+    "+": "pin a version without a local label (what comes after +)",
+    "!": "pin a version without an epoch (what comes before !)",
 }
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 

@@ -77,10 +77,10 @@ def stale(kind: str, told: Manifest, config: Config, image: Image, out: Path = O
         own = {*now.files, told.about.get("wheel")}
         extra = next((name for name in told.files if name not in own), None)
         if extra is not None:
-            return f"{folder}: holds {extra}, which does not travel; {mend}"
+            return f"{folder}: contains {extra}, which would not be uploaded; {mend}"
     if kind == "code":
         changed = changed or project_wheel.changed(folder / told.about["wheel"], Path())
-    return f"{folder}: {changed} is not what was staged; {mend}" if changed else None
+    return f"{folder}: {changed} has changed since it was staged; {mend}" if changed else None
 
 
 def _now(kind: str, config: Config, image: Image) -> Contents:
@@ -219,7 +219,7 @@ def git(say: Say) -> tuple[str, bool]:
         return "", False
     if changes:
         files = len(changes.splitlines())
-        say(f"warning: {files} files are changed since commit {commit[:9]}; the manifest records that")
+        say(f"warning: {files} files have changed since commit {commit[:9]}; the manifest records that")
     return commit, bool(changes)
 
 

@@ -198,7 +198,7 @@ class Remote:
         it stays.
         """
         start = time.monotonic()
-        with Console(stderr=True).status(f"{self.ref}: Kaggle begins to process it") as line:
+        with Console(stderr=True).status(f"{self.ref}: Kaggle starts to process it") as line:
             for look, pause in enumerate(polling.growing(LONGEST_PAUSE, first=self.session.pause)):
                 status = self.status() or "not there yet"
                 failed = failed and status == "FAILED" and look < LOOKS
@@ -266,7 +266,7 @@ class Remote:
             found = manifest.parse(answer.text, what)
             if found.kind == kind:
                 return found
-            why = f"it holds {found.kind}, not {kind}"
+            why = f"it contains {found.kind}, not {kind}"
         except ManifestError as error:
             why = str(error)
         except KaggleError as error:

@@ -53,5 +53,5 @@ def _fetch(model: str, file: str) -> None:
         if status == 404 and file != NEEDED:  # of the tokenizer files a model has one or two
             return
         said = " ".join(str(error).split())[:300]
-        mend = "correct the handle, log in, or set MODELS to a folder that holds the model"
+        mend = "correct the handle, log in, or set MODELS to a folder that contains the model"
         raise KaggleError(f"{file} cannot be fetched ({said})", status, key=f"model '{model}'", mend=mend) from error

@@ -117,15 +117,15 @@ def _name(metadata: dict[str, Any], owner: str) -> list[str]:
 
     id_, title = metadata.get("id"), metadata.get("title")
     if not isinstance(id_, str) or not isinstance(title, str):
-        return ["id and title: are text; write them"]
+        return ["id and title: must be text; write them"]
     found = []
     before, _, slug = id_.rpartition("/")
     if before == contents.PLACEHOLDER:
-        found.append(f"id: has the placeholder '{before}'; leave the owner out, it comes from the login")
+        found.append(f"id: contains the placeholder '{before}'; leave the owner out, it comes from the login")
     elif before and before.lower() != owner.lower():
         found.append(f"id: belongs to '{before}' and the login to '{owner}'; leave the owner out")
     if len(title) not in TITLE:
-        found.append(f"title: has {len(title)} characters; Kaggle wants {TITLE.start} to {TITLE.stop - 1}")
+        found.append(f"title: has {len(title)} characters; Kaggle requires {TITLE.start} to {TITLE.stop - 1}")
     if slugify(title) != slug:
         found.append(f"title: Kaggle makes '{slugify(title)}' of it, not the id's '{slug}'; make them agree")
     return found
@@ -136,13 +136,13 @@ def _lists(metadata: dict[str, Any]) -> list[str]:
     for key, (form, words) in sources.FORMS.items():
         names = metadata.get(key, [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            found.append(f'{key}: is no list of names; write [] or ["…"]')
+            found.append(f'{key}: is not a list of names; write [] or ["…"]')
             continue
         for name in names:
             if contents.PLACEHOLDER in name.split("/"):
-                found.append(f"{key}: '{name}' has a placeholder; put the owner's name at Kaggle there")
+                found.append(f"{key}: '{name}' contains a placeholder; write the owner's name at Kaggle there")
             elif not form.fullmatch(name):
-                found.append(f"{key}: '{name}' is no such name; write it as {words}")
+                found.append(f"{key}: '{name}' is not a valid name; write it as {words}")
     if metadata.get("competition_sources") == []:
         found.append("competition_sources: is empty; name the competition that is submitted to")
     return found
@@ -153,7 +153,7 @@ def _notebook(path: Path, code_file: Any) -> list[str]:
     import nbformat
 
     if not isinstance(code_file, str) or not (path.parent / code_file).is_file():
-        return [f"{path}: code_file: {code_file} is no file; name the notebook"]
+        return [f"{path}: code_file: {code_file} does not exist; name the notebook"]
     notebook = path.parent / code_file
     found = notebooks.problems(notebook.parent)
     try:
@@ -161,7 +161,7 @@ def _notebook(path: Path, code_file: Any) -> list[str]:
     except SecretError as error:
         found.append(str(error))
     if not found and not nbformat.read(notebook, as_version=4).metadata.get("kernelspec", {}).get("name"):
-        found.append(f"{notebook}: names no kernel, so papermill refuses it at Kaggle; set metadata.kernelspec.name")
+        found.append(f"{notebook}: names no kernel, so papermill rejects it at Kaggle; set metadata.kernelspec.name")
     return found
 
 

@@ -140,11 +140,11 @@ def _comes(url: str, part: Path, name: str, said: Callable[[str, int, int], None
             if spread == f"bytes */{have}":
                 return True
             part.unlink(missing_ok=True)
-            raise requests.ConnectionError(f"{name}: its part does not fit; from its beginning")
+            raise requests.ConnectionError(f"{name}: the part received does not match; starting again")
         answer.raise_for_status()
         if answer.status_code == 206 and not spread.startswith(f"bytes {have}-"):
             part.unlink(missing_ok=True)
-            raise requests.ConnectionError(f"{name}: another range came than was asked for; from its beginning")
+            raise requests.ConnectionError(f"{name}: another range than the requested one arrived; starting again")
         have = have if answer.status_code == 206 else 0
         told = spread.rpartition("/")[2] if answer.status_code == 206 else answer.headers.get("Content-Length", "")
         size = int(told) if told.isdigit() else None
@@ -157,10 +157,10 @@ def _comes(url: str, part: Path, name: str, said: Callable[[str, int, int], None
         if size is None and answer.status_code == 200 and answer.headers.get("Transfer-Encoding") == "chunked":
             return True  # a cut of it is an error of its own
     if size is None or before >= have < size:
-        raise requests.ConnectionError(f"{name}: came without its length, or nothing more came of it")
+        raise requests.ConnectionError(f"{name}: arrived without its length, or stopped arriving")
     if have > size:
         part.unlink()
-        raise requests.ConnectionError(f"{name}: is longer than it was said to be; from its beginning")
+        raise requests.ConnectionError(f"{name}: is longer than announced; starting again")
     return have == size
 
 

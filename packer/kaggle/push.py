@@ -59,7 +59,7 @@ def push_kernel(
     if found:
         raise KernelError(*found)
     found = [
-        f"{session.owner}/{slug}: Kaggle has not what is packed here; push it: make push-datasets"
+        f"{session.owner}/{slug}: Kaggle's version differs from what is packed here; run: make push-datasets"
         for kind, slug in slugs.items()
         if not manifest.same(datasets.Remote(session, slug).manifest(kind), staged[kind])
     ]
@@ -107,7 +107,7 @@ def push(session: Session, folder: Path, sleep: Callable[[float], None] = time.s
         return _lost(session, metadata, before, error, sleep)
     made = f"version {answer.version_number} was made without" if answer.version_number else "nothing was made"
     found = [
-        f"{metadata['id']}: {said}: {_words(getattr(answer, key))} ({made}); mend it and push again"
+        f"{metadata['id']}: {said}: {_words(getattr(answer, key))} ({made}); fix this and push again"
         for key, said in COMPLAINTS.items()
         if getattr(answer, key)
     ]

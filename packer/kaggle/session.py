@@ -22,7 +22,7 @@ BUSY = (408, 429, 500, 502, 503, 504)
 ABSENT = (403, 404)  # Kaggle answers either for what is not there: it does not tell which private slugs exist
 LONGEST_PAUSE = 60.0  # seconds between two attempts
 TIMEOUT = (30.0, 120.0)  # seconds to connect, and of silence
-UNSURE = "look whether it was done, then try again"
+UNSURE = "check whether it was done, then try again"
 QUERY = re.compile(r"\?\S*=\S*")  # of an address: whoever has it may write there, or read
 
 

@@ -74,7 +74,9 @@ def unready(session: Session, metadata: dict[str, Any]) -> Iterator[str]:
                 if error.status not in ABSENT:
                     raise
                 ours = key == "dataset_sources" and name.partition("/")[0] == session.owner.lower()
-                mend = "run: make push-datasets" if ours else "correct it, accept its licence or have it shared"
+                mend = (
+                    "run: make push-datasets" if ours else "correct it, accept its licence or ask its owner to share it"
+                )
                 problem = f"{NOTHING}; {mend}"
             if problem:
                 yield f"{key}: '{name}': {problem}"
@@ -95,7 +97,11 @@ def _dataset(session: Session, name: str) -> str:
 
 
 def _kernel(session: Session, name: str) -> str:
-    return "" if runs.newest(session, name) else f"{NOTHING}; correct it in kernel-metadata.json or have it shared"
+    return (
+        ""
+        if runs.newest(session, name)
+        else f"{NOTHING}; correct it in kernel-metadata.json or ask its owner to share it"
+    )
 
 
 def _model(session: Session, name: str) -> str:

@@ -38,7 +38,7 @@ def prove(bundle: Subject) -> list[Finding]:
     facts = bundle.wheels.get("transformers")
     if facts is None:
         mend = f"make wheels IMAGE={bundle.image.name}"
-        return [Finding("transformers", "its wheel is not there to be asked", mend, status="not proved")]
+        return [Finding("transformers", "its wheel is missing", mend, status="not proved")]
     types, found = model_types(facts.path), []
     for (model, dtype), config in sorted(used.items(), key=lambda each: each[0]):
         asked = (f"{config.path.name} → {model}",)
@@ -52,8 +52,8 @@ def prove(bundle: Subject) -> list[Finding]:
             found.append(_not_at_hand(bundle, model, "tokenizer", wants, asked))
         kind, own_code = str(about.get("model_type")), "auto_map" in about
         if kind not in types and not own_code:
-            wants = f"transformers {facts.version} knows no model_type '{kind}'"
-            mend = f"pin a transformers that has it in {bundle.image.requirements}, or name another model"
+            wants = f"transformers {facts.version} does not know model_type '{kind}'"
+            mend = f"pin a transformers that has it in {bundle.image.requirements}, or use another model"
             found.append(Finding("transformers", wants, mend, asked))
         if dtype:
             found += _on_vllm(bundle, kind, about.get("architectures") or [], dtype, asked)
@@ -70,11 +70,11 @@ def _on_vllm(bundle: Subject, kind: str, names: list[str], dtype: str, asked: tu
     version = bundle.wheels["vllm"].version
     if not set(extract["architectures"]).intersection(names):
         wants = f"vLLM {version} runs none of {', '.join(names) or 'its architectures'}"
-        mend = f"name another model, or pin a vLLM that has it in {bundle.image.requirements}"
+        mend = f"use another model, or pin a vLLM that has it in {bundle.image.requirements}"
         yield Finding("vllm", wants, mend, asked)
     if dtype == "float16" and kind in extract["choices"]["_FLOAT16_NOT_SUPPORTED_MODELS"]:
-        wants = f"vLLM {version} refuses model_type '{kind}' in float16, and the config's dtype is '{dtype}'"
-        yield Finding("vllm", wants, "name another model, or set a dtype that the image's cards have", asked)
+        wants = f"vLLM {version} rejects model_type '{kind}' in float16, and the config's dtype is '{dtype}'"
+        yield Finding("vllm", wants, "use another model, or set a dtype that the image's cards have", asked)
 
 
 def _not_at_hand(bundle: Subject, model: str, file: str, wants: str, asked: tuple[str, ...]) -> Finding:
@@ -83,8 +83,8 @@ def _not_at_hand(bundle: Subject, model: str, file: str, wants: str, asked: tupl
         return Finding(model, wants, f"add it to {bundle.image.requirements}", asked)
     if scheme not in handles.SCHEMES:  # it has to lie beside the config, to be packed with it
         return Finding(model, wants, "correct the path, or put the model there", asked)
-    mend = "set MODELS to a folder that holds the model, or: python -m packer verify --fetch-models"
-    return Finding(model, f"its {file} is not at hand", mend, asked, "not proved")
+    mend = "set MODELS to a folder that contains the model, or: python -m packer verify --fetch-models"
+    return Finding(model, f"its {file} is not available", mend, asked, "not proved")
 
 
 def models_of(config: Config, capability: tuple[int, ...] = ()) -> Iterator[tuple[str, str | None]]:

@@ -20,12 +20,12 @@ def _unreadable(bundle: Subject) -> Iterator[Finding]:
         wheel = bundle.wheels.get(name)
         extras = {"", *(extra for each in asked for extra in each.requirement.extras)}
         for line in (each for each in (wheel.requires if wheel is not None else ()) if not readable(each)):
-            wants = f"'{line}' in the METADATA of {wheel} is no requirement that can be read"
+            wants = f"'{line}' in the METADATA of {wheel} is not a valid requirement"
             if _holds(bundle, line, extras):
-                mend = f"pin a version of {name} whose METADATA can be read, or see for yourself that it is met"
+                mend = f"pin a version of {name} whose METADATA can be read, or check yourself that it is met"
                 yield Finding(name, wants, mend, bundle.chains(name), "not proved")
             else:
-                yield Finding(name, f"{wants}; nobody asks for it here", "", bundle.chains(name), "note")
+                yield Finding(name, f"{wants}; nothing requires it here", "", bundle.chains(name), "note")
 
 
 def _holds(bundle: Subject, line: str, extras: set[str]) -> bool:
@@ -48,7 +48,7 @@ def _unmet(bundle: Subject, asked: list[Asked]) -> Finding | None:
         if each.requirement.url is None and not each.requirement.specifier.contains(wheel.version, prereleases=True):
             mend = f"lock again: make wheels IMAGE={bundle.image.name}"
             chain = " → ".join([*each.chain, name])
-            return Finding(name, f"{_wanted(each)} is wanted, but {wheel.version} is there", mend, (chain,))
+            return Finding(name, f"{_wanted(each)} is required, but the wheel is {wheel.version}", mend, (chain,))
     return None
 
 

@@ -33,7 +33,7 @@ def prove(bundle: Subject) -> list[Finding]:
             found.append(_finding(bundle, facts, f"{facts.file} is built for CUDA {wanted}"))
         for library, needed in _needed(facts, major):
             if needed not in provided:
-                found.append(_finding(bundle, facts, f"{library} needs {needed}, which no wheel has"))
+                found.append(_finding(bundle, facts, f"{library} requires {needed}, which no wheel has"))
     return found
 
 
@@ -58,12 +58,14 @@ def _needed(facts: WheelMetadata, major: int) -> Iterator[tuple[str, str]]:
 def _driver(bundle: Subject, major: int) -> Iterator[Finding]:
     driver, mend = bundle.image.driver, f"correct cuda or driver in {bundle.image.path}"
     if driver is None:
-        yield Finding("driver", f"{bundle.image.path} tells no driver", mend, status="not proved")
+        yield Finding("driver", f"{bundle.image.path} names no driver", mend, status="not proved")
     elif major not in OLDEST_DRIVER:
-        wants = f"which driver CUDA {major} needs is not known here"
+        wants = f"which driver CUDA {major} requires is not known here"
         yield Finding("driver", wants, "add it to packer/proofs/cuda.py", status="not proved")
     elif Version(driver) < Version(OLDEST_DRIVER[major]):
-        yield Finding("driver", f"CUDA {major} needs a driver of {OLDEST_DRIVER[major]} or later, not {driver}", mend)
+        yield Finding(
+            "driver", f"CUDA {major} requires a driver of {OLDEST_DRIVER[major]} or later, not {driver}", mend
+        )
 
 
 def _finding(bundle: Subject, facts: WheelMetadata, wants: str) -> Finding:

@@ -23,7 +23,7 @@ def prove(bundle: Subject) -> list[Finding]:
     if not WORKING.keys() & bundle.wheels.keys():  # what asks for them finds them missing; nothing is shown here
         names = ", ".join(WORKING)
         mend = f"make wheels IMAGE={image.name}"
-        return [Finding("wheels", f"none of {names} is there to be looked into", mend, status="not proved")]
+        return [Finding("wheels", f"none of {names} is installed to be checked", mend, status="not proved")]
     found = []
     for name, patterns in WORKING.items():
         facts = bundle.wheels.get(name)

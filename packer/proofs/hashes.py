@@ -21,7 +21,7 @@ def _missing(bundle: Subject) -> Iterator[Finding]:
             continue
         mend = fetch
         if not found:
-            wants = f"{pin} stands in {bundle.image.lock}, but has no wheel in {bundle.image.wheels}"
+            wants = f"{pin} is in {bundle.image.lock}, but has no wheel in {bundle.image.wheels}"
         elif broken := next((facts for facts in found if facts.broken), None):
             wants = f"{broken.file}: {broken.broken}"
             if broken.sha256 in pin.hashes:  # it came so
@@ -29,7 +29,7 @@ def _missing(bundle: Subject) -> Iterator[Finding]:
                     f"pin another version in {bundle.image.requirements}, then: make wheels IMAGE={bundle.image.name}"
                 )
         else:
-            wants = f"{found[0].file}: its SHA-256 {found[0].sha256[:16]}… is none of the lock's for {pin}"
+            wants = f"{found[0].file}: its SHA-256 {found[0].sha256[:16]}… is not in the lock for {pin}"
         yield Finding(name, wants, mend, bundle.chains(name))
 
 
@@ -41,21 +41,21 @@ def _unpinned(bundle: Subject) -> Iterator[Finding]:
             mend = f"lock again: make wheels IMAGE={bundle.image.name}" if asked else "remove it"
             yield Finding(facts.name, f"{facts.file} is not in {bundle.image.lock}", mend, asked)
         elif (used := bundle.wheels.get(facts.name, facts)) != facts:  # the kernel takes uv's only one
-            yield Finding(facts.name, f"{facts.file} lies beside {used.file}, the lock's {pin}", "remove it", asked)
+            yield Finding(
+                facts.name, f"{facts.file} is beside {used.file}, which is {pin} in the lock", "remove it", asked
+            )
 
 
 def _others(bundle: Subject) -> Iterator[Finding]:
     for path in bundle.others:
         if path.name.endswith(SDISTS):
-            mend = (
-                f"the kernel cannot build it: have a wheel made by make wheels IMAGE={bundle.image.name}, or remove it"
-            )
+            mend = f"the kernel cannot build it: build a wheel with make wheels IMAGE={bundle.image.name}, or remove it"
             yield Finding(path.name, f"{path} is an sdist, not a wheel", mend)
         else:
-            yield Finding(path.name, f"{path} is no wheel", "remove it")
+            yield Finding(path.name, f"{path} is not a wheel", "remove it")
 
 
 def _notes(bundle: Subject) -> Iterator[Finding]:
     for facts in bundle.facts:
         for note in facts.notes:
-            yield Finding(facts.name, f"{facts.file}: {note}; uv installs what the wheel holds", "", status="note")
+            yield Finding(facts.name, f"{facts.file}: {note}; uv installs what the wheel contains", "", status="note")

@@ -60,7 +60,7 @@ def prove(bundle: Subject) -> list[Finding]:
                     unread.append(_unread(bundle, modules.sources[name][0], _chain(came[name], came, name)))
                 for dotted in imported or ():
                     meet(dotted, name)
-    mend = f"name the package that has it in {bundle.image.requirements}, then: make wheels IMAGE={bundle.image.name}"
+    mend = f"add the package that has it to {bundle.image.requirements}, then: make wheels IMAGE={bundle.image.name}"
     missing = [
         Finding(top, f"module {top} is imported, but no wheel has it", mend, tuple(chains))
         for top, chains in sorted(found.items())
@@ -70,7 +70,9 @@ def prove(bundle: Subject) -> list[Finding]:
 
 def _unread(bundle: Subject, package: str, chain: str) -> Finding:
     wants = f"Python {platform.python_version()}, which runs this, cannot parse {chain.rpartition(' ')[2]}"
-    mend = f"verify with the image's own Python {bundle.image.python_minor}; does it say the same, pin another version"
+    mend = (
+        f"verify with the image's own Python {bundle.image.python_minor}; if it reports the same, pin another version"
+    )
     return Finding(package, wants, mend, (chain,), "not proved")
 
 

@@ -11,12 +11,12 @@ Proof = Callable[[Subject], list[Finding]]
 
 # By what they prove, in the order they are reported in.
 PROOFS: dict[str, Proof] = {
-    "the wheels are the lock's, whole, and no more": hashes.prove,
+    "the wheels are exactly those of the lock": hashes.prove,
     "every requirement is met": closure.prove,
     "uv resolves the same from the folder alone": resolution.prove,
-    "every wheel fits the image": tags.prove,
-    "every import is there": imports.prove,
-    "one CUDA, which the driver runs": cuda.prove,
+    "every wheel matches the image": tags.prove,
+    "every import has a wheel": imports.prove,
+    "one CUDA, which the driver supports": cuda.prove,
     "GPU code for the image's cards": gpu_code.prove,
     "vLLM has every name that is used": vllm.prove,
     "every model's architecture is known": architectures.prove,

@@ -17,7 +17,7 @@ from packer.proofs.subject import Finding, Subject
 def prove(bundle: Subject) -> list[Finding]:
     image = bundle.image
     if not bundle.facts:
-        return [Finding("all", f"{image.wheels} holds no wheel", f"make wheels IMAGE={image.name}")]
+        return [Finding("all", f"{image.wheels} contains no wheel", f"make wheels IMAGE={image.name}")]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("UV_")}  # other folders
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "resolved.txt"

@@ -17,9 +17,9 @@ def prove(bundle: Subject) -> list[Finding]:
             continue
         tags = parse_wheel_filename(facts.file)[3]
         if not tags & fitting:
-            found.append(Finding(facts.name, f"{facts.file} does not fit {fits}", mend, bundle.chains(facts.name)))
+            found.append(Finding(facts.name, f"{facts.file} does not match {fits}", mend, bundle.chains(facts.name)))
         elif not _python_fits(facts.requires_python, image.python):
-            wants = f"{facts.file} wants Python {facts.requires_python}, but the image has {image.python}"
+            wants = f"{facts.file} requires Python {facts.requires_python}, but the image has {image.python}"
             found.append(Finding(facts.name, wants, mend, bundle.chains(facts.name)))
     return found
 

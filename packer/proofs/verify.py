@@ -100,7 +100,7 @@ def show(report: Report, console: Console) -> None:
             status = "" if finding.status == "failed" else f"{finding.status}: "
             console.print(f"    [bold]{escape(finding.package)}[/]: {status}{escape(finding.wants)}", soft_wrap=True)
             for chain in finding.asked_by[:CHAINS]:
-                console.print(f"      asked by {escape(chain)}", soft_wrap=True)
+                console.print(f"      required by {escape(chain)}", soft_wrap=True)
             if len(finding.asked_by) > CHAINS:
                 console.print(f"      and {len(finding.asked_by) - CHAINS} more")
             if finding.mend:

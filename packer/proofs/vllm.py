@@ -15,9 +15,7 @@ def prove(bundle: Subject) -> list[Finding]:
     configs = [config for config in bundle.configs if config.engine == "vllm" and config.language_models()]
     if facts is None:
         mend = f"add it to {bundle.image.requirements}, or verify another IMAGE"
-        return [
-            Finding("vllm", f"engine = 'vllm' in {config.path}, but no wheel is vLLM's", mend) for config in configs
-        ]
+        return [Finding("vllm", f"engine = 'vllm' in {config.path}, but vLLM has no wheel", mend) for config in configs]
     try:
         extract = bundle.vllm
     except WheelError as error:

@@ -105,7 +105,7 @@ def _contents(archive: zipfile.ZipFile, name: str, version: Version) -> dict[str
     about = HeaderParser().parsestr(archive.read(f"{info}/METADATA").decode("utf-8", "replace"))
     told = f"{canonicalize_name(about['Name'] or '')} {about['Version']}"
     if told != f"{name} {about['Version']}" or Version(about["Version"] or "") != version:
-        raise ValueError(f"its METADATA is that of {told}")
+        raise ValueError(f"its METADATA belongs to {told}")
     return {
         "version": str(version),
         "requires": tuple(about.get_all("Requires-Dist") or ()),

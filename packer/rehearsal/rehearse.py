@@ -155,7 +155,7 @@ def show(rehearsal: Rehearsal, console: Console) -> None:
             console.print(f"✓ {line}", style="green", markup=False, highlight=False, soft_wrap=True)
     else:
         failed = rehearsal.runs[-1]
-        said = f"not green: the {failed.name} failed; what it left: {failed.stay.working}, {failed.stay.record}"
+        said = f"not green: the {failed.name} failed; it left:  {failed.stay.working}, {failed.stay.record}"
         console.print(said, style="bold", markup=False, soft_wrap=True)
 
 
@@ -185,7 +185,7 @@ def _proved(rehearsal: Rehearsal) -> Iterator[str]:
     how = "strace, every program" if rehearsal.strace else "an audit hook, Python code only: install strace for all"
     yield (
         f"no connection but loopback and unix sockets; no write outside {WORKING} and {SCRATCH}; no read of a file "
-        f"that is neither the image's nor in a dataset (seen by {how})"
+        f"that is neither in the image nor in a dataset (seen by {how})"
     )
     largest = max((sample.working for run in rehearsal.runs for sample in run.stay.samples), default=0)
     memory = max(run.stay.memory for run in rehearsal.runs)

@@ -73,7 +73,7 @@ def run(where: Sandbox, config: Config, data: Path, rerun: bool, said: Callable[
     cells = _cells(stay.working / EXECUTED)
     found = [*summary(stay.attempts), *_limits(where, stay), *_failures(stay, cells)]
     if stay.failed:
-        found.append("ended at that: what would have come after it was not tried")
+        found.append("ended there: what comes after it was not tried")
     else:
         found += _unfinished(tables, config)
     found += _invalid(registry.of(config), stay.working / "submission.csv", data)
@@ -96,9 +96,9 @@ def _limits(where: Sandbox, stay: Stay) -> Iterator[str]:
             f"{f'; the largest there: {largest}' if largest else ''}"
         )
     if stay.memory > sandbox.MEMORY:
-        yield f"memory: {stay.memory / 1e9:.1f} GB were in use, and Kaggle has {sandbox.MEMORY / 1e9:.0f}: it was ended"
+        yield f"memory: {stay.memory / 1e9:.1f} GB were used, and Kaggle has {sandbox.MEMORY / 1e9:.0f}: it was stopped"
     elif stay.code is None and not stay.failed:
-        yield f"time: it had not ended {SLACK:.0f} s after the config's limit, and was ended"
+        yield f"time: it had not ended {SLACK:.0f} s after the config's limit, and was stopped"
 
 
 def _failures(stay: Stay, cells: list[Any]) -> list[str]:

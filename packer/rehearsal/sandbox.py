@@ -100,7 +100,7 @@ def check_host() -> bool:
     """RehearsalError where this machine cannot make a room; else whether strace works on it."""
     missing = [name for name in PROGRAMS if shutil.which(name, path=SEARCHED) is None]
     if sys.platform != "linux" or missing:
-        what = f"there is no {missing[0]}" if missing else "this is no Linux"
+        what = f"{missing[0]} is not installed" if missing else "this is not Linux"
         raise RehearsalError(
             f"{what}, and a rehearsal requires Linux with util-linux, iproute2 and coreutils", mend="install them"
         )

@@ -111,7 +111,7 @@ def run(asked: dict[str, Any], root: Path) -> dict[str, Any]:
             if time.time() > min(over, start + asked["limit"]) or watch.memory > asked["memory"]:
                 break
             if select.select([sys.stdin], [], [], LOOK)[0]:
-                raise SystemExit("whoever began the rehearsal is gone")
+                raise SystemExit("the process that began the rehearsal has ended")
     code = process.poll()
     with contextlib.suppress(ProcessLookupError):  # all of the room's have ended
         os.kill(-1, signal.SIGKILL)  # this is its first process, so no others: nothing writes while it is copied

@@ -29,7 +29,7 @@ class Attempt:
         said = {
             "network": "a connection, and the kernel has no network",
             "write": f"a write outside {WORKING} and {SCRATCH}",
-            "read": "a read of a file that is neither the image's nor in a dataset, but on this machine",
+            "read": "a read of a file that is neither in the image nor in a dataset, but on this machine",
         }[self.kind]
         return f"{self.kind}: {self.who} tried {self.target}: {said}"
 

@@ -49,7 +49,7 @@ def misfits(extract: dict[str, Any], configs: Iterable[Config]) -> list[str]:
         for name, value in arguments.items():
             wanted = misfit(extract["engine_arguments"].get(name, {}), value)
             if wanted:
-                found.append(f"engine argument {name} = {value!r} ({where}) has to be {wanted}")
+                found.append(f"engine argument {name} = {value!r} ({where}) must be {wanted}")
     return found
 
 

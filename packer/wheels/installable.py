@@ -41,10 +41,10 @@ def _entries(archive: zipfile.ZipFile) -> dict[str, int]:
     for entry in archive.infolist():
         first = found.setdefault(entry.filename, entry)
         if (first.CRC, first.file_size) != (entry.CRC, entry.file_size):
-            raise ValueError(f"it holds {entry.filename} twice, with different contents")
+            raise ValueError(f"it contains {entry.filename} twice, with different contents")
     for file in found:
         if not file.isprintable():
-            raise ValueError(f"it holds a file with a control character in its name: {file!r}")
+            raise ValueError(f"it contains a file with a control character in its name: {file!r}")
         for end in (at for at, letter in enumerate(file) if letter == "/"):
             if file[:end] in found:
                 raise ValueError(f"{file[:end]} is a file and a folder in it")
@@ -71,11 +71,11 @@ def _record(text: str) -> list[tuple[str, str]]:
             continue
         where = f"RECORD, line {rows.line_num}: '{' '.join(','.join(row).split())[:SHOWN]}'"
         if len(row) != 3:
-            why = "; a comma in a file's name must stand in quotes" if len(row) > 3 else ""
+            why = "; a file's name with a comma requires quotes" if len(row) > 3 else ""
             raise ValueError(f"{where} has {len(row)} fields, not 3{why}")
         digits = row[2].removeprefix("+")
         if row[2] and not (digits.isascii() and digits.isdigit() and int(digits) < LARGEST_SIZE):
-            raise ValueError(f"{where}: its third field is no size; a comma in a file's name must stand in quotes")
+            raise ValueError(f"{where}: its third field is not a size; a file's name with a comma requires quotes")
         found.append((row[0], digits))
     return found
 
@@ -87,14 +87,14 @@ def _version(text: str) -> None:
         raise ValueError("WHEEL has no Wheel-Version")
     major, dot, _ = told.partition(".")
     if not dot or major not in ("0", "1"):
-        raise ValueError(f"WHEEL: Wheel-Version is '{told}', and the installer knows 1.x")
+        raise ValueError(f"WHEEL: Wheel-Version is '{told}', and the installer supports 1.x")
 
 
 def _data(sizes: dict[str, int], data: str) -> None:
     for file in sizes:
         scheme = file.removeprefix(data).partition("/")[0]
         if file.startswith(data) and scheme and scheme not in SCHEMES:
-            raise ValueError(f"{file} lies in no place that wheels know ({', '.join(sorted(SCHEMES))})")
+            raise ValueError(f"{file} is in no folder that a wheel may have ({', '.join(sorted(SCHEMES))})")
 
 
 def _scripts(text: str) -> None:
@@ -112,7 +112,7 @@ def _scripts(text: str) -> None:
             if not SCRIPT.fullmatch(value):
                 raise ValueError(f"{row} names no callable as module:callable")
             if "/" in name or name in (".", "..") or RESERVED.fullmatch(name):
-                raise ValueError(f"{row} makes a script of a name that none may have")
+                raise ValueError(f"{row} makes a script with an invalid name")
 
 
 def _notes(record: list[tuple[str, str]], sizes: dict[str, int]) -> list[str]:

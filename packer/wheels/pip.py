@@ -57,7 +57,7 @@ def download(pin: Pin, image: Image, into: Path, stop: Event) -> Path:
 def build(pin: Pin, image: Image, into: Path, stop: Event) -> Path:
     """A wheel of the pin's source, whose hash is checked; WheelsError where it does not build or is not pure Python."""
     options = ["wheel", f"--no-binary={pin.name}", "--ignore-requires-python", f"--wheel-dir={into}"]
-    mend = f"choose a version that has a wheel, do without what asks for it, or {indexes.mend(image)}"
+    mend = f"choose a version that has a wheel, remove what requires it, or {indexes.mend(image)}"
     try:
         wheel = _pip(pin, image, options, into, stop)
     except NoWheelError as error:
@@ -106,7 +106,7 @@ def _pip(pin: Pin, image: Image, options: list[str], into: Path, stop: Event) ->
 
 
 def _why(pin: Pin, said: str, building: bool) -> WheelsError:
-    again = "run again, what has arrived is kept"
+    again = "run again: what has arrived is kept"
     if NO_ROOM in said:
         named = DOWNLOADING.findall(said)
         return NoRoomError(" ".join(filter(None, named[-1])) if named else str(pin))

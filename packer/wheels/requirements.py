@@ -90,7 +90,7 @@ def _text(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        mend = "make it, empty if the project's own requirements are enough"
+        mend = "create it, empty if the project's own requirements are enough"
         raise RequirementsError("no such file", path=path, mend=mend) from None
     except OSError as error:
         raise RequirementsError(
@@ -149,7 +149,7 @@ def _check(line: Line) -> None:
         why = str(error).splitlines()[0]
         raise line.error(f"'{text[:80]}' is not a requirement ({why})", mend="correct it") from error
     if requirement.url is not None:
-        told = f"{requirement.name} @ …: the lock names versions, no addresses"
+        told = f"{requirement.name} @ …: the lock contains versions, not addresses"
         raise line.error(told, mend=_instead("the file"))
 
 

@@ -94,7 +94,7 @@ def _compile(image: Image, out: Path) -> None:
         if "not found in" in said:
             fix += f", or {indexes.mend(image)}"
         if "was filtered by `exclude-newer" in said:
-            fix += f"; where an index tells no dates, write newer = {{ NAME = 'any' }} in {image.path}"
+            fix += f"; where an index gives no dates, write newer = {{ NAME = 'any' }} in {image.path}"
         raise LockError(
             f"uv finds no set of packages that works together: {said[:LONGEST]}", path=image.requirements, mend=fix
         )

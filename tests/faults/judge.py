@@ -30,7 +30,7 @@ TOLD = {
     ("kill", "conductor"): "the conductor was killed by SIGKILL",
     ("stop", "papermill"): FAILED + r"[^\n]*ended at its limit",
     ("stop", "kernel"): FAILED + r"[^\n]*ended at its limit",
-    ("stop", "conductor"): "the conductor is long past its deadline and is ended",
+    ("stop", "conductor"): "the conductor is long past its deadline and was stopped",
     ("raise", ""): FAILED + r"[^\n]*injected",
     ("nan", ""): FAILED,
     ("table", "corrupt"): FAILED,

@@ -184,7 +184,7 @@ def test_a_killed_worker_gives_its_queries_to_the_other(
                 for each in (process, *process.children(recursive=True)):
                     with contextlib.suppress(psutil.NoSuchProcess):
                         each.kill()
-    assert "died (exit code -9); its work goes on elsewhere" in capsys.readouterr().out
+    assert "died (exit code -9); its work continues elsewhere" in capsys.readouterr().out
     assert_same(one_worker, pd.concat(done, ignore_index=True))
 
 
@@ -203,7 +203,7 @@ def test_a_chunk_whose_score_is_no_number_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "told"),
     [
-        ("vllm = { swap_space = 4 }\n", "the installed vLLM knows no engine argument 'swap_space'"),
+        ("vllm = { swap_space = 4 }\n", "the installed vLLM has no engine argument 'swap_space'"),
         ("vllm = { max_num_seq = 4 }\n", "(did you mean 'max_num_seqs'?)"),
         ("vllm = { max_lora_rank = 1 }\n", "rank 8 is more than the engine's max_lora_rank = 1"),
     ],

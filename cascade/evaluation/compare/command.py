@@ -35,7 +35,7 @@ def lines(found: Comparison) -> Iterator[str]:
         yield f"{name}  {side.run}  ({config}, {build.began(side)})"
     yield "\nWhat was changed"
     if found.is_same:
-        yield f"  nothing that {folder.FILE} keeps"
+        yield f"  nothing that {folder.FILE} records"
     for setting in found.settings:
         yield f"  {setting.key}: {setting.old} → {setting.new}"
     yield from (f"  data: {name} is another" for name in found.data)

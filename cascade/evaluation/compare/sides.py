@@ -67,7 +67,7 @@ def open_side(run: Path, data: Path | None = None) -> Side:
 def _config(run: Path, record: Mapping[str, Any], notes: list[str]) -> Config | None:
     settings = copy.deepcopy(record.get("settings"))
     if not isinstance(settings, dict):
-        notes.append(f"{run / folder.FILE} keeps no settings, so neither they nor MAP are compared: run it again")
+        notes.append(f"{run / folder.FILE} contains no settings, so neither they nor MAP are compared: run it again")
         return None
     settings.pop("time", None)
     resume.without_limits(settings)  # they are kept in seconds, which no config may write
@@ -93,9 +93,11 @@ def _data(config: Config, run: Path, record: Mapping[str, Any], data: Path | Non
         if then.get(name) == (manifest.sha256(path) if path.is_file() else None):
             continue
         if name != SEEN_BY:
-            notes.append(f"{run}: {path} is not what it read, so MAP is not compared: pass --data with what it was")
+            notes.append(
+                f"{run}: {path} has changed since the run, so MAP is not compared: pass --data with the former data"
+            )
             return None
-        notes.append(f"{run}: {path} is not what it read: seen and unseen are told by what lies there now")
+        notes.append(f"{run}: {path} has changed since the run: seen and unseen follow from what it contains now")
     return task
 
 

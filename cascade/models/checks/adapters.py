@@ -31,7 +31,7 @@ def adapter_facts(
             more = f" (and {len(found) - 1} more of its kind)" if len(found) > 1 else ""
             yield Fact(name, False, f"{found[0]}{more}")
         elif base is None:
-            told = f"{model.adapter}: its weights are not held against a base model that is not at hand"
+            told = f"{model.adapter}: its weights are not checked, as the base model is not available here"
             yield Fact(name, None, told)
         else:
             told = f"{model.adapter}, rank {lora_rank(adapter)}: every weight has its place in {model.model}"

@@ -11,7 +11,7 @@ from cascade.models import locate, placement, precision
 from cascade.models.checks.facts import Fact, tried
 from cascade.models.checks.target import Target
 
-FLOAT32 = "set dtype = 'float32' or 'bfloat16', or name another model"
+FLOAT32 = "set dtype = 'float32' or 'bfloat16', or use another model"
 
 
 def facts(stage: str, model: Encoder | LanguageModel, config: Config, target: Target) -> Iterator[Fact]:
@@ -44,4 +44,4 @@ def _refused(model: Encoder | LanguageModel, dtype: str, config: Config, target:
         return ""
     kind = locate.read_json(folder / "config.json", model.model).get("model_type")
     refused = target.vllm.record.get("choices", {}).get("_FLOAT16_NOT_SUPPORTED_MODELS", [])
-    return f"{target.vllm.name} refuses model_type '{kind}' in float16" if kind in refused else ""
+    return f"{target.vllm.name} rejects model_type '{kind}' in float16" if kind in refused else ""

@@ -48,7 +48,7 @@ def check_pooling(part: EmbeddingModel, folder: Path) -> None:
     """ModelError where nothing says how the tokens' vectors become one: sentence-transformers would take the mean."""
     if part.pooling is not None:
         return
-    mend = 'fetch it whole, or say pooling = "mean" or "lasttoken", as its card has it'
+    mend = 'fetch all of it, or set pooling = "mean" or "lasttoken", as its model card says'
     if not (folder / MODULES).is_file():
         raise ModelError(
             f"{folder} has no {MODULES}, which defines the pooling", key=f"model '{part.model}'", mend=mend

@@ -72,11 +72,11 @@ def misfits(stage: str, given: Mapping[str, Any], vllm: Vllm) -> Iterator[str]:
     for name, value in given.items():
         if name not in vllm.arguments:
             yield (
-                f"stage '{stage}': {vllm.name} knows no engine argument '{name}'{nearest(name, vllm.arguments)}; "
+                f"stage '{stage}': {vllm.name} has no engine argument '{name}'{nearest(name, vllm.arguments)}; "
                 f"remove or correct it"
             )
         elif wanted := misfit(vllm.arguments[name], value):
-            yield f"stage '{stage}': engine argument {name} is {value!r}, but in {vllm.name} has to be {wanted}"
+            yield f"stage '{stage}': engine argument {name} is {value!r}, but in {vllm.name} must be {wanted}"
 
 
 def misfit(told: Mapping[str, Any], value: Any) -> str:

@@ -40,4 +40,4 @@ def tried(name: str, look: Callable[[], Iterable[Fact]], is_here: bool) -> Itera
     except CascadeError as error:
         yield Fact(name, False, error.found, error.mend)
     except Exception as error:  # no look may cost the run what the run itself might do
-        yield Fact(name, None, f"could not be looked at ({type(error).__name__}: {error})")
+        yield Fact(name, None, f"could not be checked ({type(error).__name__}: {error})")

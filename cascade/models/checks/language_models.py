@@ -86,7 +86,7 @@ def _adapter_problems(
 def _arguments(name: str, model: LanguageModel, config: Config, target: Target) -> Iterator[Fact]:
     given, vllm = {**config.vllm, **model.vllm}, target.vllm
     if vllm is None:
-        yield Fact(f"{name}: arguments", None, "no vLLM is known to hold the engine's arguments against")
+        yield Fact(f"{name}: arguments", None, "no vLLM is known to check the engine's arguments with")
         return
     wrong = list(engines.misfits(name, given, vllm))
     yield from (Fact(f"{name}: arguments", False, told) for told in wrong)

@@ -65,7 +65,7 @@ def test_a_person_s_file_is_refused_by_name_and_nothing_is_written(
     else:
         (out / name).write_text("mine")
     before = contents(out)
-    why = {"own": "does not know it", "edited": "was changed since it was made", "folder": "is a folder where"}[own]
+    why = {"own": "is not listed in", "edited": "was changed since it was made", "folder": "is a folder where"}[own]
     with pytest.raises(StageError, match=rf"{name}: .*{why}.*; pass --out with a new folder"):
         make(out, 2)
     assert contents(out) == before

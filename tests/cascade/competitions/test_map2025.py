@@ -106,7 +106,7 @@ def test_submission_zero_goes_by_question_and_answer(data: Path) -> None:
             r"row 9 \(row_id 9\): Category is 'TrueCorrect'; it must",
         ),
         (["9", "5", "?", "3", "x", "", ""], r"row 9 \(row_id 9\): no row of question 5 has a Category; fill one in"),
-        (["7", *HALF, "3", "x", "True_Correct", "NA"], r"row 9 \(row_id 7\): the id stands there twice; remove one"),
+        (["7", *HALF, "3", "x", "True_Correct", "NA"], r"row 9 \(row_id 7\): the id occurs twice; remove one"),
         (["", *HALF, "3", "x", "True_Correct", "NA"], r"row 9 \(row_id \): the id is empty; give each row an id"),
         (
             ["9", *HALF, "3", "x", "True_Misconception", "two words"],

@@ -207,7 +207,7 @@ def test_labels_that_the_run_never_read_score_nothing(root: Path, runs: tuple[Pa
 def test_what_is_lost_costs_what_needs_it_and_no_more(root: Path, runs: tuple[Path, Path], lost: str) -> None:
     record: dict[str, Any] = json.loads((runs[0] / "run.json").read_text())
     said = {
-        "data": "no such folder", "labels": "is not what it read", "settings": "keeps no settings",
+        "data": "no such folder", "labels": "has changed since", "settings": "contains no settings",
         "version": "its settings are another version's (pipeline",
     }  # fmt: skip
     if lost == "data":

@@ -124,7 +124,7 @@ def test_queries_that_a_pipeline_failed_for_are_told(
     config: configs.Config, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evaluated(config, folder, tmp_path / "out")
-    assert "warning: ce failed for 2 of 7 queries: scored as it found them" in capsys.readouterr().out
+    assert "warning: ce failed for 2 of 7 queries: these are scored by their earlier ranking" in capsys.readouterr().out
 
 
 def test_two_parts_of_a_kind_are_two_systems(config: configs.Config, folder: Path, tmp_path: Path) -> None:

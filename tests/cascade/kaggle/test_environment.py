@@ -49,9 +49,9 @@ def failed(tmp_path: Path) -> dict[str, str]:
     [
         ("580.159.04", "7.5 7.5", None, ""),
         ("535.10", "8.9 8.9 8.9", None, ""),
-        ("525.60.12", "7.5 7.5", "driver", "CUDA 12 wants 525.60.13 or later"),
-        ("580.159.04", "7.5", "GPUs", "1 of capability 7.5; wanted: 2 of 7.5"),
-        ("580.159.04", "6.0 6.0", "GPUs", "2 of capability 6.0, 6.0; wanted: 2 of 7.5"),
+        ("525.60.12", "7.5 7.5", "driver", "CUDA 12 requires 525.60.13 or later"),
+        ("580.159.04", "7.5", "GPUs", "1 of capability 7.5; required: 2 of 7.5"),
+        ("580.159.04", "6.0 6.0", "GPUs", "2 of capability 6.0, 6.0; required: 2 of 7.5"),
     ],
 )
 def test_driver_and_cards_are_held_against_what_the_wheels_are_for(
@@ -72,7 +72,7 @@ def test_no_card_no_config_and_a_second_dataset_of_a_kind_are_told(inputs: Path,
     second.mkdir()
     kernel_inputs.seal(second, "wheels")
     found = failed(tmp_path)
-    assert "nvidia-smi names none" in found["GPUs"]
+    assert "nvidia-smi lists none" in found["GPUs"]
     assert "2 datasets of this kind" in found["wheels"] and "leave one" in found["wheels"]
     assert "config.toml" in found["config"]
 

@@ -196,7 +196,7 @@ def test_a_file_that_differs_in_its_hash_alone_is_told_in_a_commit_run(inputs: P
     baseline.write(EEDI.outline(found.data), found.run)
     kernel.prepare(found)
     assert found.python is not None  # raised at the end, when all has run that can
-    with pytest.raises(StageError, match=r"image\.lock: its SHA-256 is not the manifest's"):
+    with pytest.raises(StageError, match=r"image\.lock: its SHA-256 differs from the manifest's"):
         kernel.settle(found, 0)
 
 

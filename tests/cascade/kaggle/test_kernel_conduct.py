@@ -83,5 +83,5 @@ def test_what_failed_is_in_the_error_that_a_commit_run_ends_with(
 def test_a_conductor_that_is_killed_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In the rerun nothing is raised, so that the log is all there is."""
     assert conducted(tmp_path, "kill -KILL $$\n") == -signal.SIGKILL
-    said = "the conductor was killed by SIGKILL; what it had put into submission.csv stands\n"
+    said = "the conductor was killed by SIGKILL; submission.csv stays as it was last written\n"
     assert capsys.readouterr().out == said

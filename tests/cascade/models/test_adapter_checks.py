@@ -89,7 +89,7 @@ def test_a_base_model_of_another_name_is_a_warning(
 
 
 def test_a_base_without_an_adapter_is_refused() -> None:
-    with pytest.raises(ValidationError, match="adapter_base says what an adapter was trained on; name the adapter"):
+    with pytest.raises(ValidationError, match="adapter_base requires an adapter; add it"):
         model(adapter_base="qwen-nano")
 
 
@@ -146,14 +146,14 @@ def test_settings_that_are_no_lora_adapter_s_are_refused(tmp_path: Path, adapter
             settings | {"peft_type": "IA3"},
             "adapter 'nano': its peft_type is IA3, and only LORA is supported",
         ),
-        (settings | {"megatron_config": {"a": 1}}, "'nano': its megatron_config is .*, which neither engine serves"),
+        (settings | {"megatron_config": {"a": 1}}, "'nano': its megatron_config is .*, which neither engine supports"),
         (
             settings | {"alora_invocation_tokens": [7]},
             "'nano': its alora_invocation_tokens is .*, which neither engine",
         ),
         (settings | {"init_lora_weights": "corda"}, 'init_lora_weights is "corda", which changed the base model'),
         (settings | {"init_lora_weights": "pissa_niter_16"}, "path_initial_model_for_weight_conversion"),
-        (settings | {"of_a_later_peft": 1}, "of_a_later_peft is 1, which the installed peft does not serve"),
+        (settings | {"of_a_later_peft": 1}, "of_a_later_peft is 1, which the installed peft does not support"),
     ):
         path.write_text(json.dumps(content))
         with pytest.raises(ModelError, match=told):
@@ -198,7 +198,9 @@ def test_what_the_installed_vllm_does_not_obey_is_refused_before_the_run(
     """Whether it would refuse that itself at the first prompt, or pass over it."""
     write_adapter(adapter, **{key: value})
     vllm.write_text(HELPER.format(more="fan_in_fan_out"))
-    told = f"adapter 'nano': its {key} is .*, which the installed vLLM does not serve; train it without, merge it into"
+    told = (
+        f"adapter 'nano': its {key} is .*, which the installed vLLM does not support; train it without, merge it into"
+    )
     with pytest.raises(ModelError, match=told):
         check(tmp_path, model(adapter="nano"), engine="vllm")
     if key not in ("rank_pattern", "target_parameters"):  # whose shapes are others
@@ -297,7 +299,7 @@ def test_what_lies_there_in_place_of_an_adapter_is_told(tmp_path: Path, adapter:
     weights = adapter / "adapter_model.safetensors"
     weights.rename(adapter / "adapter_model.bin")
     with pytest.raises(
-        ModelError, match=r"adapter_model\.bin lies there, but it is pickled .* convert it: safetensors\."
+        ModelError, match=r"adapter_model\.bin is there, but it is pickled .* convert it: safetensors\."
     ):
         check(tmp_path, model(adapter="nano"))
     (adapter / "adapter_model.bin").rename(weights)
@@ -308,10 +310,10 @@ def test_what_lies_there_in_place_of_an_adapter_is_told(tmp_path: Path, adapter:
         check(tmp_path, model(adapter="run"))
     check(tmp_path, model(adapter="run/checkpoint-1000"))
     weights.rename(adapter / "adapter_model-00001-of-00002.safetensors")
-    with pytest.raises(ModelError, match="safetensors lies there, a part of it; save the adapter again"):
+    with pytest.raises(ModelError, match="safetensors is there, a part of it; save the adapter again"):
         check(tmp_path, model(adapter="nano"))
     shutil.copytree(tmp_path / "qwen-nano", tmp_path / "adapters" / "merged")
-    with pytest.raises(ModelError, match="a whole model lies there; name it as `model`, without an adapter"):
+    with pytest.raises(ModelError, match="a whole model is there; name it as `model`, without an adapter"):
         check(tmp_path, model(adapter="merged"))
 
 
@@ -376,7 +378,7 @@ def test_what_is_accepted_for_transformers_computes_what_was_trained(
     lora.save_pretrained(tmp_path / "made")
     if not accepted:
         told = adapter_checks.problems(tmp_path / "made", base, adapter_checks.installed_peft(), "transformers")
-        assert "which neither engine serves" in next(told)
+        assert "which neither engine supports" in next(told)
         with pytest.raises(ModelError, match="does not match its base model"):
             merge_adapter(fresh, tmp_path / "made")
         return

@@ -184,7 +184,7 @@ def minilm(tmp_path: Path) -> Path:
 def test_an_embedding_model_that_says_nothing_of_its_pooling_is_refused(minilm: Path, missing: str) -> None:
     encoders.check_pooling(embedder(minilm), minilm)
     (minilm / missing).rename(minilm.parent / missing)
-    with pytest.raises(ModelError, match=rf"{missing}.*; fetch it whole, or say pooling ="):
+    with pytest.raises(ModelError, match=rf"{missing}.*; fetch all of it, or set pooling ="):
         encoders.check_pooling(embedder(minilm), minilm)
     encoders.check_pooling(embedder(minilm, pooling="mean"), minilm)
 

@@ -106,7 +106,7 @@ def test_an_engine_argument_that_it_does_not_know_is_refused_with_the_nearest(tm
     known = {"gpu_memory_utilization": 0.8}
     check(tmp_path, model(vllm={"max_num_seqs": 4}), engine="vllm", vllm=known)
     told = (
-        r"stage 'point': the installed vLLM knows no engine argument 'gpu_memory_utilisation' "
+        r"stage 'point': the installed vLLM has no engine argument 'gpu_memory_utilisation' "
         r"\(did you mean 'gpu_memory_utilization'\?\); remove or correct it"
     )
     with pytest.raises(ModelError, match=told):
@@ -114,7 +114,7 @@ def test_an_engine_argument_that_it_does_not_know_is_refused_with_the_nearest(tm
     with pytest.raises(ModelError, match=told):
         check(tmp_path, model(vllm={"gpu_memory_utilisation": 0.8}), engine="vllm", vllm=known)
     for name in ("nothing", "LATER", "local"):
-        with pytest.raises(ModelError, match=f"knows no engine argument '{name}'"):
+        with pytest.raises(ModelError, match=f"has no engine argument '{name}'"):
             check(tmp_path, engine="vllm", vllm={name: 1})
 
 
@@ -127,7 +127,7 @@ def test_the_other_engine_s_arguments_are_not_looked_at(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("gpu_memory_utilisation", 0.8, r"vLLM 0\.19\.1 knows no engine argument .*mean 'gpu_memory_utilization'"),
+        ("gpu_memory_utilisation", 0.8, r"vLLM 0\.19\.1 has no engine argument .*mean 'gpu_memory_utilization'"),
         ("gpu_memory_utilization", 1.8, r"is 1\.8, but in vLLM 0\.19\.1 has to be at most 1"),
     ],
 )
@@ -164,9 +164,9 @@ def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("0\n1\n", ["cuda:0", "cuda:1"], ["cuda:0", "cuda:1"], ""),
         ("0\n1\n", ["cuda:1"], ["cuda:1"], ""),
         ("0\n1\n", ["cpu"], ["cpu"], ""),
-        ("0\n", ["cuda:0", "cuda:1"], ["cuda:0"], "devices: cuda:1 is not here; going on with cuda:0\n"),
-        ("0\n", ["cuda:1", "cuda:0"], ["cuda:0"], "devices: cuda:1 is not here; going on with cuda:0\n"),
-        ("", ["cuda:0", "cpu"], ["cpu"], "devices: cuda:0 is not here; going on with cpu\n"),
+        ("0\n", ["cuda:0", "cuda:1"], ["cuda:0"], "devices: cuda:1 not found; continuing with cuda:0\n"),
+        ("0\n", ["cuda:1", "cuda:0"], ["cuda:0"], "devices: cuda:1 not found; continuing with cuda:0\n"),
+        ("", ["cuda:0", "cpu"], ["cpu"], "devices: cuda:0 not found; continuing with cpu\n"),
     ],
 )
 def test_devices_are_those_that_are_there(

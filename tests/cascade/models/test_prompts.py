@@ -185,6 +185,7 @@ def test_options_are_lettered_up_to_52(path: Path) -> None:
 def test_a_template_that_cannot_be_used_is_refused(path: Path, source: str, needed: list[str], told: str) -> None:
     with pytest.raises(PromptError) as caught:
         template(path, source, *needed)
+    assert caught.value.path == path and caught.value.mend
     assert str(caught.value).startswith(f"{path}: {told}")
 
 

@@ -152,8 +152,8 @@ def test_a_stage_without_a_rate_is_planned_with_the_widest_uncertainty(planner: 
     assert p1.seconds + p1.spread >= 9000 and p1.seconds - p1.spread <= 2 * 10  # the notebook's own rate is known
     said = report.notes(found, [])
     assert (
-        "rerank-p1: no rate is known for qwen2.532binstructawq; planned as anything from nothing to its limit: "
-        "calibrate by a run of it"
+        "rerank-p1: no rate is known for qwen2.532binstructawq; planned as anything from 0 to its limit: "
+        "calibrate from a run of it"
     ) in said
 
 
@@ -172,7 +172,7 @@ def test_the_most_specific_rate_is_taken() -> None:
 def test_limits_that_leave_no_time_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="limit"):
         config_of(tmp_path, ('limit = "9h"', 'limit = "0s"'))
-    with pytest.raises(ConfigError, match="reserve leaves nothing of limit; lower it"):
+    with pytest.raises(ConfigError, match="reserve must be shorter than limit; lower it"):
         config_of(tmp_path, ('reserve = "10m"', 'reserve = "10h"'))
 
 

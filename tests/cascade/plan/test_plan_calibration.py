@@ -309,7 +309,7 @@ def test_a_ledger_cut_within_a_character_or_with_other_things_in_it_is_read_all_
         {"embedded": [{"texts": 1}]},
     ):
         runs = with_("more", **facts)
-        assert runs.said == [f"{maker.path}: 1 entries end before they start or are none; left out"], facts
+        assert runs.said == [f"{maker.path}: 1 entries are invalid or end before they start; ignored"], facts
         calibration.calibrate(maker.config, maker.task, BASE, runs, "by hand")
 
 
@@ -327,9 +327,9 @@ def test_times_of_a_clock_that_jumped_are_left_out_and_said(tmp_path: Path) -> N
         return runs.said
 
     [said] = jumped("rerank-ce", "load", end=-3600.0)
-    assert "1 entries end before they start or are none; left out" in said
+    assert "1 entries are invalid or end before they start; ignored" in said
     [said] = jumped("rerank-first", "score", start=-3600.0)
-    assert "rerank-first is left out: its times contradict each other, so the clock was set" in said
+    assert "rerank-first is left out: its times contradict each other, as the clock was changed" in said
     first, second = jumped("rerank-ce", "stage", start=-300.0, end=-300.0)  # as if beside the stage before
     assert "rerank-second is left out" in first and "rerank-ce is left out" in second
 

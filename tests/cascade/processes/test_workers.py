@@ -204,7 +204,7 @@ def test_the_task_of_a_process_that_died_is_done_by_another(
         found = by_task(list(made.run(tasks)))
     assert {done.value for done in found.values()} == {0, 2, 4, 6, 8, 10}
     assert all(done.error is None for done in found.values())
-    assert len(said) == 1 and why in said[0] and "started once more" in said[0]
+    assert len(said) == 1 and why in said[0] and "restarted" in said[0]
     assert said == [f"stage: {loss}" for loss in made.losses]
 
 

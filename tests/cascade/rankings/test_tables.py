@@ -59,7 +59,7 @@ BREACHES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
         lambda table: table.assign(
             query_id=["20_A", "20_A", "3_B", "20_A", "3_B"], rank=np.array([1, 2, 1, 3, 2], dtype=np.int32)
         ),
-        "query 20_A: its rows do not stand together",
+        "query 20_A: its rows are not consecutive",
     ),
     "query missing": (
         lambda table: table.assign(query_id=table["query_id"].where(table["rank"] != 2)),

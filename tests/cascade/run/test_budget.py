@@ -277,7 +277,7 @@ def test_without_a_plan_a_stage_has_all_that_is_left_and_the_next_is_planned_ane
         found = made.share(names(planned, first))
         assert not found.dropped and found.seconds == pytest.approx(600 - budget.RESERVE, abs=5)
     said = capsys.readouterr().out
-    assert said.count("no plan, so this stage has all that is left") == 2
+    assert said.count("no plan, so this stage gets all the time that is left") == 2
     decisions = [entry for entry in ledger.read(tmp_path) if entry["phase"] == ledger.BUDGET]
     assert all(re.search(why, each["decision"]) for each in decisions) and len(decisions) == 2
 
@@ -306,8 +306,8 @@ def test_a_plan_that_hangs_is_left_to_itself() -> None:
     [
         ("rerank-ce", r"time.optional: 'rerank-ce' is neither a pipeline nor 'reason'"),
         ("pont", "did you mean 'point'"),
-        ("r1", "only those can be dropped"),
-        ("ensemble", "only those can be dropped"),
+        ("r1", "list only these"),
+        ("ensemble", "list only these"),
     ],
 )
 def test_only_pipelines_and_the_reasoning_stage_are_optional(tmp_path: Path, optional: str, message: str) -> None:

@@ -68,7 +68,7 @@ def test_after_the_deadline_submission_zero_stands(run: Run) -> None:
     assert code == 1, output
     run.assert_valid()
     assert rows_of(run.out / "submission.csv") == rows_of(run.out / "submission-zero.csv")
-    assert output.splitlines()[-1].endswith("s ago: no stage is run, and submission zero stands")
+    assert output.splitlines()[-1].endswith("s ago: no stage is run, and submission zero is kept")
     assert [entry["stage"] for entry in ledger.read(run.out)] == ["zero"]
 
 

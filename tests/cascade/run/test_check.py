@@ -112,7 +112,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path, folder: Path) 
         "has no modules.json, which defines the pooling",
         "model 'nowhere'",
         "layers.0.self_attn.q_proj.lora_A.weight is [16, 7], but qwen-nano's layer has 8 inputs",
-        "knows no engine argument 'max_num_sequences'",
+        "has no engine argument 'max_num_sequences'",
         "engine argument gpu_memory_utilization is 2, but in vLLM 0.19.1 has to be at most 1",
         "old has no tokenizer; fix: add its tokenizer.json",
         "out: has thesis.txt, and no run made it",
@@ -174,7 +174,7 @@ def test_a_kaggle_model_of_which_only_what_describes_it_was_fetched_is_not_at_ha
     ("cards", "devices", "parallel", "ok", "told"),
     [
         ("0,1", ["cuda:0", "cuda:1"], "tensor", True, "cuda:0, cuda:1"),
-        ("0", ["cuda:0", "cuda:1"], "data", True, "devices: cuda:1 is not here; going on with cuda:0"),
+        ("0", ["cuda:0", "cuda:1"], "data", True, "devices: cuda:1 not found; continuing with cuda:0"),
         (
             "0",
             ["cuda:0", "cuda:1"],
@@ -240,7 +240,7 @@ def test_a_model_that_two_cards_cannot_share_is_found_before_it_loads(
         (
             "bfloat16",
             (7, 5),
-            "a GPU has from capability 8.0 on, and the least here is 7.5; set dtype = 'float16'",
+            "a GPU of capability 8.0 or higher, and the lowest here is 7.5; set",
         ),
     ],
 )
@@ -264,7 +264,7 @@ def test_a_model_that_vllm_refuses_in_float16_is_told(tmp_path: Path, dtype: str
     config = nano.config(tmp_path, "vllm", reason={"model": "qwen-nano", "prompt": "p.txt", "dtype": dtype})
     fact = looked_at(config, Target("a card", 1, (8, 0), has_vllm=True, vllm=engines.known()))["reason: dtype"]
     assert fact.ok is (dtype == "float32")
-    assert fact.ok or fact.found == "vLLM 0.19.1 refuses model_type 'gemma2' in float16"
+    assert fact.ok or fact.found == "vLLM 0.19.1 rejects model_type 'gemma2' in float16"
 
 
 @pytest.mark.parametrize(

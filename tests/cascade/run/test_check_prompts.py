@@ -120,8 +120,8 @@ def test_a_model_that_is_not_at_hand_leaves_the_template_to_look_at(tmp_path: Pa
     [
         (NO_SYSTEM, SYSTEM, "no system role here", "move the text under '=== system' to the beginning of '=== user'"),
         (IN_TURNS, SYSTEM, "roles must take turns", "move the text under '=== system' to the beginning of '=== user'"),
-        (IN_TURNS, "=== user\nA\n=== user\n{{ candidate }}\n", "turns", "make one message of neighbouring ones"),
-        (IN_TURNS, "=== assistant\nA\n=== user\n{{ candidate }}\n", "turns", "begin with '=== user', and let"),
+        (IN_TURNS, "=== user\nA\n=== user\n{{ candidate }}\n", "turns", "merge neighbouring messages"),
+        (IN_TURNS, "=== assistant\nA\n=== user\n{{ candidate }}\n", "turns", "begin with '=== user', and alternate"),
         (CHAT + "{{ 1 + 'a' }}", SYSTEM, "unsupported operand", "use another model"),
         (SILENT, SYSTEM, "leaves out 1 of its lines, the first of them under '=== system': 'You know pupils.'",
          "write"),

@@ -108,7 +108,7 @@ def test_a_table_that_is_lost_after_its_stage_is_told_though_every_stage_succeed
     code, output = run.finish()
     assert code == 1, output
     run.assert_valid()
-    assert "retrieve-r1 failed (its table was spoiled after it was made)" in output
+    assert "retrieve-r1 failed (its table was damaged after it was made)" in output
     assert "rerank-ce failed" not in output and "ensemble failed" not in output
 
 
@@ -140,7 +140,7 @@ def test_a_model_process_that_died_is_told_though_another_has_done_its_work(run:
     assert code == 0, output
     last = output.rpartition("✓ ensemble")[2]
     assert "warning: rerank-ce: it said A" in last
-    assert "rerank-ce: the process on cpu died (exit code -9); its work goes on elsewhere; started once more" in last
+    assert "rerank-ce: the process on cpu died (exit code -9); its work continues elsewhere; started once more" in last
 
 
 FOREIGN = (
@@ -237,7 +237,7 @@ def test_an_ended_conductor_leaves_no_process_and_a_valid_submission(run: Run, s
     assert process.returncode != 0
     if sent == signal.SIGINT:
         assert process.returncode == 130
-        assert "submission.csv is valid (submission zero); go on with: " in output.splitlines()[-1]
+        assert "submission.csv is valid (submission zero); continue with: " in output.splitlines()[-1]
     give_up = time.monotonic() + 30
     while run.survivors() and time.monotonic() < give_up:
         time.sleep(0.2)

@@ -53,7 +53,7 @@ def invalid(notebook: nbformat.NotebookNode) -> None:
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        (with_output, "carries outputs"),
+        (with_output, "contains outputs"),
         (without_parameters, "no cell is tagged 'parameters'"),
         (untyped_parameter, "has no type"),
         (invalid, "not a valid notebook"),

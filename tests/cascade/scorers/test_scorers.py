@@ -324,8 +324,8 @@ def test_resuming_asks_only_what_was_not_finished(tmp_path: Path, capsys: pytest
     assert scored["option_share"]["prompts"] == 200 and 0 < scored["option_share"]["mean"] < 1e-3
     assert "shares" not in scored and not any("shares" in chunk for chunk in scored["chunks"])
     (warning,) = scored["warnings"]
-    assert warning.startswith("the options hold 0.0") and "(mean of 200 prompts); it would rather say '" in warning
-    assert capsys.readouterr().out.count("warning: rerank-p: the options hold 0.0") == 1
+    assert warning.startswith("the options have 0.0") and "(mean of 200 prompts); it prefers '" in warning
+    assert capsys.readouterr().out.count("warning: rerank-p: the options have 0.0") == 1
     made = sorted((context.run / "ranking-p.parts").glob("*.parquet"))
     kept = set(tables.read(made[0])["query_id"])
     for part in made[1:]:

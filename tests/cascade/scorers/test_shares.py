@@ -28,8 +28,8 @@ def test_only_below_one_per_cent_is_anything_said() -> None:
     assert shares(["A"], [(0.02, "x"), (0.0, "x")]).warning() == ""
     assert shares(["A"], []).warning() == shares(["A"], [(math.nan, "x")]).warning() == ""
     said = shares(["A"], [(0.015, "x"), (0.0, ""), (0.0, "x")]).warning()
-    assert said.startswith("the options hold 0.5 % of the model's probability (mean of 3 prompts); ")
-    assert "; it would rather say 'x' (2 of 3 prompts); " in said
+    assert said.startswith("the options have 0.5 % of the model's probability (mean of 3 prompts); ")
+    assert "; it prefers 'x' (2 of 3 prompts); " in said
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,12 @@ def test_only_below_one_per_cent_is_anything_said() -> None:
         ("</think>", "set chat_template = { enable_thinking = false }"),
         (" Yes", "end the template so that an answer begins as the options do, or write them as ' Yes' is"),
         ("yes", "end the template so that an answer begins as the options do, or write them as 'yes' is"),
-        ("The", "say in the template that the answer is one of the options alone"),
-        ("\n\n", "say in the template that the answer is one of the options alone"),
-        ("", "say in the template"),
+        ("The", "state in the template that the answer is only one of the options"),
+        ("\n\n", "state in the template that the answer is only one of the options"),
+        ("", "state in the template"),
     ],
 )
 def test_the_mend_goes_by_the_likeliest_cause(rather: str, mend: str) -> None:
     said = shares(["Yes", "No"], [(1e-5, rather)] * 3).warning()
     assert said.rpartition("; ")[2].startswith(mend)
-    assert ("would rather say" in said) == bool(rather)
+    assert ("it prefers" in said) == bool(rather)

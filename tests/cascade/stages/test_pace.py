@@ -131,7 +131,7 @@ def test_an_error_in_cutting_costs_the_cuts_and_nothing_else(
     monkeypatch.setattr(pace, "_trimmed", lambda *_: 1 // 0)
     worked.work()
     assert worked.given == [CANDIDATES] * (CHUNKS // 2)
-    assert capsys.readouterr().out.count("rerank-p: candidates are not cut any more: ZeroDivisionError") == 1
+    assert capsys.readouterr().out.count("rerank-p: candidates are no longer cut: ZeroDivisionError") == 1
 
 
 # A moment worked by hand. Chunk 0 took 80 s for 80 candidates and chunk 1 took 160 s for as many, so the mean pace is

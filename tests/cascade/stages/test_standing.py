@@ -74,7 +74,7 @@ def test_a_fusion_of_less_replaces_nothing(
         pages.tables.write(pages._table(pages._ranking("20_A", 29, 1)), context.config.table_path("ce", context.run))
     found.improve()
     assert (rows(context) == best) == stays
-    assert (f"stays, as it was made with {lost} too" in capsys.readouterr().out) == stays
+    assert (f"kept, as it was also made with {lost}" in capsys.readouterr().out) == stays
     stages.ensemble(context)  # as the notebook does
     assert (rows(context) == best) == stays
 

@@ -62,7 +62,7 @@ BROKEN: dict[str, tuple[Callable[[str], str], str]] = {
     "unknown id": (lambda text: line(text, 3, f"21_D,{ids(24, 30)}"), "21_D: has an id that no label has"),
     "negative id": (lambda text: line(text, 3, f"21_D,{ids(24, -1)}"), "21_D: has an id that no label has"),
     "id is no number": (lambda text: line(text, 3, f"21_D,{ids(24)} x"), "not a submission"),
-    "id is no whole number": (lambda text: line(text, 3, f"21_D,{ids(24)} 24.0"), "not a submission"),
+    "id is not a whole number": (lambda text: line(text, 3, f"21_D,{ids(24)} 24.0"), "not a submission"),
     "row missing at the end": (lambda text: "\n".join([*text.split("\n")[:3], ""]), "the number of rows"),
     "row missing at the start": (lambda text: "\n".join([text.split("\n")[0], *text.split("\n")[2:]]), "20_B"),
     "row too many": (lambda text: f"{text}21_E,{ids(25)}\n", "the number of rows"),
@@ -80,8 +80,8 @@ BROKEN: dict[str, tuple[Callable[[str], str], str]] = {
     "a quote that is never closed": (lambda text: line(text, 2, f'20_B,"{ids(25)}'), "a quote is not closed"),
     "a key with quotes in it": (lambda text: line(text, 2, f'"20""_B",{ids(25)}'), '20"_B'),
     "semicolons": (lambda text: text.replace(",", ";"), "separated by ';'"),
-    "digits of another script": (lambda text: line(text, 2, f"20_B,{ids(24)} ٢٤"), "is no whole number"),
-    "an underscore in a number": (lambda text: line(text, 2, f"20_B,{ids(24)} 2_4"), "is no whole number"),
+    "digits of another script": (lambda text: line(text, 2, f"20_B,{ids(24)} ٢٤"), "is not a whole number"),
+    "an underscore in a number": (lambda text: line(text, 2, f"20_B,{ids(24)} 2_4"), "is not a whole number"),
 }
 
 

@@ -116,9 +116,9 @@ def widen(weights: Weights) -> None:
     [
         (
             put(DOWN, torch.full((8, 512), torch.nan, dtype=torch.float16)),
-            f"{DOWN} holds NaN or infinity; train it again",
+            f"{DOWN} contains NaN or infinity; train it again",
         ),
-        (put(DOWN, torch.full((8, 512), torch.inf)), f"{DOWN} holds NaN or infinity"),
+        (put(DOWN, torch.full((8, 512), torch.inf)), f"{DOWN} contains NaN or infinity"),
         (
             put(DOWN, torch.full((8, 512), 1e6, dtype=torch.bfloat16)),
             f"{DOWN} is beyond float16's 65504, infinite on a T4",
@@ -162,24 +162,24 @@ def test_pickled_files_are_refused(project: Path, adapter: Path, name: str) -> N
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"modules_to_save": ["lm_head"]}, r'modules_to_save is \["lm_head"\], which vLLM 0.19.1 does not serve'),
-        ({"use_dora": True}, "use_dora is true, which vLLM 0.19.1 does not serve; train it without, merge it"),
+        ({"modules_to_save": ["lm_head"]}, r'modules_to_save is \["lm_head"\], which vLLM 0.19.1 does not support'),
+        ({"use_dora": True}, "use_dora is true, which vLLM 0.19.1 does not support; train it without, merge it"),
         (
             {"bias": "lora_only"},
-            'bias is "lora_only", which vLLM 0.19.1 does not serve; .* or set engine = "transformers"',
+            'bias is "lora_only", which vLLM 0.19.1 does not support; .* or set engine = "transformers"',
         ),
-        ({"rank_pattern": {"q_proj": 4}}, r'rank_pattern is \{"q_proj": 4\}, which vLLM 0.19.1 does not serve'),
-        ({"alpha_pattern": {"q_proj": 4}}, r'alpha_pattern is \{"q_proj": 4\}, which vLLM 0.19.1 does not serve'),
-        ({"trainable_token_indices": [1, 2]}, "trainable_token_indices is .*, which vLLM 0.19.1 does not serve"),
-        ({"init_lora_weights": "pissa"}, 'init_lora_weights is "pissa", which vLLM 0.19.1 does not serve'),
-        ({"of_a_later_peft": 3}, "of_a_later_peft is 3, which vLLM 0.19.1 does not serve"),
-        ({"alora_invocation_tokens": [5]}, r"alora_invocation_tokens is \[5\], which neither engine serves"),
-        ({"megatron_config": {"a": 1}}, "megatron_config is .*, which neither engine serves"),
+        ({"rank_pattern": {"q_proj": 4}}, r'rank_pattern is \{"q_proj": 4\}, which vLLM 0.19.1 does not support'),
+        ({"alpha_pattern": {"q_proj": 4}}, r'alpha_pattern is \{"q_proj": 4\}, which vLLM 0.19.1 does not support'),
+        ({"trainable_token_indices": [1, 2]}, "trainable_token_indices is .*, which vLLM 0.19.1 does not support"),
+        ({"init_lora_weights": "pissa"}, 'init_lora_weights is "pissa", which vLLM 0.19.1 does not support'),
+        ({"of_a_later_peft": 3}, "of_a_later_peft is 3, which vLLM 0.19.1 does not support"),
+        ({"alora_invocation_tokens": [5]}, r"alora_invocation_tokens is \[5\], which neither engine supports"),
+        ({"megatron_config": {"a": 1}}, "megatron_config is .*, which neither engine supports"),
         ({"r": 0}, r"adapter_config.json: r: is 0, but must be a whole number above 0"),
-        ({"target_modules": ["nothing"]}, "does not fit tiny-qwen2: .*arget module.* train it on this model"),
+        ({"target_modules": ["nothing"]}, "does not match tiny-qwen2: .*arget module.* train it on this model"),
         (
             {"task_type": "SEQ_CLS"},
-            "trained for the task SEQ_CLS, but stage 'list' wants CAUSAL_LM; name another adapter",
+            "trained for the task SEQ_CLS, but stage 'list' requires CAUSAL_LM; use another adapter",
         ),
         ({"peft_type": "IA3"}, "its peft_type is IA3, and only LORA is supported"),
         ({"r": 16}, r"lora_A.weight is \[8, \d+\], but by tiny-qwen2's config.json and its own rank it is \[16, \d+\]"),
@@ -201,8 +201,8 @@ def test_what_vllm_passes_over_is_accepted_where_peft_merges(project: Path, adap
     set_keys(adapter, of_a_later_peft=3)
     (told,) = checked(project, engine="transformers").problems
     assert told == (
-        "adapter 'tiny-listwise': its of_a_later_peft is 3, which the installed peft does not serve; install the peft "
-        "that saved it, or train it without"
+        "adapter 'tiny-listwise': its of_a_later_peft is 3, which the installed peft does not support; install the "
+        "peft that saved it, or train it without"
     )
 
 
@@ -239,8 +239,8 @@ def test_an_adapter_of_the_head_is_refused(project: Path, adapter: Path) -> None
         {head.format("A"): torch.zeros(8, 256), head.format("B"): torch.zeros(2560, 8)}, adapter / ADAPTER_FILES[1]
     )
     assert checked(project).problems == [
-        "adapter 'tiny-listwise': targets lm_head, but vLLM serves the linear layers between embedding and head; train "
-        'it without, merge it into its base model, or set engine = "transformers"'
+        "adapter 'tiny-listwise': targets lm_head, but vLLM supports only the linear layers between embedding and "
+        'head; train it without, merge it into its base model, or set engine = "transformers"'
     ]
 
 
@@ -250,7 +250,7 @@ def test_an_adapter_of_the_head_is_refused(project: Path, adapter: Path) -> None
         (8, 8, None),
         (8, None, None),
         (32, 16, "rank 32 is more than the engine's 16; raise max_lora_rank"),
-        (8, 24, r"max_lora_rank = 24 is none that vLLM takes \(vllm-0.19.1.json\); use one of 1, 8, 16"),
+        (8, 24, r"max_lora_rank = 24 is not one that vLLM accepts \(vllm-0.19.1.json\); use one of 1, 8, 16"),
         (513, None, "rank 513 is more than the engine's 512"),
     ],
 )
@@ -273,7 +273,7 @@ def test_an_encoders_adapter_has_no_engine_to_fit(project: Path) -> None:
     encoder = project / "sample" / "adapters" / "retriever-minilm"
     set_keys(encoder, task_type="CAUSAL_LM")
     problems = checked(project, "retriever-minilm").problems
-    assert "trained for the task CAUSAL_LM, but stage 'r1 (dense)' wants FEATURE_EXTRACTION" in problems[0]
+    assert "trained for the task CAUSAL_LM, but stage 'r1 (dense)' requires FEATURE_EXTRACTION" in problems[0]
 
 
 # What cannot be known, and what does not matter.
@@ -295,7 +295,7 @@ def test_a_base_model_that_transformers_does_not_know_is_not_proved(project: Pat
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_type": "unheard-of"}))
     found = checked(project)
     assert found.problems == []
-    assert "no model can be made of its config.json" in found.not_proved[0]
+    assert "no model can be built from its config.json" in found.not_proved[0]
 
 
 def test_an_adapter_of_a_part_that_is_off_is_told_of_and_is_no_error(project: Path, adapter: Path) -> None:

@@ -68,7 +68,7 @@ def test_of_a_models_folder_what_loading_needs_travels(tmp_path: Path, weights: 
     assert sorted(taken) == sorted([*NEEDED, *weights, *named])
     tops = {name.partition("/")[0] + ("/" if "/" in name else "") for name in LEAVINGS}
     assert model_files.left_out(folder, taken) == (
-        f"{folder}: left out, as loading needs none of it: {', '.join(sorted(tops))}"
+        f"{folder}: left out, as loading does not need it: {', '.join(sorted(tops))}"
     )
 
 
@@ -104,7 +104,7 @@ def test_of_configs_what_the_config_names_travels(project: Path) -> None:
     found = own_files()
     assert {"configs/sample-llm.toml", "configs/prompts/reason.txt", f"{MODEL}/model.safetensors"} <= set(found.files)
     assert not [name for name in found.files if "scratch" in name or "notes" in name or name == "configs/t4x2.toml"]
-    assert any(sentence.endswith("tiny-qwen2: left out, as loading needs none of it: notes.txt")
+    assert any(sentence.endswith("tiny-qwen2: left out, as loading does not need it: notes.txt")
                for sentence in found.left_out)  # fmt: skip
 
 
@@ -157,7 +157,7 @@ def test_a_link_to_a_folder_that_is_not_needed_is_said(project: Path) -> None:
         (project / place).symlink_to(project / "elsewhere")
     said = own_files().left_out
     assert "notebooks/more: left out, as it is a link to a folder" in said
-    assert any(sentence.endswith("left out, as loading needs none of it: runs/") for sentence in said)
+    assert any(sentence.endswith("left out, as loading does not need it: runs/") for sentence in said)
 
 
 @pytest.mark.parametrize("name", ["README.md", "LICENSE", "pyproject.toml"])

@@ -189,7 +189,7 @@ def test_what_is_not_packed_of_the_code_is_not_compared(project: Path) -> None:
     assert staging.stale("code", told, *loaded()) is None
     (project / "configs/scratch.toml").write_text("x = 1\n")
     older = replace(told, files={**told.files, "configs/scratch.toml": next(iter(told.files.values()))})
-    assert "holds configs/scratch.toml, which does not travel; run: make pack" in str(
+    assert "contains configs/scratch.toml, which would not be uploaded; run: make pack" in str(
         staging.stale("code", older, *loaded())
     )
     (project / "cascade/rankings/fusion.py").write_text("changed = 1\n")
@@ -247,7 +247,7 @@ def test_the_commit_is_recorded_and_what_is_changed_beside_it(
     (project / "README.md").write_text("changed")
     dirty = manifest.read(stage("adapters"))
     assert dirty.dirty
-    assert f"warning: 1 files are changed since commit {clean.commit[:9]}" in capsys.readouterr().out
+    assert f"warning: 1 files have changed since commit {clean.commit[:9]}" in capsys.readouterr().out
     git("commit", "--quiet", "--all", "--message", "second")
     later = manifest.read(stage("adapters"))
     assert later.commit != clean.commit
@@ -342,7 +342,7 @@ def test_wheels_that_the_lock_does_not_know_are_refused(project: Path) -> None:
 def test_a_build_tool_too_old_is_named(project: Path) -> None:
     path = project / "pyproject.toml"
     path.write_text(path.read_text().replace("setuptools>=77", "setuptools>=9999"))
-    with pytest.raises(ProjectWheelError, match=r"setuptools is \d.*wants setuptools>=9999; .* -m pip install"):
+    with pytest.raises(ProjectWheelError, match=r"setuptools is \d.*requires setuptools>=9999; run: .* -m pip install"):
         stage("code")
 
 

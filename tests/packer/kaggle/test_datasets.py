@@ -345,7 +345,7 @@ def test_a_login_that_may_not_make_it_is_told_so(store, session, folder):
     [
         ({"mine.csv": b"a"}, "has no manifest.json"),
         ({manifest.FILE: b'{"kind": 1}'}, "not a manifest of this project"),
-        ({manifest.FILE: Manifest("code", "", False, {}).as_json().encode()}, "holds code, not wheels"),
+        ({manifest.FILE: Manifest("code", "", False, {}).as_json().encode()}, "contains code, not wheels"),
     ],
 )
 def test_another_dataset_under_that_slug_is_left_alone(server, store, session, folder, files, why):

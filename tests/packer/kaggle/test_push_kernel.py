@@ -131,25 +131,25 @@ def test_the_kaggle_client_would_push_the_same_from_that_folder(kaggle):
     ("changes", "said"),
     [
         ({"title": "Another name"}, "title: Kaggle makes 'another-name' of it, not the id's 'eedi-cascade'"),
-        ({"title": "Ee", "id": "ee"}, "title: has 2 characters; Kaggle wants 5 to 50"),
-        ({"id": "your-name/eedi-cascade"}, "id: has the placeholder 'your-name'"),
+        ({"title": "Ee", "id": "ee"}, "title: has 2 characters; Kaggle requires 5 to 50"),
+        ({"id": "your-name/eedi-cascade"}, "id: contains the placeholder 'your-name'"),
         ({"id": "grace/eedi-cascade"}, "id: belongs to 'grace' and the login to 'ada'"),
         ({"enable_internet": None}, "enable_internet: is missing"),
         ({"enable_internet": "false"}, 'enable_internet: is "false"; write false'),
         ({"is_private": False}, "is_private: is false; write true"),
         ({"enable_gpu": False}, "enable_gpu: the image t4 has 2 GPUs; write true"),
-        ({"code_file": "notebooks/none.ipynb"}, "code_file: notebooks/none.ipynb is no file"),
+        ({"code_file": "notebooks/none.ipynb"}, "code_file: notebooks/none.ipynb does not exist"),
         ({"docker_image_pinning_type": "latest"}, 'docker_image_pinning_type: is "latest"; write "original"'),
         ({"machine_shape": "NvidiaTeslaT4"}, "machine_shape: comes from the image's file"),
         ({"dataset_source": []}, r"unknown key 'dataset_source' (did you mean 'dataset_sources'?)"),
-        ({"dataset_sources": ["your-name/e5"]}, "dataset_sources: 'your-name/e5' has a placeholder"),
+        ({"dataset_sources": ["your-name/e5"]}, "dataset_sources: 'your-name/e5' contains a placeholder"),
         (
             {"model_sources": ["qwen-lm/qwen2.5"]},
-            "model_sources: 'qwen-lm/qwen2.5' is no such name; write it as owner/",
+            "model_sources: 'qwen-lm/qwen2.5' is not a valid name; write it as owner/",
         ),
         ({"competition_sources": []}, "competition_sources: is empty"),
         ({"competition_sources": ["titanic"]}, "competition_sources: titanic is not the config's competition; write"),
-        ({"competition_sources": ["c/eedi"]}, "competition_sources: 'c/eedi' is no such name"),
+        ({"competition_sources": ["c/eedi"]}, "competition_sources: 'c/eedi' is not a valid name"),
     ],
 )
 def test_a_broken_rule_is_named_with_its_key(project, changes, said):
@@ -176,7 +176,7 @@ def test_a_broken_rule_is_named_with_its_key(project, changes, said):
         ("configs/t.toml", "grace/e5/e5-folder", "grace//e5", "is not a handle; write it as dataset:owner/slug"),
         ("wheels/t4.toml", "NvidiaTeslaT4", "NvidiaTeslaT5", "has no 'NvidiaTeslaT5' (did you mean 'NvidiaTeslaT4'?)"),
         ("notebooks/submission.ipynb", '"kernelspec"', '"gone"', "names no kernel"),
-        ("notebooks/submission.ipynb", '"execution_count": null', '"execution_count": 3', "carries outputs"),
+        ("notebooks/submission.ipynb", '"execution_count": null', '"execution_count": 3', "contains outputs"),
     ],
 )
 def test_a_broken_rule_elsewhere_is_named_with_its_file(project, file, old, new, said):
@@ -412,7 +412,9 @@ def add(name):
 def test_a_dataset_at_kaggle_that_is_not_what_is_packed_is_pushed_first(kaggle):
     old = Manifest("wheels", "", False, {}, {"image": "an older one"}).as_json().encode()
     kaggle.datasets.put_version("ada/cascade-kernel-wheels-t4", {"manifest.json": old})
-    with pytest.raises(KernelError, match=r"cascade-kernel-wheels-t4: Kaggle has not .*push it: make push-datasets"):
+    with pytest.raises(
+        KernelError, match=r"cascade-kernel-wheels-t4: Kaggle's version differs .*run: make push-datasets"
+    ):
         push_it()
     assert SAVE not in kaggle.methods()
 
@@ -424,7 +426,7 @@ def test_a_dirty_tree_and_another_commit_are_warned_of(kaggle):
     pushed = push_it(said)
     assert pushed.dirty
     assert len(pushed.commit) == 40
-    assert [text for text in said if "files are changed since commit" in text]
+    assert [text for text in said if "files have changed since commit" in text]
     assert [text for text in said if "the code was packed at another commit" in text]
     assert len(said) == 2
 

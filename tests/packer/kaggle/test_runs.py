@@ -241,7 +241,7 @@ def test_a_download_without_its_length_is_whole_only_where_nothing_comes_after_i
 
 def test_a_download_of_which_neither_length_nor_end_can_be_told_is_an_error(kaggle, tmp_path):
     kaggle.kernels.lengths = kaggle.kernels.ranges = False
-    with pytest.raises(KaggleError, match=r"ledger\.jsonl of version 2.*came without its length"):
+    with pytest.raises(KaggleError, match=r"ledger\.jsonl of version 2.*arrived without its length"):
         output.fetch(session(patience=0.0), SECOND, tmp_path / "out", lambda *_: None)
     assert not (tmp_path / "out/ledger.jsonl").exists()
 
@@ -295,7 +295,7 @@ def test_the_outputs_of_two_kernels_never_meet(kaggle):
     kaggle.kernels.kept["ada/other"] = [Version(), Version(pages=[["z"]], log=LOG)]
     for slug, count in (("eedi-cascade", 7), ("other", 1)):
         state.remember("state", Pushed("ada", slug, 2, "", "eedi", "", "", "", False, ""))
-        assert f": {count} files came, {count + 1} are there" in CliRunner().invoke(app, ["output"]).stdout
+        assert f": {count} files fetched, {count + 1} are there" in CliRunner().invoke(app, ["output"]).stdout
 
 
 def test_the_commands_tell_of_the_version_pushed_last(kaggle):
@@ -303,7 +303,7 @@ def test_the_commands_tell_of_the_version_pushed_last(kaggle):
     assert isinstance(said.exception, StateError)
     state.remember("state", Pushed("ada", "eedi-cascade", 2, "", "eedi", "", "", "", False, ""))
     said = CliRunner().invoke(app, ["output"])
-    assert said.stdout.endswith("build/output/ada-eedi-cascade/2: 7 files came, 8 are there\n")
+    assert said.stdout.endswith("build/output/ada-eedi-cascade/2: 7 files fetched, 8 are there\n")
     assert len(fetched(Path("build/output/ada-eedi-cascade/2"))) == 8 + 1
     version = kaggle.kernels.kept["ada/eedi-cascade"][1]
     version.states, version.failure = ["ERROR"], "out of memory"

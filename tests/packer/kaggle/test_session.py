@@ -127,7 +127,7 @@ def test_patience_ends(server):
 @pytest.mark.parametrize("fault", [RefusalError(500), RefusalError(503), CutError()])
 def test_what_makes_something_is_not_sent_twice_when_the_answer_is_lost(server, fault):
     server.faults[STATUS] = [fault]
-    with pytest.raises(KaggleError, match="look whether it was done, then try again"):
+    with pytest.raises(KaggleError, match="check whether it was done, then try again"):
         status(Session(pause=0.01), repeatable=False)
     assert server.methods().count(STATUS) == 1
 
@@ -165,7 +165,7 @@ def test_a_silent_server_is_asked_again(silence):
 
 
 def test_what_makes_something_is_not_sent_again_to_a_silent_server(silence):
-    with pytest.raises(KaggleError, match=r"ReadTimeout.*look whether it was done") as error:
+    with pytest.raises(KaggleError, match=r"ReadTimeout.*check whether it was done") as error:
         status(Session(pause=0.01), repeatable=False)
     assert error.value.status is None
     assert len(silence) == 1
@@ -180,7 +180,7 @@ def test_an_answer_that_is_not_kaggles_is_asked_for_again(server, answer):
     server.handlers[STATUS] = lambda call: answers.pop(0)
     session = Session(pause=0.01)
     assert status(session).status.name == "READY"
-    with pytest.raises(KaggleError, match=r"status of ada/x: Kaggle's answer is unusable.*look whether") as error:
+    with pytest.raises(KaggleError, match=r"status of ada/x: Kaggle's answer is unusable.*check whether") as error:
         status(session, repeatable=False)
     assert error.value.status is None
     assert answers == []

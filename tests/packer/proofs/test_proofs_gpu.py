@@ -78,7 +78,7 @@ def test_a_library_of_another_cuda_that_no_wheel_has_is_named_with_who_asked(ima
         "torch/lib/libtorch_cuda.so": shared_library(["libcudart.so.13", "libcuda.so.1"], fat_binary((SASS, 75))),
     })  # fmt: skip
     [found] = cuda.prove(bundle(image))
-    wants = "torch/lib/libtorch_cuda.so needs libcudart.so.13, which no wheel has; the image has CUDA 12.8"
+    wants = "torch/lib/libtorch_cuda.so requires libcudart.so.13, which no wheel has; the image has CUDA 12.8"
     assert found == Finding("torch", wants, found.mend, ("toy → torch",))
 
 
@@ -99,8 +99,8 @@ def test_of_a_library_for_every_cuda_only_the_images_counts(image: Image) -> Non
     ("driver", "found"),
     [
         ("525.60.13", []),
-        ("525.60.12", [("driver", "CUDA 12 needs a driver of 525.60.13 or later, not 525.60.12")]),
-        ("470.256.02", [("driver", "CUDA 12 needs a driver of 525.60.13 or later, not 470.256.02")]),
+        ("525.60.12", [("driver", "CUDA 12 requires a driver of 525.60.13 or later, not 525.60.12")]),
+        ("470.256.02", [("driver", "CUDA 12 requires a driver of 525.60.13 or later, not 470.256.02")]),
     ],
 )
 def test_the_driver_has_to_be_new_enough(image: Image, driver: str, found: list[tuple[str, str]]) -> None:

@@ -70,7 +70,7 @@ def test_a_model_that_transformers_does_not_know_is_named_with_who_asked(image: 
     text = MAPPING.replace("qwen2", "llama")
     make_wheel(image.wheels, "transformers", "5.5.3", files={"transformers/models/auto/configuration_auto.py": text})
     [found] = architectures.prove(bundle(image, sample))
-    assert found.wants == "transformers 5.5.3 knows no model_type 'qwen2'" and found.status == "failed"
+    assert found.wants == "transformers 5.5.3 does not know model_type 'qwen2'" and found.status == "failed"
     assert found.asked_by == ("sample-llm.toml → ../sample/models/tiny-qwen2",)
 
 
@@ -88,12 +88,12 @@ def test_a_model_that_is_not_at_hand_is_not_proved_until_it_is(image: Image, t4x
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]}))
     found = {each.package: each for each in architectures.prove(bundle(image, t4x2))}
-    assert (found[HANDLE].wants, found[HANDLE].status) == ("its tokenizer is not at hand", "not proved")
+    assert (found[HANDLE].wants, found[HANDLE].status) == ("its tokenizer is not available", "not proved")
     (folder / "tokenizer.json").write_text("{}")
     assert HANDLE not in {each.package for each in architectures.prove(bundle(image, t4x2))}
     (folder / "config.json").write_text(json.dumps({"model_type": "qwen9"}))
     failed = [each for each in architectures.prove(bundle(image, t4x2)) if each.status == "failed"]
-    assert [each.wants for each in failed] == ["transformers 5.5.3 knows no model_type 'qwen9'"]
+    assert [each.wants for each in failed] == ["transformers 5.5.3 does not know model_type 'qwen9'"]
 
 
 @pytest.mark.parametrize("gone", ["config.json", "tokenizer.json", "."])
@@ -142,7 +142,7 @@ def test_a_model_that_vllm_refuses_in_float16_is_named(
     table = {"transformers/models/auto/configuration_auto.py": MAPPING.replace("qwen2", "gemma2")}
     make_wheel(image.wheels, "transformers", "5.5.3", files=table)
     vllm_wheel(image)
-    wants = "vLLM 9.8.7 refuses model_type 'gemma2' in float16, and the config's dtype is 'float16'"
+    wants = "vLLM 9.8.7 rejects model_type 'gemma2' in float16, and the config's dtype is 'float16'"
     found = architectures.prove(bundle(image, t4x2.model_copy(update=changed)))
     assert [each.wants for each in found] == ([wants] if refused else [])
 
@@ -154,17 +154,17 @@ def test_names_that_vllm_lacks_are_findings(image: Image, t4x2: Config) -> None:
     assert "engine argument cpu_offload_gb (t4x2.toml) is not in vLLM 9.8.7" in wants
     assert "quantization = awq_marlin (t4x2.toml) is not in vLLM 9.8.7" in wants
     assert "SamplingParams(allowed_token_ids=…) (vllm_engine.py) is not in vLLM 9.8.7" in wants
-    assert "engine argument dtype = 'bfloat' (t4x2.toml) has to be auto or half or float16 or 8 in vLLM 9.8.7" in wants
+    assert "engine argument dtype = 'bfloat' (t4x2.toml) must be auto or half or float16 or 8 in vLLM 9.8.7" in wants
 
 
 def test_a_config_on_vllm_wants_its_wheel(image: Image, t4x2: Config, sample: Config) -> None:
     [found] = vllm.prove(bundle(image, t4x2))
-    assert "but no wheel is vLLM's" in found.wants
+    assert "but vLLM has no wheel" in found.wants
     assert vllm.prove(bundle(image, sample)) == []
 
 
 def test_a_vllm_whose_names_lie_elsewhere_is_said(image: Image, t4x2: Config) -> None:
     vllm_wheel(image, **{"envs.py": "variables = {}\n"})
     [found] = vllm.prove(bundle(image, t4x2))
-    assert "no environment_variables there" in found.wants
+    assert "has no environment_variables" in found.wants
     assert {each.status for each in architectures.prove(bundle(image, t4x2))} == {"not proved"}

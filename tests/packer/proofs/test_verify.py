@@ -58,9 +58,9 @@ def test_what_is_gone_is_named_with_who_asked_and_the_exit_code_is_1(image: Imag
     assert done.returncode == 1, done.stderr
     assert "✗ every requirement is met" in done.stdout
     assert "leaf: leaf<2 has no wheel in wheels/tiny" in done.stdout
-    assert "asked by toy → app 1.0 → middle 1.0 → leaf" in done.stdout
+    assert "required by toy → app 1.0 → middle 1.0 → leaf" in done.stdout
     assert "fix: lock and fetch: make wheels IMAGE=tiny" in done.stdout
-    assert "✓ every wheel fits the image" in done.stdout
+    assert "✓ every wheel matches the image" in done.stdout
 
 
 def test_what_is_not_at_hand_is_not_proved_and_never_passed(image: Image) -> None:
@@ -68,7 +68,7 @@ def test_what_is_not_at_hand_is_not_proved_and_never_passed(image: Image) -> Non
     lock(image)
     done = command(image)
     assert "? every model's architecture is known" in done.stdout
-    assert "not proved: its wheel is not there to be asked" in done.stdout
+    assert "not proved: its wheel is missing" in done.stdout
     assert done.returncode == 0, done.stdout
 
 

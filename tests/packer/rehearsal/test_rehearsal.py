@@ -119,7 +119,7 @@ import not_vendored
         assert any(f"{kind}: " in line and "(retrieve-r1.ipynb)" in line and what in line for line in told), output
     assert any("disk: more was written to /kaggle/working than its limit of 4.0 MB" in line for line in told), output
     assert any("retrieve-r1" in line and "No module named 'not_vendored'" in line for line in told), output
-    assert any("ended at that" in line for line in told) and not any("did not run" in line for line in told), output
+    assert any("ended there" in line for line in told) and not any("did not run" in line for line in told), output
     steps = [line.split("│")[1].strip() for line in output.splitlines() if line.startswith("│")]
     assert "retrieve-r1" in steps and "ensemble" not in steps, output
     assert not (broken / "build" / "rehearsal" / "rerun").exists()  # there is nothing more to learn

@@ -289,7 +289,7 @@ def test_a_value_that_vllm_refuses_is_told(kept: dict[str, Any], name: str, valu
     for table in ({"vllm": {name: value}}, {"pipeline": [pointwise(name, value)]}):
         config = T4.model_copy(update={"vllm": {}, "reason": None, "pipeline": [], **table})
         assert vllm_names.misfits(kept, [config]) == [
-            f"engine argument {name} = {value!r} (t4x2.toml) has to be {wanted}"
+            f"engine argument {name} = {value!r} (t4x2.toml) must be {wanted}"
         ]
 
 

@@ -66,7 +66,7 @@ def test_included_requirements_are_asked_for_and_constraints_are_not(tmp_path: P
     (b"./six.whl\n", "line 1: './six.whl' is not a package's name; put the file into a folder"),
     (b"six-1.15.0-py2.py3-none-any.whl\n", "line 1: 'six-1.15.0-py2.py3-none-any.whl' is not a package's name"),
     (b"git+https://example.org/six.git\n", "line 1: 'git.https://example.org/six.git' is not a package's name"),
-    (b"six @ https://example.org/six-1.0.whl\n", "line 1: six @ …: the lock names versions, no addresses"),
+    (b"six @ https://example.org/six-1.0.whl\n", "line 1: six @ …: the lock contains versions, not addresses"),
     (b"--pre\nsix\n", "line 1: the option --pre is not supported here, only -r, -c, --index-url, --extra-index-url"),
     (b"--trusted-host example.org\n", "line 1: the option --trusted-host is not supported here"),
     (b"-rmore.in\n", "line 1: '-rmore.in' is not a requirement"),
@@ -83,7 +83,8 @@ def test_what_cannot_be_proved_is_one_error_with_its_line(tmp_path: Path, text: 
     for reader in (resolve.lock, roots):
         with pytest.raises(RequirementsError, match=rf"tiny\.in: {said}") as error:
             reader(image)
-        assert "\n" not in str(error.value)
+        assert (error.value.path, error.value.key) == (image.requirements, said.partition(":")[0])
+        assert error.value.mend and "\n" not in str(error.value)
     assert not image.lock.exists()
 
 
@@ -199,7 +200,7 @@ def test_an_index_without_dates_is_told_how_to_be_taken(image: Image, index: tup
     facts = image.path.read_text()
     image.path.write_text(f'exclude_newer = "2024-01-01"\n{facts}')
     image.requirements.write_text(f"--extra-index-url http://{index[0]}\nonly-here\n")
-    with pytest.raises(LockError, match=r"where an index tells no dates, write newer = \{ NAME = 'any' \} in .*tiny"):
+    with pytest.raises(LockError, match=r"where an index gives no dates, write newer = \{ NAME = 'any' \} in .*tiny"):
         resolve.lock(images.load("tiny", image.path.parent))
     image.path.write_text(f'exclude_newer = "2024-01-01"\nnewer = {{ only-here = "any" }}\n{facts}')
     assert is_had(images.load("tiny", image.path.parent), "only_here")

@@ -102,7 +102,7 @@ def test_a_version_stays_until_a_newer_one_is_asked_for(image):
     [
         ("six==1.15.0\nsix==1.14.0\n", "uv finds no set of packages.*six"),
         ("six==99\n", "uv finds no set of packages.*six"),
-        ("six == one two\n", "small.in: line 1: 'six == one two' is no requirement"),
+        ("six == one two\n", "small.in: line 1: 'six == one two' is not a requirement"),
     ],
 )
 def test_requirements_that_cannot_be_met_leave_the_lock_as_it_was(image, requirements, message):
