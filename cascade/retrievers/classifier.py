@@ -32,7 +32,7 @@ WINDOW = 4  # words within which two make a feature
 LARGEST = 6_000  # labelled queries that one classifier learns from, as time grows with their cube
 STEP = 1_000  # rows of likenesses that are worked out at a time
 RIDGE = 0.2  # added to every likeness of a text with itself, which is 1
-TREES, SHARE, RARE = 100, 0.1, 3  # share of the features that a split looks at; texts that a feature must be in
+TREES, SHARE, RARE = 300, 0.1, 3  # share of the features that a split looks at; texts that a feature must be in
 
 
 @dataclass(frozen=True)
