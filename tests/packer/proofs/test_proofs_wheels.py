@@ -141,7 +141,8 @@ def test_an_older_version_beside_the_locks_is_to_be_removed(image: Image) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("leaf-1.0.tar.gz", "is an sdist"), ("leaf-1.0.zip", "is an sdist"), ("notes.txt", "no wheel")]
+    ("name", "told"),
+    [("leaf-1.0.tar.gz", "is an sdist"), ("leaf-1.0.zip", "is an sdist"), ("notes.txt", "not a wheel")],
 )
 def test_what_is_no_wheel_is_refused(image: Image, name: str, told: str) -> None:
     (image.wheels / name).touch()
