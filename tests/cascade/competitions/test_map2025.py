@@ -145,7 +145,7 @@ def test_a_submissions_row_has_three_labels(data: Path, tmp_path: Path, cell: st
     task = MAP2025.read(data)
     names = [MAP2025.named(text) for text in task.texts.values()]
     (tmp_path / "s.csv").write_text(f"row_id,Category:Misconception\n20,{cell.format(*names)}\n")
-    with pytest.raises(TableError, match="20 has "):
+    with pytest.raises(TableError, match="20: has "):
         submission.validate(tmp_path / "s.csv", task)
 
 
