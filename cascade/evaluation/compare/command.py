@@ -25,7 +25,7 @@ def compare(a: Path, b: Path, data: Path | None, out: Path) -> None:
     build.write(found, out)
     for line in lines(found):
         print(printable(line))
-    print(f"\n{out} shows it all")
+    print(f"\n{out} shows all differences")
 
 
 def lines(found: Comparison) -> Iterator[str]:

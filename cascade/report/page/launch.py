@@ -38,4 +38,4 @@ def leave(config: Path, data: Path, run: Path, deadline: float) -> str:
     except Exception as error:  # after all the work nothing here may raise
         logging.getLogger("cascade").exception("the page")
         return f"no {FILE}: {type(error).__name__}: {error}; make it by: {by_hand}"
-    return f"no {FILE}: see {log}; make it by: {by_hand}" if outcome.code != 0 else f"{run / FILE} shows it all"
+    return f"no {FILE}: see {log}; make it by: {by_hand}" if outcome.code != 0 else f"{run / FILE} shows the whole run"

@@ -233,7 +233,7 @@ def test_it_is_left_or_the_reason_and_the_command_are_said(folder):
     context = pages.small(folder)
     (context.run / "logs").mkdir()
     given = (context.config.path, folder, context.run)
-    assert leave(*given, time.time() + 600) == f"{context.run / launch.FILE} shows it all\n"
+    assert leave(*given, time.time() + 600) == f"{context.run / launch.FILE} shows the whole run\n"
     by_hand = f"python -m cascade page --config {context.config.path} --data {folder} --run {context.run}"
     assert leave(*given, time.time() + 1) == f"no report.html: no time was left; make it by: {by_hand}\n"
     assert (context.run / launch.FILE).exists()
@@ -250,7 +250,7 @@ def test_the_conductor_leaves_the_page_of_a_run_that_failed(run):
     run.inject("rerank.ipynb", "raise SystemExit('out of luck')", before_work=True)
     code, output = run.finish()
     assert code == 1
-    assert output.splitlines()[-1] == f"{run.out / launch.FILE} shows it all"
+    assert output.splitlines()[-1] == f"{run.out / launch.FILE} shows the whole run"
     shown = text((run.out / launch.FILE).read_text(encoding="utf-8"))
     assert "✗ 1 of 3 stages failed: rerank-ce; submission.csv is valid" in shown
     assert "The deadline:" in shown

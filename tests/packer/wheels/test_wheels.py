@@ -231,7 +231,7 @@ def test_the_command_says_what_it_did(image):
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == [
         "wheels/small.lock: 3 packages, still what is asked for",
-        "  removed toy-1-py3-none-any.whl",
+        "  not in the lock, or torn: moved to wheels/not-in-lock/small/toy-1-py3-none-any.whl",
         f"wheels/small: 3 wheels, {fetch.decimal(fetch.fetch(image).size)}; 1 new, 2 were there",
     ]
 
