@@ -251,7 +251,7 @@ def model(context: RunContext) -> Path:
         ),
         (
             "knockout",
-            "<|im_start|>user\n{wrong}\nA. {names[0]}\nB. {names[1]}\nC. {names[2]}<|im_end|>\n"
+            "<|im_start|>user\n{wrong}\nA. {names[1]}\nB. {names[2]}\nC. {names[3]}<|im_end|>\n"  # the tail plays first
             "<|im_start|>assistant\n<think>\n\n</think>\n\n",
         ),
     ],
