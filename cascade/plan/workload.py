@@ -63,9 +63,8 @@ class Planner:
         self.task = task
         self.queries = len(task.queries) if queries is None else queries
         if self.queries < 1:
-            raise PlanError(
-                f"{self.queries} leaves nothing to plan", key="--queries", mend="pass 1 or more, or leave it out"
-            )
+            mend = "pass --queries with 1 or more, or leave it out"
+            raise PlanError(f"{self.queries} queries leave nothing to plan", mend=mend)
         written = (config.reason.max_tokens * profile.assumed.written) if config.reason is not None else 0.0
         self.counter = PromptCounter(config, task, profile.characters_per_token, written)
         self._texts: dict[tuple[str, str], tuple[float, float]] = {}

@@ -241,7 +241,7 @@ def test_nothing_else_knows_the_competition(folder: str) -> None:
 
 def test_a_command_without_data_takes_the_sample_of_the_configs_competition(config: Path) -> None:
     assert registry.sample_of(ROOT / "configs" / "sample.toml") == Path("sample")
-    with pytest.raises(DataError, match=r"toy\.toml: competition: 'toy' has no sample; pass --data, or make"):
+    with refused(DataError, "'toy' has no sample", config, "competition", "pass --data"):
         registry.sample_of(config)
 
 
@@ -257,7 +257,7 @@ def test_make_leaves_the_choice_of_the_data_to_the_competition(target: str, conf
 
 
 def test_a_competition_of_ones_own_has_no_rehearsal(tmp_path: Path) -> None:
-    with pytest.raises(CascadeError, match="'toy': no data can be generated for it"):
+    with refused(CascadeError, "'toy': no data can be generated for it", key="competition"):
         make_data(TOY, tmp_path, 3)
 
 

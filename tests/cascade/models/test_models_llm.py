@@ -128,7 +128,7 @@ def test_the_other_engine_s_arguments_are_not_looked_at(tmp_path: Path) -> None:
     ("name", "value", "told"),
     [
         ("gpu_memory_utilisation", 0.8, r"vLLM 0\.19\.1 has no engine argument .*mean 'gpu_memory_utilization'"),
-        ("gpu_memory_utilization", 1.8, r"is 1\.8, but in vLLM 0\.19\.1 has to be at most 1"),
+        ("gpu_memory_utilization", 1.8, r"is 1\.8, but in vLLM 0\.19\.1 must be at most 1"),
     ],
 )
 def test_without_an_engine_installed_its_arguments_are_held_against_the_kernel_s(

@@ -203,7 +203,7 @@ def test_the_command_prints_draws_and_tells_by_its_exit_code(
     assert command.plan(tmp_path / "plan.toml", ROOT / "sample", 2055, None, "", picture) == 1
     assert "does not fit" in (said := capsys.readouterr().out) and "any one of these makes it fit:" in said
     done = run_command("--config", "configs/t4x2.toml", "--queries", "0")
-    assert done.returncode == 2 and done.stderr.startswith("error: --queries: 0 leaves nothing to plan; pass 1")
+    assert done.returncode == 2 and done.stderr.startswith("error: 0 queries leave nothing to plan; pass --queries")
 
 
 def test_planning_loads_no_torch(tmp_path: Path) -> None:

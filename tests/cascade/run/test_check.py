@@ -113,13 +113,13 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path, folder: Path) 
         "model 'nowhere'",
         "layers.0.self_attn.q_proj.lora_A.weight is [16, 7], but qwen-nano's layer has 8 inputs",
         "has no engine argument 'max_num_sequences'",
-        "engine argument gpu_memory_utilization is 2, but in vLLM 0.19.1 has to be at most 1",
+        "engine argument gpu_memory_utilization is 2, but in vLLM 0.19.1 must be at most 1",
         "old has no tokenizer; fix: add its tokenizer.json",
-        "out: has thesis.txt, and no run made it",
+        "out: contains thesis.txt, and no run made it",
     ):
         assert told in wrong, told
     assert of("engine", lines).startswith("? ") and "make run ENGINE=vllm" in of("engine", lines)
-    assert of("list: adapter", lines).startswith("? ") and "is missing; train it" in of("list: adapter", lines)
+    assert of("list: adapter", lines).startswith("? ") and "is missing; fix: train it" in of("list: adapter", lines)
 
 
 def test_a_config_that_cannot_be_read_does_not_hide_the_data_and_the_folder(tmp_path: Path, folder: Path) -> None:
