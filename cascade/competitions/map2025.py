@@ -75,8 +75,8 @@ class Map2025(RowCompetition):
         id_ = self.id_column
         if "StudentExplanation" in frame and (empty := frame["StudentExplanation"].str.strip() == "").any():
             warnings.append(
-                f"{path}: {empty.sum()} rows have no StudentExplanation, {id_} {frame[id_][empty].iloc[0]} first; they "
-                f"are told by question and answer alone"
+                f"{path}: {empty.sum()} rows have no StudentExplanation, {id_} {frame[id_][empty].iloc[0]} first; "
+                f"their labels are chosen by question and answer alone"
             )
         if path.name not in (TRAIN, TRUTH):
             return

@@ -91,8 +91,8 @@ class RowCompetition(Competition):
             if len(strange := truth[~truth["text"].isin(told)]):
                 first = f"{strange['text'].iloc[0]} of {self.id_column} {strange['query_id'].iloc[0]} first"
                 warnings.append(
-                    f"{folder / TRUTH}: {len(strange)} rows have a label that no row of {TRAIN} has, {first}; nothing "
-                    f"can tell it, unless the label is misspelt"
+                    f"{folder / TRUTH}: {len(strange)} rows have a label that no row of {TRAIN} has, {first}; "
+                    f"no classifier can predict it, so check its spelling"
                 )
             truth = truth.assign(label_id=[ids[text] for text in truth["text"]])[["query_id", "label_id"]]
         ordered, asked = asked[self.id_column].tolist(), self._queries(asked)

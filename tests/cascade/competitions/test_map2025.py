@@ -125,7 +125,9 @@ def test_a_row_that_cannot_be_is_refused_and_left_out_in_the_rerun(data: Path, r
 def test_a_label_that_train_lacks_is_told(data: Path) -> None:
     truth = pd.DataFrame([["20", "True_Misconception", "Division"]], columns=["row_id", *COLUMNS[5:]])
     truth.to_csv(data / "test_labels.csv", index=False)
-    assert "True_Misconception:Division of row_id 20 first; nothing can tell it" in MAP2025.read(data).warnings[0]
+    assert (
+        "True_Misconception:Division of row_id 20 first; no classifier can predict it" in MAP2025.read(data).warnings[0]
+    )
 
 
 @pytest.mark.parametrize("text", ["", "a " * 10_000])

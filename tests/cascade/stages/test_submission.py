@@ -372,6 +372,7 @@ def test_zero_needs_pandas_and_scikit_learn_only() -> None:
         "cascade.competitions.base",
         "cascade.competitions.submission",
         "cascade.rankings",
+        "cascade.rankings.fusion",
         "cascade.rankings.tables",
         "cascade.retrievers",
         "cascade.retrievers.tfidf",
