@@ -130,7 +130,7 @@ def open_for_test(
     return work
 
 
-def run_sample_llm(folder: Path, engine: str, questions: int = 12) -> dict[str, dict[str, Any]]:
+def run_sample_llm(folder: Path, engine: str, questions: int = 6) -> dict[str, dict[str, Any]]:
     """Runs sample-llm.toml whole on the sample's first test questions; the ledger's `score` entries by stage.
 
     Everything that any engine must leave is asserted here.

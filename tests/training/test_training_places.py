@@ -28,7 +28,7 @@ def test_a_folder_with_a_persons_files_is_no_place_for_an_adapter(tmp_path: Path
     (tmp_path / "adapter_config.json").touch()
     lora.check_out(tmp_path)
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(StageError, match=r"has notes\.txt, and it would be replaced"):
+    with pytest.raises(StageError, match=r"contains notes\.txt, and it would be replaced"):
         lora.check_out(tmp_path)
 
 

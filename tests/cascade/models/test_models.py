@@ -197,7 +197,7 @@ def test_an_empty_folder_that_no_dataset_keeps_is_not_missed(minilm: Path) -> No
 def test_a_module_of_its_own_is_code(minilm: Path) -> None:
     path = minilm / "modules.json"
     path.write_text(path.read_text().replace("sentence_transformers.models.Pooling", "own.Pooling"))
-    with pytest.raises(ModelError, match=r"names code of its own, 'own.Pooling'"):
+    with pytest.raises(ModelError, match=r"refers to the model's own code, 'own.Pooling'"):
         encoders.check_pooling(embedder(minilm), minilm)
     encoders.check_pooling(embedder(minilm, trust_remote_code=True), minilm)
 

@@ -346,7 +346,7 @@ def test_a_run_is_checked_for_the_image_before_it_is_packed(
     config = Path("configs/sample-llm.toml")
     text = config.read_text().replace('engine = "transformers"', 'engine = "vllm"')
     config.write_text(text.replace("enforce_eager", "enforce_eagerly"))
-    with pytest.raises(CheckError, match=r"vLLM 0\.19\.1 knows no .* 'enforce_eager'\?\); .* \(and 3 more, above\)"):
+    with pytest.raises(CheckError, match=r"vLLM 0\.19\.1 has no .* 'enforce_eager'\?\); .* \(and 3 more, above\)"):
         pack(config, IMAGE)
     assert "✗ point: arguments" in capsys.readouterr().err
     Path(f"wheels/{IMAGE}.in").write_text("numpy\n")

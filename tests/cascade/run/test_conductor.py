@@ -140,7 +140,7 @@ def test_a_model_process_that_died_is_told_though_another_has_done_its_work(run:
     assert code == 0, output
     last = output.rpartition("✓ ensemble")[2]
     assert "warning: rerank-ce: it said A" in last
-    assert "rerank-ce: the process on cpu died (exit code -9); its work continues elsewhere; started once more" in last
+    assert "rerank-ce: the process on cpu died (exit code -9); its work continues elsewhere; restarted" in last
 
 
 FOREIGN = (
@@ -261,8 +261,8 @@ GIVEN = {"config": "c", "data": "d", "run": "r", "deadline": 0.0, "retrieval": "
     [
         ({"retreival": "r1"}, "did you mean 'retrieval'"),
         ({"retrieval": None}, "has no value"),
-        ({"deadline": "soon"}, "declared float, given str"),
-        ({"retrieval": 7}, "declared str, given int"),
+        ({"deadline": "soon"}, "declared as float, but given as str"),
+        ({"retrieval": 7}, "declared as str, but given as int"),
     ],
 )
 def test_parameters_that_do_not_fit_are_refused(change: dict[str, object], message: str) -> None:

@@ -184,7 +184,7 @@ def test_runs_of_prompts_that_share_their_beginning(prompts: list[list[int]], ru
 def test_a_score_that_is_no_number_names_its_prompt() -> None:
     check_finite(np.zeros((2, 2)), ["a", "b"])
     for bad in (np.nan, np.inf, -np.inf):
-        with pytest.raises(ScoreError, match=r"prompt b: .* \(as 1 of 2 here\)"):
+        with pytest.raises(ScoreError, match=r"prompt b: .* \(1 of 2 are not\)"):
             check_finite(np.array([[0.0, 0.0], [0.0, bad]]), ["a", "b"])
 
 

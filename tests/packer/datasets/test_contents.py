@@ -140,7 +140,7 @@ def package(project: Path) -> None:
 @pytest.mark.parametrize(
     ("link", "said"),
     [
-        (pooling, "1_Pooling: is a link to a folder of the model's"),
+        (pooling, "1_Pooling: is a link to one of the model's folders"),
         (package, "cascade/more: is a link to a folder; put the folder"),
     ],
 )

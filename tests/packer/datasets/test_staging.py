@@ -193,7 +193,7 @@ def test_what_is_not_packed_of_the_code_is_not_compared(project: Path) -> None:
         staging.stale("code", older, *loaded())
     )
     (project / "cascade/rankings/fusion.py").write_text("changed = 1\n")
-    assert "cascade/rankings/fusion.py is not what was staged" in str(staging.stale("code", told, *loaded()))
+    assert "cascade/rankings/fusion.py has changed since it was staged" in str(staging.stale("code", told, *loaded()))
 
 
 @pytest.mark.parametrize("own", ["notes.txt", "configs/mine.toml", "configs/sample-llm.toml", "manifest.json"])
@@ -216,7 +216,7 @@ def test_a_folder_that_was_never_staged_is_refused_whatever_it_holds() -> None:
     shutil.rmtree(target)
     target.mkdir()
     (target / "mine.txt").write_text("mine")
-    with pytest.raises(StagingError, match="is there, and was not staged by this project"):
+    with pytest.raises(StagingError, match="exists, and was not staged by this project"):
         stage("code")
     assert (target / "mine.txt").read_text() == "mine"
 
@@ -282,7 +282,7 @@ def test_another_file_is_another_content(project: Path) -> None:
 def test_metadata_that_kaggle_refuses_stops_it(project: Path) -> None:
     path = project / "dataset-metadata.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"title": "x" * 46}))
-    with pytest.raises(DatasetError, match=r"title makes 'x+ code', which has 51 characters"):
+    with pytest.raises(DatasetError, match=r"title: 'x+ code' has 51 characters"):
         stage("code")
     assert not Path("build").exists()
 

@@ -385,7 +385,7 @@ def test_a_staged_file_that_is_not_the_manifests_stops_the_push(server, session,
         (folder / "t4x2.lock").write_bytes(content)
         later = (folder / manifest.FILE).stat().st_mtime_ns + 10**9
         os.utime(folder / "t4x2.lock", ns=(later, later))
-    with pytest.raises(DatasetError, match=r"is not what its manifest says \(t4x2\.lock: .*run: make pack"):
+    with pytest.raises(DatasetError, match=r"does not match its manifest \(t4x2\.lock: .*run: make pack"):
         push(session, folder, ABOUT)
     assert written(server) == []
 
@@ -412,9 +412,12 @@ def push_datasets(server, folder):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ("configs/t.toml", r"-code: configs/t\.toml is not what was staged; run: make pack CONFIG=configs/t\.toml"),
-        ("configs/prompts/pointwise.txt", r"pointwise\.txt is not what was staged"),
-        ("wheels/t4.lock", r"-wheels-t4: wheels/t4\.lock is not what was staged"),
+        (
+            "configs/t.toml",
+            r"-code: configs/t\.toml has changed since it was staged; run: make pack CONFIG=configs/t\.toml",
+        ),
+        ("configs/prompts/pointwise.txt", r"pointwise\.txt has changed since it was staged"),
+        ("wheels/t4.lock", r"-wheels-t4: wheels/t4\.lock has changed since it was staged"),
     ],
 )
 def test_what_has_changed_since_it_was_staged_is_not_pushed(monkeypatch, tmp_path, changed, said):

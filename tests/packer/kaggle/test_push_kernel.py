@@ -379,7 +379,7 @@ def test_all_that_was_changed_since_it_was_packed_is_named_and_nothing_is_pushed
     add("configs/adapters/yes-no/adapter_model.safetensors")
     with pytest.raises(KernelError) as error:
         push_it()
-    mend = "is not what was staged; run: make pack CONFIG=configs/t.toml IMAGE=t4"
+    mend = "has changed since it was staged; run: make pack CONFIG=configs/t.toml IMAGE=t4"
     code, wheels, adapters = error.value.problems
     assert code == f"build/datasets/cascade-kernel-code: configs/t.toml {mend}"
     assert wheels == f"build/datasets/cascade-kernel-wheels-t4: wheels/t4.lock {mend}"
@@ -392,7 +392,9 @@ def test_all_that_was_changed_since_it_was_packed_is_named_and_nothing_is_pushed
 )
 def test_a_prompt_a_notebook_and_the_source_are_what_was_packed(kaggle, name):
     add(name)
-    with pytest.raises(KernelError, match=f"cascade-kernel-code: {name} is not what was staged; run: make pack"):
+    with pytest.raises(
+        KernelError, match=f"cascade-kernel-code: {name} has changed since it was staged; run: make pack"
+    ):
         push_it()
 
 

@@ -174,7 +174,9 @@ def test_a_folder_with_files_of_a_person_s_is_refused(kaggle, tmp_path, own):
     """Else a file there would pass for the run's, or be overwritten by its log."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / own).write_text("mine")
-    with pytest.raises(RunError, match=rf"out: has {own}, which may not be of version 2.*pass --out with a new or"):
+    with pytest.raises(
+        RunError, match=rf"out: contains {own}, which may not be of version 2.*pass --out with a new or"
+    ):
         output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
     assert fetched(tmp_path / "out") == {own: b"mine"}
 
@@ -286,7 +288,7 @@ def test_a_run_that_goes_on_has_no_output_yet(kaggle, tmp_path):
 def test_a_full_disk_is_an_error_that_names_the_version(kaggle, tmp_path):
     begun(tmp_path / "out")
     (tmp_path / "out/ledger.jsonl.part").symlink_to("/dev/full")
-    with pytest.raises(RunError, match=r"version 2 of ada/eedi-cascade.*No space left on device.*free space"):
+    with pytest.raises(RunError, match=r"version 2 of ada/eedi-cascade.*No space left on device.*free some space"):
         output.fetch(session(), SECOND, tmp_path / "out", lambda *_: None)
     assert not (tmp_path / "out/ledger.jsonl").exists()
 

@@ -79,7 +79,7 @@ def test_two_entries_of_one_name_must_be_the_same(tmp_path: Path, second: str, r
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning):
         archive.writestr("leaf.py", second)
     assert installs(path) is not refused
-    assert ("it holds leaf.py twice, with different contents" in read(path).broken) is refused
+    assert ("it contains leaf.py twice, with different contents" in read(path).broken) is refused
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_requirements_that_cannot_be_met_leave_the_lock_as_it_was(image, require
 
 def test_an_image_without_its_requirements_or_its_project_is_refused(image):
     image.requirements.unlink()
-    with pytest.raises(RequirementsError, match=r"small.in: no such file; make it, empty if"):
+    with pytest.raises(RequirementsError, match=r"small.in: no such file; create it, empty if"):
         resolve.lock(image)
     image.project.unlink()
     with pytest.raises(ImageError, match=r"pyproject.toml: not a project's file"):
