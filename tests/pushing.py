@@ -7,10 +7,13 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from cascade.base.runtime import ROOT
 from cascade.config.schema import load
 from packer.datasets import staging
+from packer.kaggle import kernel, push, state
+from packer.kaggle.session import Session
 from packer.wheels import images
 
 MODEL = "qwen-lm/qwen2.5/transformers/14b-instruct-awq/1"
@@ -52,6 +55,7 @@ extras = []
 seen = "in a test"
 """
 KINDS = ("code", "wheels", "adapters")
+COMPETITION = "eedi-mining-misconceptions-in-mathematics"
 
 
 def make_packed(folder: Path) -> Path:
@@ -87,3 +91,22 @@ def make_project(folder: Path) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     return folder
+
+
+def push_it(said: list[str] | None = None) -> state.Pushed:
+    """Pushes the kernel of the current folder; `said`: takes the lines that are printed."""
+    session = Session(patience=2.0, pause=0.01)
+    say = (said if said is not None else []).append
+    return push.push_kernel(session, load(Path("configs/t.toml")), images.load("t4"), say=say, sleep=lambda _: None)
+
+
+def edit(**changes: Any) -> None:
+    """Changes kernel-metadata.json; None removes a key."""
+    table = json.loads(Path("kernel-metadata.json").read_text()) | changes
+    Path("kernel-metadata.json").write_text(json.dumps({k: v for k, v in table.items() if v is not None}))
+
+
+def problems() -> list[str]:
+    """What is wrong with the kernel of the current folder."""
+    config, path = load(Path("configs/t.toml")), Path("kernel-metadata.json")
+    return kernel.problems(kernel.read(path), path, config, images.load("t4"), "ada")

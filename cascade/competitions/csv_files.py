@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cascade.base import csv_reader
@@ -63,18 +64,12 @@ def read_leniently(path: Path, columns: Sequence[str], keys: Sequence[str]) -> p
     return frame
 
 
-def among(cells: pd.Series, others: pd.Series) -> pd.Series:
-    """Which of the cells stand in `others`; pandas' own `isin` is slow for Arrow strings."""
-    there = set(others.tolist())
-    return pd.Series([cell in there for cell in cells.tolist()], index=cells.index, dtype=bool)
-
-
-def refuse(path: Path, frame: pd.DataFrame, bad: pd.Series, key: str, why: str, mend: str) -> None:
+def refuse(path: Path, frame: pd.DataFrame, bad: pd.Series | np.ndarray, key: str, why: str, mend: str) -> None:
     """DataError for the first row that `bad` marks, by its `key`; rows are counted from 1 under the header."""
     if bad.any():
-        row = int(bad.to_numpy().argmax())
+        row = int(np.asarray(bad).argmax())
         raise DataError(
-            f"{why.format(**frame.iloc[row])}",
+            why.format(**frame.iloc[row]),
             path=path,
             key=f"row {row + 1} ({key} {frame[key].iloc[row]})",
             mend=mend,

@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from cascade.base.columns import among
 from cascade.competitions.base import Task
-from cascade.competitions.csv_files import among, refuse
+from cascade.competitions.csv_files import refuse
 from cascade.competitions.rows import TRAIN, TRUTH, RowCompetition
 
 NONE = "NA"  # the misconception of rows without one
@@ -88,7 +89,7 @@ class Map2025(RowCompetition):
         why = "Misconception '{Misconception}' has a space, which parts a row's labels"
         refuse(path, frame, spaced, id_, why, "join it")
         if path.name == TRAIN:
-            labelled = among(frame["QuestionId"], frame["QuestionId"][categories != ""])
+            labelled = among(frame["QuestionId"], set(frame["QuestionId"][categories != ""].tolist()))
             why = "no row of question {QuestionId} has a Category"
             refuse(path, frame, ~labelled, id_, why, "fill one in, or remove the question's rows")
 

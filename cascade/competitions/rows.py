@@ -9,10 +9,11 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from cascade.base.columns import among
 from cascade.base.errors import DataError
 from cascade.competitions import submission
 from cascade.competitions.base import Competition, Task, Unit
-from cascade.competitions.csv_files import among, read_csv, read_leniently, refuse
+from cascade.competitions.csv_files import read_csv, read_leniently, refuse
 
 TRAIN, TEST, TRUTH = "train.csv", "test.csv", "test_labels.csv"
 
@@ -182,7 +183,8 @@ class RowCompetition(Competition):
         try:
             frame = read_csv(path, [id_, *self.label_columns])
             frame[id_] = frame[id_].str.strip()
-            refuse(path, frame, ~among(frame[id_], asked[id_]), id_, f"{TEST} has no such row", "remove the row")
+            strange = ~among(frame[id_], set(asked[id_].tolist()))
+            refuse(path, frame, strange, id_, f"{TEST} has no such row", "remove the row")
             refuse(path, frame, frame[id_].duplicated(), id_, "the id occurs twice", "remove one of the rows")
             self.check(path, frame, warnings)
         except DataError as error:

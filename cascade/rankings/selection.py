@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cascade.base.columns import among
 from cascade.config.schema import Pipeline, Select
 from cascade.rankings import metrics, tables
 from cascade.rankings.windows import prompt_count
@@ -31,10 +32,10 @@ def take(pipeline: Pipeline, given: pd.DataFrame, by: pd.DataFrame | None, seen:
         return _ranked(cut)
     if by is not None:
         cut = _by_candidate(cut, by, select)
-        cut = cut[~tables.among(cut["query_id"], skipped_queries(by, select))]
+        cut = cut[~among(cut["query_id"], skipped_queries(by, select))]
     if select.extra_unseen:
         skipped = set() if by is None else skipped_queries(by, select)
-        unseen = given[~given["label_id"].isin(seen) & ~tables.among(given["query_id"], skipped)][PAIR]
+        unseen = given[~given["label_id"].isin(seen) & ~among(given["query_id"], skipped)][PAIR]
         left_out = _without(unseen, cut)
         extra = left_out[left_out.groupby("query_id").cumcount() < select.extra_unseen]
         cut = pd.concat([cut, extra])
@@ -58,7 +59,7 @@ def _by_candidate(cut: pd.DataFrame, by: pd.DataFrame, select: Select) -> pd.Dat
         keep &= ~(known["rank"] > select.top_n).to_numpy()
     if select.missing == "drop":
         keep &= known["rank"].notna().to_numpy()
-    kept: pd.DataFrame = cut[keep | ~tables.among(cut["query_id"], set(by["query_id"].unique()))]
+    kept: pd.DataFrame = cut[keep | ~among(cut["query_id"], set(by["query_id"].unique()))]
     return kept
 
 
@@ -143,7 +144,7 @@ def saving(
         return Saving(**counts)
     reference = whole if by is None else by
     gone = _without(whole, taken)
-    gone = gone[tables.among(gone["query_id"], set(taken["query_id"].unique()))]
+    gone = gone[among(gone["query_id"], set(taken["query_id"].unique()))]
     ranks = metrics.ranks_of_labels(reference, labels)
     right = labels["query_id"][metrics.ranks_of_labels(gone, labels).notna().to_numpy()]
     return Saving(

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cascade.base import folder as folders
 from cascade.base import manifest
+from cascade.base.columns import among
 from cascade.base.errors import TableError
 from cascade.competitions import submission
 from cascade.rankings import fusion, tables
@@ -48,7 +49,7 @@ def write_submission(context: RunContext, table: pd.DataFrame, of: Collection[st
     if short:  # else no other table need be read
         names = dict.fromkeys([*context.config.ensemble.weights, *(each.name for each in context.config.retrieval)])
         given = (read_table(context, name) for name in names)
-        of_short = (each[tables.among(each["query_id"], short)] for each in given if each is not None)
+        of_short = (each[among(each["query_id"], short)] for each in given if each is not None)
         lists = [*map(tables.ids, of_short), zero_rows(context)]
         for query_id in short:
             others = (ids.get(query_id, []) for ids in lists)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from cascade.base.columns import among
 from cascade.base.errors import StageError, TableError
 from cascade.competitions import submission
 from cascade.config.schema import Pipeline
@@ -36,7 +37,7 @@ def candidates(context: RunContext, name: str) -> pd.DataFrame:
         return below
     if below is None:
         return own
-    return pd.concat([own, below[~tables.among(below["query_id"], set(own["query_id"].unique()))]], ignore_index=True)
+    return pd.concat([own, below[~among(below["query_id"], set(own["query_id"].unique()))]], ignore_index=True)
 
 
 def zero_table(context: RunContext) -> pd.DataFrame | None:

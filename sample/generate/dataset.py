@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from cascade.base import made as files
 from cascade.base.errors import DataError
+from cascade.base.made import replaced
+from sample.generate.files import check_sizes, write
 from sample.generate.topic import Topic, tex
 from sample.generate.topics import all_topics
 
@@ -96,20 +96,12 @@ def _questions(count: int, held_out: set[str], rng: Random, taken: set[str], tes
     raise DataError(f"only {len(made)} of {count} questions after {ROUNDS} rounds over the topics; ask for fewer")
 
 
-def _write(path: Path, header: list[str], rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
 def generate(out: Path, seed: int, questions: int = 480, test: int = 80) -> str:
     """Writes the four CSV files under `out` and tells in a line what is in them.
 
     StageError where files of these names there are not an earlier sample's.
     """
-    if not 0 < test < questions:
-        raise DataError(f"--test {test}: must be more than 0 and less than --questions {questions}")
+    check_sizes(questions, test)
     rng = Random(seed)
     topics = all_topics()
     names = list(dict.fromkeys(name for topic in topics for name in topic.rules))
@@ -135,12 +127,12 @@ def generate(out: Path, seed: int, questions: int = 480, test: int = 80) -> str:
     rows = {part: sorted((row(question) for question in made), key=lambda r: int(str(r[0][0])))
             for part, made in parts.items()}  # fmt: skip
     test_labels = ([told[0], *labels] for told, labels in rows["test"])
-    with files.replaced(out) as to:
-        _write(to / "train.csv", QUESTION_COLUMNS + LABEL_COLUMNS, ([*told, *labels] for told, labels in rows["train"]))
-        _write(to / "test.csv", QUESTION_COLUMNS, (told for told, _ in rows["test"]))
-        _write(to / "test_labels.csv", ["QuestionId", *LABEL_COLUMNS], test_labels)
+    with replaced(out) as to:
+        write(to / "train.csv", QUESTION_COLUMNS + LABEL_COLUMNS, ([*told, *labels] for told, labels in rows["train"]))
+        write(to / "test.csv", QUESTION_COLUMNS, (told for told, _ in rows["test"]))
+        write(to / "test_labels.csv", ["QuestionId", *LABEL_COLUMNS], test_labels)
         mapping = ((id_, name) for name, id_ in ids.items())
-        _write(to / "misconception_mapping.csv", ["MisconceptionId", "MisconceptionName"], mapping)
+        write(to / "misconception_mapping.csv", ["MisconceptionId", "MisconceptionName"], mapping)
     shown = {part: [n for q in made for n in q.misconceptions if n] for part, made in parts.items()}
     unseen = [name for name in shown["test"] if name not in set(shown["train"])]
     return (

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from cascade.base import made as files
-from cascade.base.errors import DataError
+from cascade.base.made import replaced
 from cascade.competitions.map2025 import NONE, RIGHT, WRONG
+from sample.generate.files import check_sizes, write
 from sample.generate.map.calculations import CALCULATIONS
 from sample.generate.map.item import Item, Values, Way
 from sample.generate.map.problems import PROBLEMS
@@ -114,20 +112,12 @@ def _mistyped(text: str, rng: Random) -> str:
     return text
 
 
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
 def generate(out: Path, seed: int, questions: int = 2000, test: int = 400) -> str:
     """Writes the three CSV files under `out` and tells in a line what is in them. `questions`: rows, the test's too.
 
     StageError where files of these names there are not an earlier sample's.
     """
-    if not 0 < test < questions:
-        raise DataError(f"--test {test}: must be more than 0 and less than --questions {questions}")
+    check_sizes(questions, test)
     rng = Random(seed)
     asked = drawn(rng)
     # Each label of each question once, as no test row can have one that train lacks.
@@ -150,9 +140,9 @@ def generate(out: Path, seed: int, questions: int = 2000, test: int = 400) -> st
         tests.append((told, label))
     rows = [[number, *told, *label] for number, (told, label) in enumerate((*train, *tests))]
     cut = len(train)
-    with files.replaced(out) as to:
-        _write(to / "train.csv", [*COLUMNS, *LABELS], rows[:cut])
-        _write(to / "test.csv", COLUMNS, (row[:5] for row in rows[cut:]))
-        _write(to / "test_labels.csv", ["row_id", *LABELS], ([row[0], *row[5:]] for row in rows[cut:]))
+    with replaced(out) as to:
+        write(to / "train.csv", [*COLUMNS, *LABELS], rows[:cut])
+        write(to / "test.csv", COLUMNS, (row[:5] for row in rows[cut:]))
+        write(to / "test_labels.csv", ["row_id", *LABELS], ([row[0], *row[5:]] for row in rows[cut:]))
     labels = {tuple(label) for _, label in train}
     return f"{out}: {len(train)} train and {test} test rows over {len(asked)} questions, {len(labels)} labels in train"

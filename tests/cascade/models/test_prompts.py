@@ -2,80 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, normalizers, processors
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
 from cascade.base.errors import ModelError, PromptError
-from cascade.models.prompts import LETTERS, Prompter, Template, lettered, query_fields
+from cascade.models.prompts import LETTERS, Template, lettered, query_fields
 from tests.eedi import FIELDS
+from tests.prompting import CHAT, CHATML, QUERY, fields, make_tokenizer, prompter, template
 from tests.refusals import refused
-
-CHATML = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n"
-    "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
-)
-SPECIAL = ["<|im_start|>", "<|im_end|>", "<think>", "</think>", "<|begin|>"]
-WORDS = ["Yes No Yes No", "the question of the fraction", "the answer is", "system user assistant", "Topic: Skill:"]
-CHAT = """\
-=== system
-You know pupils.
-=== user
-Question: {{ question }}
-Wrong: {{ wrong }}
-Is it this one? {{ candidate }}
-"""
-QUERY = {
-    "query_id": "7_B", "construct": "Add", "subject": "Fractions", "question": "What is 1/2 + 1/3?", "correct": "5/6",
-    "wrong": "2/5",
-}  # fmt: skip
-
-
-def make_tokenizer(chat_template: str | None = CHATML, normalizer: Any = None, words: Sequence[str] = WORDS) -> Any:
-    """A byte-level BPE that has learnt a few words: any text can be read, and Yes and No are tokens."""
-    tokenizer = Tokenizer(BPE())
-    if normalizer is not None:
-        tokenizer.normalizer = normalizer
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=330,
-        special_tokens=SPECIAL,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([*words] * 5, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", chat_template=chat_template)
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Any:
-    return make_tokenizer()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "template.txt"
-
-
-def template(path: Path, source: str, *needed: str) -> Template:
-    path.write_text(source, encoding="utf-8")
-    return Template(path, FIELDS, *needed)
-
-
-def fields(**more: Any) -> dict[str, Any]:
-    return query_fields(QUERY) | more
-
-
-def prompter(path: Path, source: str, tokenizer: Any, max_tokens: int = 1000, **chat_arguments: Any) -> Prompter:
-    needed = [name for name in ("candidate", "options") if name in source]
-    return Prompter(template(path, source, *needed), tokenizer, max_tokens, chat_arguments)
 
 
 def test_a_chat_is_written_as_the_tokenizer_writes_it(path: Path, tokenizer: Any) -> None:
@@ -283,51 +222,6 @@ def test_a_leading_space_is_added_to_a_prompt_once(path: Path) -> None:
     made = prompter(path, "{{ question }}{{ candidate }}", tokenizer)
     (ids,) = made.fit("7_B", [fields(question="a<s>5</s>", candidate="b")])[0]
     assert tokenizer.convert_ids_to_tokens(ids) == ["▁", *"a<s>5</s>b"]
-
-
-def test_options_are_the_tokens_that_stand_behind_the_prompt(path: Path, tokenizer: Any) -> None:
-    made = prompter(path, CHAT, tokenizer)
-    found = made.option_ids(["Yes", "No"])
-    assert tokenizer.convert_ids_to_tokens(found) == ["Yes", "No"]
-    letters = prompter(path, "=== user\n{{ options }}\n", tokenizer).option_ids(LETTERS)
-    assert tokenizer.convert_ids_to_tokens(letters) == list(LETTERS)
-
-
-def test_what_stands_before_the_answer_decides_which_token_an_option_is(path: Path, tokenizer: Any) -> None:
-    """Behind a colon `Yes` begins with a space: an option of its own."""
-    source = "=== user\n{{ candidate }}\n=== assistant\nAnswer:\n"
-    made = prompter(path, source, tokenizer)
-    assert tokenizer.convert_ids_to_tokens(made.option_ids([" Yes", " No"])) == ["ĠYes", "ĠNo"]
-    plain = prompter(path, "{{ candidate }}\nAnswer:", tokenizer)
-    assert tokenizer.convert_ids_to_tokens(plain.option_ids([" Yes", " No"])) == ["ĠYes", "ĠNo"]
-
-
-@pytest.mark.parametrize("options", [["Yes", "Maybe"], ["Maybe", "No"]])
-def test_an_option_of_several_tokens_is_refused_by_name(path: Path, tokenizer: Any, options: list[str]) -> None:
-    with pytest.raises(PromptError, match=r"option 'Maybe' is [2-5] tokens of this tokenizer \(\['M', .*\), not one"):
-        prompter(path, CHAT, tokenizer).option_ids(options)
-
-
-def test_an_option_that_grows_together_with_what_stands_before_it_is_refused(path: Path, tokenizer: Any) -> None:
-    """Alone `Yes` is one token, but a space before it belongs to it: the prompt would end within a token."""
-    with pytest.raises(PromptError, match=r"option 'Yes' is .* end the template differently"):
-        prompter(path, "{{ candidate }} ", tokenizer).option_ids(["Yes", "No"])
-
-
-def test_an_option_that_cuts_what_stands_before_it_differently_is_refused(path: Path) -> None:
-    """`ab` is a token, and so is `bc`, which goes first: behind `ab` the option `c` makes it `a` and `bc`."""
-    tokenizer = make_tokenizer(words=["bc bc bc bc ab ab"])
-    assert [tokenizer.tokenize(text) for text in ("ab", "abc")] == [["ab"], ["a", "bc"]]
-    with pytest.raises(PromptError, match=r"option 'c' is not one token of its own after '.*ab': the two"):
-        prompter(path, "{{ candidate }}\nab", tokenizer).option_ids(["c"])
-
-
-def test_two_options_that_are_the_same_token_are_refused(path: Path, tokenizer: Any) -> None:
-    with pytest.raises(PromptError, match="options 'Yes' and 'Yes' are the same token; rename one"):
-        prompter(path, CHAT, tokenizer).option_ids(["Yes", "Yes"])
-    wide = make_tokenizer(normalizer=normalizers.NFKC())  # reads the wide letter as the usual one
-    with pytest.raises(PromptError, match="options 'A' and 'Ａ' are the same token; rename one"):
-        prompter(path, CHAT, wide).option_ids(["B", "A", "Ａ"])
 
 
 LONG = " ".join(f"Number {number} of the sum is \\( \\frac{{{number}}}{{7}} \\)." for number in range(60))

@@ -210,4 +210,3 @@ def test_rows_of_one_query_and_misconception_have_one_key_in_all_tables() -> Non
     assert queries.tolist() == ["20_A", "3_B"]
     assert (first >> 32).tolist() == [0, 0, 0, 1, 1] and (first & 0xFFFFFFFF).tolist() == [7, 0, 3, 0, 9]
     assert second.tolist() == [first[4], (1 << 32) + 5, first[0]]
-    assert tables.among(one["query_id"], {"3_B", "4_C"}).tolist() == [False] * 3 + [True] * 2

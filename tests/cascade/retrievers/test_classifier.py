@@ -32,17 +32,6 @@ def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifier, "TREES", 12)
 
 
-@pytest.fixture(scope="module")
-def config() -> Config:
-    return configs.load(ROOT / "configs" / "sample.toml")
-
-
-@pytest.fixture(scope="module")
-def task() -> Task:
-    whole = EEDI.read(ROOT / "sample")
-    return replace(whole, train=whole.train.head(60), queries=whole.queries.head(12))
-
-
 def test_ridge_gives_the_shares_that_least_squares_give() -> None:
     """Alike texts of two labels, 3 to 1: with a likeness of 1 among all, only the mean can be told."""
     train = Texts(["same words"] * 4, [""] * 4)

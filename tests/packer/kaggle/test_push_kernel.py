@@ -1,13 +1,10 @@
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from cascade.base.manifest import Manifest
 from cascade.base.runtime import ROOT
 from cascade.competitions.eedi import EEDI
 from cascade.config.schema import load
@@ -18,59 +15,10 @@ from packer.kaggle import kernel, push, sources, state
 from packer.kaggle.kernel import KernelError
 from packer.kaggle.session import KaggleError, Session
 from packer.wheels import images
-from tests.kaggle_server import CutError, KaggleServer, RefusalError
-from tests.kaggle_server.competitions import Competitions
-from tests.kaggle_server.datasets import STATUS, Datasets
-from tests.kaggle_server.kernels import GET, SAVE, Kernels, Version
-from tests.pushing import IMAGE, KINDS, MODEL, make_packed
-
-COMPETITION = "eedi-mining-misconceptions-in-mathematics"
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory):
-    return make_packed(tmp_path_factory.mktemp("packed"))
-
-
-@pytest.fixture
-def project(monkeypatch, tmp_path, packed):
-    """A packed project, the current folder."""
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    shutil.copytree(packed, tmp_path / "project")
-    monkeypatch.chdir(tmp_path / "project")
-    return tmp_path / "project"
-
-
-@pytest.fixture
-def kaggle(monkeypatch, project):
-    """Kaggle with every source there and ready."""
-    with KaggleServer() as server, server.login(monkeypatch):
-        server.kernels, server.datasets = Kernels(server), Datasets(server)
-        server.competitions = Competitions(server, **{COMPETITION: True})
-        server.kernels.models = {MODEL.replace("transformers", "MODEL_FRAMEWORK_TRANSFORMERS")}
-        for kind in KINDS:
-            folder = staging.staged_folder(kind, images.load("t4"))
-            text = (folder / "manifest.json").read_bytes()
-            server.datasets.put_version(f"ada/{folder.name}", {"manifest.json": text})
-        server.datasets.put_version("grace/e5", {})
-        yield server
-
-
-def push_it(said=None):
-    session = Session(patience=2.0, pause=0.01)
-    say = (said if said is not None else []).append
-    return push.push_kernel(session, load(Path("configs/t.toml")), images.load("t4"), say=say, sleep=lambda _: None)
-
-
-def edit(**changes):
-    """Changes kernel-metadata.json; None removes a key."""
-    table = json.loads(Path("kernel-metadata.json").read_text()) | changes
-    Path("kernel-metadata.json").write_text(json.dumps({k: v for k, v in table.items() if v is not None}))
-
-
-def problems():
-    config, path = load(Path("configs/t.toml")), Path("kernel-metadata.json")
-    return kernel.problems(kernel.read(path), path, config, images.load("t4"), "ada")
+from tests.kaggle_server import CutError, RefusalError
+from tests.kaggle_server.datasets import STATUS
+from tests.kaggle_server.kernels import GET, SAVE, Version
+from tests.pushing import COMPETITION, KINDS, MODEL, edit, problems, push_it
 
 
 def test_what_is_pushed_has_the_login_the_images_facts_and_the_configs_sources(kaggle):
@@ -365,72 +313,6 @@ def test_a_busy_kaggle_is_waited_for(kaggle):
     kaggle.faults[STATUS] = [RefusalError(503), CutError()]
     kaggle.faults[SAVE] = [RefusalError(429, "slow down", {"Retry-After": "0"})]
     assert push_it().version == 1
-
-
-def test_another_config_than_the_packed_one_is_refused(kaggle):
-    shutil.copy("configs/t.toml", "configs/other.toml")
-    with pytest.raises(KernelError, match=r"is staged for configs/t\.toml; run: make pack CONFIG=configs/other\.toml"):
-        push.push_kernel(Session(), load(Path("configs/other.toml")), images.load("t4"))
-
-
-def test_all_that_was_changed_since_it_was_packed_is_named_and_nothing_is_pushed(kaggle):
-    add("configs/t.toml")
-    add("wheels/t4.lock")
-    add("configs/adapters/yes-no/adapter_model.safetensors")
-    with pytest.raises(KernelError) as error:
-        push_it()
-    mend = "has changed since it was staged; run: make pack CONFIG=configs/t.toml IMAGE=t4"
-    code, wheels, adapters = error.value.problems
-    assert code == f"build/datasets/cascade-kernel-code: configs/t.toml {mend}"
-    assert wheels == f"build/datasets/cascade-kernel-wheels-t4: wheels/t4.lock {mend}"
-    assert adapters.endswith(f"yes-no/adapter_model.safetensors {mend}")
-    assert SAVE not in kaggle.methods()
-
-
-@pytest.mark.parametrize(
-    "name", ["configs/prompts/pointwise.txt", "notebooks/rerank.ipynb", "cascade/rankings/fusion.py"]
-)
-def test_a_prompt_a_notebook_and_the_source_are_what_was_packed(kaggle, name):
-    add(name)
-    with pytest.raises(
-        KernelError, match=f"cascade-kernel-code: {name} has changed since it was staged; run: make pack"
-    ):
-        push_it()
-
-
-def test_an_image_whose_facts_changed_is_packed_again(kaggle):
-    Path("wheels/t4.toml").write_text(IMAGE.replace("2.35", "2.39"))
-    with pytest.raises(KernelError, match=r"wheels-t4: glibc was 2\.35 when it was staged, and is 2\.39; run: make"):
-        push_it()
-
-
-def add(name):
-    """Changes a file without making it invalid; a new file, as editors write it."""
-    text = Path(name).read_text()
-    Path(name).unlink()
-    Path(name).write_text(text + "\n")
-
-
-def test_a_dataset_at_kaggle_that_is_not_what_is_packed_is_pushed_first(kaggle):
-    old = Manifest("wheels", "", False, {}, {"image": "an older one"}).as_json().encode()
-    kaggle.datasets.put_version("ada/cascade-kernel-wheels-t4", {"manifest.json": old})
-    with pytest.raises(
-        KernelError, match=r"cascade-kernel-wheels-t4: Kaggle's version differs .*run: make push-datasets"
-    ):
-        push_it()
-    assert SAVE not in kaggle.methods()
-
-
-def test_a_dirty_tree_and_another_commit_are_warned_of(kaggle):
-    for command in ("init -q", "add configs", "-c user.name=a -c user.email=a@b commit -qm one"):
-        subprocess.run(["git", *command.split()], check=True, capture_output=True)
-    said = []
-    pushed = push_it(said)
-    assert pushed.dirty
-    assert len(pushed.commit) == 40
-    assert [text for text in said if "files have changed since commit" in text]
-    assert [text for text in said if "the code was packed at another commit" in text]
-    assert len(said) == 2
 
 
 def test_the_command_names_each_problem_on_a_line_of_its_own(kaggle):
