@@ -70,9 +70,9 @@ def _check(path: Path, identity: Mapping[str, str]) -> None:
     record = folder.read(path.parent)
     if record is None:
         raise PlanError(
-            "cannot be read as a run's, and says which run the ledger is of",
+            "is not the record of a run, and without one nothing says which run the ledger belongs to",
             path=beside,
-            mend="keep it beside the ledger",
+            mend=f"pass the {ledger.FILE} in the run's own folder",
         )
     found = record["identity"]
     if found.get("config") != identity["config"]:

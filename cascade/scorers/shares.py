@@ -17,6 +17,7 @@ import numpy as np
 from cascade.models.thinking import BEGIN, CLOSE, OPEN
 
 LEAST = 0.01  # of the probability, on average: below, the scores are what is left over of another answer
+MEASURED = 8  # prompts of a process that shares are measured on, at most
 LOW = 0.1  # the quantile that is kept beside the mean
 Share = tuple[float, str]  # of the options; the likeliest token's text where it is none of them, else ""
 

@@ -1,15 +1,15 @@
 """The transformers engine: where there is no vLLM, and the oracle that the other is held to.
 
-Prompts that share their beginning are read together: the beginning once, then what differs. Whatever
-is read together is padded on the right, so that every token stands where it stands in its prompt:
-sliding windows, ALiBi and recurrent layers go by places, and what follows a token never changes it.
+Prompts that share their beginning are one sequence (`packing`). Rows of a batch are padded on the right: what follows
+a token never changes it.
 """
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ from cascade.config.schema import LanguageModel
 from cascade.models import adapters, precision
 from cascade.models.prompters import DEFAULT_LENGTH, load_tokenizer
 from cascade.processes.workers import DeviceSlot
+from cascade.scorers import attention, packing
 from cascade.scorers.base import Usage
-from cascade.scorers.prefixes import shared_beginnings
+from cascade.scorers.packing import Block
+from cascade.scorers.shares import MEASURED
 
 STRETCHED = ("longrope", "dynamic")  # kinds of RoPE whose angles change with the length of what is read
-TRIED = (24, (8, 3))  # tokens of the beginning and of two rests that a shared cache is tried on
+TRIED = (24, (8, 3))  # tokens of the beginning and of two rests that packing is tried on
 
 
 class TransformersScorer:
@@ -51,35 +53,27 @@ class TransformersScorer:
         self.usage = Usage()
         self.alike_up_to = unstretched_length(text_config)
         self.keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
-        self.plain_cache = self._cache_is_plain()
-        if not self.plain_cache:
+        self.measured = False
+        self.packs = self._can_pack()
+        if not self.packs:
             print(
-                f"model '{model.model}': its cache ({self.model.config.model_type}) cannot be shared by prompts with "
-                f"the same beginning; each is read whole"
+                f"model '{model.model}': a {self.model.config.model_type} cannot read prompts with the same beginning "
+                f"as one; each is read whole"
             )
 
     @torch.inference_mode()
     def score(self, prompts: Sequence[Sequence[int]], options: Sequence[int]) -> np.ndarray:
         """See `OptionScorer`."""
         scores = np.empty((len(prompts), len(options)), dtype=np.float32)
+        for batch in self._packed(prompts):
+            logits = self._logits(batch, options)
+            scores[[number for block in batch for number in block.prompts]] = logits.log_softmax(-1).cpu().numpy()
+            self.usage.cached_tokens += sum((len(block.prompts) - 1) * len(block.beginning) for block in batch)
+            if not self.measured:
+                self.measured = True
+                self._measure(batch[0], options)
         self.usage.prompts += len(prompts)
         self.usage.tokens += sum(map(len, prompts))
-        alone: list[int] = []
-        for start, stop, shared in shared_beginnings(prompts):
-            longest = max(map(len, prompts[start:stop]))
-            if stop - start == 1 or not self.plain_cache or longest > self.alike_up_to:
-                alone += range(start, stop)
-                continue
-            self.usage.cached_tokens += (stop - start - 1) * shared
-            beginning = self._cache(prompts[start][:shared])
-            rest = [prompt[shared:] for prompt in prompts[start:stop]]
-            for batch in self._batches(rest):
-                cache = repeated(beginning, len(batch))
-                scores[[start + i for i in batch]] = self._last([rest[i] for i in batch], options, cache)
-        lonely = [prompts[i] for i in alone]
-        for batch in self._batches(lonely, self.alike_up_to):
-            self._forget_length()
-            scores[[alone[i] for i in batch]] = self._last([lonely[i] for i in batch], options)
         return scores
 
     @torch.inference_mode()
@@ -87,7 +81,7 @@ class TransformersScorer:
         """See `OptionScorer`."""
         texts = [""] * len(prompts)
         # What is written follows the prompt, so shorter prompts are padded on the left: only where that is exact.
-        alike = self.alike_up_to - max_tokens if self.plain_cache else 0
+        alike = self.alike_up_to - max_tokens if self.packs else 0
         for batch in self._batches(prompts, alike):
             self._forget_length()
             ids, mask = self._padded([prompts[i] for i in batch])
@@ -109,7 +103,19 @@ class TransformersScorer:
         ends = {*(named if isinstance(named, list) else [named]), self.tokenizer.eos_token_id} - {None}
         return GenerationConfig(do_sample=False, eos_token_id=sorted(ends) or None, pad_token_id=self._pad)
 
-    def _batches(self, prompts: Sequence[Sequence[int]], alike_up_to: float = float("inf")) -> Iterator[list[int]]:
+    def _packed(self, prompts: Sequence[Sequence[int]]) -> Iterator[list[Block]]:
+        """Batches of blocks, each of at most as many tokens as `batch_size` of the longest prompt have."""
+        budget = self.batch_size * max(map(len, prompts), default=0)
+        given = list(packing.blocks(prompts, budget if self.packs else 0))
+        for alone in (False, True):
+            some = [block for block in given if block.longest <= self.alike_up_to and (not block.beginning) == alone]
+            yield from packing.batches(some, budget)
+        stretched = [number for block in given if block.longest > self.alike_up_to for number in block.prompts]
+        stretched.sort(key=lambda number: len(prompts[number]))
+        for _, alike in groupby(stretched, key=lambda number: len(prompts[number])):
+            yield from packing.batches([Block([number], [], [prompts[number]]) for number in alike], budget)
+
+    def _batches(self, prompts: Sequence[Sequence[int]], alike_up_to: float) -> Iterator[list[int]]:
         """Indices of prompts of like length, so that little is padded; of the same length above so many tokens."""
         batch: list[int] = []
         for i in sorted(range(len(prompts)), key=lambda i: len(prompts[i])):
@@ -136,76 +142,85 @@ class TransformersScorer:
             mask[row, longest - len(prompt) :] = 1
         return ids.to(self.model.device), mask.to(self.model.device)
 
-    def _cache(self, beginning: Sequence[int]) -> DynamicCache:
-        """Keys and values of every token: a sliding window's own cache would drop those of the wrong end."""
-        cache = DynamicCache(config=self.model.config)
-        cache.layers = [DynamicLayer() for _ in cache.layers]
-        ids = torch.tensor([list(beginning)], device=self.model.device)
-        self.model(input_ids=ids, past_key_values=cache, use_cache=True, **self._keep([-1]))
-        return cache
+    def _can_pack(self) -> bool:
+        """Whether prompts packed as one sequence score as each alone does.
 
-    def _cache_is_plain(self) -> bool:
-        """Whether the model keeps keys and values of its tokens and nothing else, and goes on from them rightly.
-
-        Recurrent layers keep a state. What a model of its own code does is seen from a trial.
+        Recurrent layers carry a state from token to token, ALiBi goes by columns, and what a model's own code does with
+        a mask and positions is seen from a trial.
         """
+        takes = inspect.signature(self.model.forward).parameters
+        text_config = self.model.config.get_text_config()
         kinds = {type(layer) for layer in DynamicCache(config=self.model.config).layers}
-        if not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
+        if (
+            not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+            or not {"position_ids", "attention_mask"} <= takes.keys()
+            or getattr(text_config, "alibi", False)
+        ):
             return False
         shared, rests = TRIED
-        prompts = [
-            [token % self.model.config.get_text_config().vocab_size for token in range(shared + n)] for n in rests
-        ]
+        prompts = [[token % text_config.vocab_size for token in range(shared + n)] for n in rests]
+        tokens = range(min(text_config.vocab_size, 100))
         with torch.inference_mode():
-            whole = torch.stack([self._logits([prompt])[0] for prompt in prompts])
+            whole = torch.cat([self._logits([Block([0], [], [prompt])], tokens) for prompt in prompts])
             try:
-                cache = repeated(self._cache(prompts[0][:shared]), len(prompts))
-                together = self._logits([prompt[shared:] for prompt in prompts], cache)
-            except Exception:  # a cache of its own: models raise whatever theirs lacks
+                block = Block(range(len(rests)), prompts[0][:shared], [prompt[shared:] for prompt in prompts])
+                together = self._logits([block], tokens)
+            except Exception:  # models raise whatever they do of a mask that they do not know
                 return False
         noise = max(1e-3, 30 * torch.finfo(self.model.dtype).eps)
         return bool((whole - together).abs().mean() < noise * whole.std())
+
+    def _logits(self, given: Sequence[Block], tokens: Sequence[int] | None = None) -> torch.Tensor:
+        """Logits behind each prompt's last token, of these tokens or of all: float32 [n_prompts, n_tokens]."""
+        self._forget_length()
+        packed = packing.pack(given, self._pad, self.model.device)
+        settings: dict[str, Any] = {}
+        reading: Any = nullcontext()
+        if any(block.beginning for block in given):
+            reading = attention.sparse(given, self.model.device)
+            mask = packing.masks(packed, self.model.dtype, self.model.config.get_text_config())
+            settings = {"position_ids": packed.positions, "attention_mask": mask}
+        places = {end: place for place, end in enumerate(sorted({end for ends in packed.ends for end in ends}))}
+        if self.keeps:
+            settings["logits_to_keep"] = torch.tensor(list(places), device=self.model.device)
+        with reading, self._only(tokens) as columns:
+            logits = self.model(input_ids=packed.ids, use_cache=False, **settings).logits
+        rows = [row for row, ends in enumerate(packed.ends) for _ in ends]
+        ends = [places[end] if self.keeps else end for ends in packed.ends for end in ends]
+        found: torch.Tensor = logits[rows, ends][:, columns].float()
+        return found
 
     def _forget_length(self) -> None:
         """Dynamic RoPE goes on with the angles of the longest text so far; a short one makes it begin anew."""
         if self.alike_up_to < float("inf"):
             self.model(input_ids=torch.tensor([[self._pad]], device=self.model.device), use_cache=False)
 
-    def _keep(self, places: list[int]) -> dict[str, Any]:
-        return {"logits_to_keep": torch.tensor(places, device=self.model.device)} if self.keeps else {}
+    @contextmanager
+    def _only(self, tokens: Sequence[int] | None) -> Iterator[Any]:
+        """Has the head compute the logits of these tokens alone; yields which columns of its output they are.
 
-    def _logits(self, prompts: Sequence[Sequence[int]], cache: DynamicCache | None = None) -> torch.Tensor:
-        """Logits behind each prompt's last token: float32 [n_prompts, vocabulary]."""
-        longest = max(map(len, prompts))
-        ids = torch.tensor(
-            [[*prompt, *[self._pad] * (longest - len(prompt))] for prompt in prompts], device=self.model.device
-        )
-        places = sorted({len(prompt) - 1 for prompt in prompts})
-        given = {"past_key_values": cache} if cache is not None else {}
-        logits = self.model(input_ids=ids, use_cache=cache is not None, **given, **self._keep(places)).logits
-        ends = [places.index(len(prompt) - 1) if self.keeps else len(prompt) - 1 for prompt in prompts]
-        found: torch.Tensor = logits[range(len(prompts)), ends].float()
-        return found
+        What a model does with its logits (a cap, a scale) it does as ever.
+        """
+        head = self.model.get_output_embeddings()
+        if tokens is None or type(head) is not torch.nn.Linear:
+            yield slice(None) if tokens is None else list(tokens)
+            return
+        weight, bias = head.weight[list(tokens)], None if head.bias is None else head.bias[list(tokens)]
+        # Of this instance, and so before its class's own.
+        head.__dict__["forward"] = lambda hidden: torch.nn.functional.linear(hidden, weight, bias)
+        try:
+            yield slice(None)
+        finally:
+            del head.__dict__["forward"]
 
-    def _last(
-        self, prompts: Sequence[Sequence[int]], options: Sequence[int], cache: DynamicCache | None = None
-    ) -> np.ndarray:
-        """Log-probabilities over the options behind the last token: float32 [n_prompts, n_options]."""
-        logits = self._logits(prompts, cache)
-        wanted = logits[:, list(options)]
-        shares = (wanted.logsumexp(-1) - logits.logsumexp(-1)).exp().tolist()
+    def _measure(self, block: Block, options: Sequence[int]) -> None:
+        """Reads some prompts once more, for all of the vocabulary, for the share that the options have of it."""
+        some = Block(block.prompts[:MEASURED], block.beginning, block.rests[:MEASURED])
+        logits = self._logits([some])
+        shares = (logits[:, list(options)].logsumexp(-1) - logits.logsumexp(-1)).exp().tolist()
         for share, likeliest in zip(shares, logits.argmax(-1).tolist(), strict=True):
             rather = "" if likeliest in options else self.tokenizer.decode([likeliest], skip_special_tokens=False)
             self.usage.shares.append((share, rather))
-        found: np.ndarray = wanted.log_softmax(-1).cpu().numpy()
-        return found
-
-
-def repeated(cache: DynamicCache, times: int) -> DynamicCache:
-    """A cache of one row as one of `times` rows; the original stays as it is."""
-    rows = copy.deepcopy(cache)
-    rows.batch_repeat_interleave(times)
-    return rows
 
 
 def unstretched_length(text_config: Any) -> float:

@@ -18,10 +18,10 @@ from cascade.models import adapters, precision
 from cascade.models.prompters import context_length
 from cascade.processes.workers import DeviceSlot
 from cascade.scorers.base import Usage
+from cascade.scorers.shares import MEASURED
 
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # vLLM's own; it refuses others
 LIKELIEST = 20  # tokens of the whole vocabulary that are asked for
-MEASURED = 8  # prompts of which they are
 # Before vLLM is imported. An engine of several cards is processes that must not inherit our pipes, so no forks.
 ENVIRONMENT = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",

@@ -350,7 +350,9 @@ def test_a_ledger_of_something_else_is_refused(tmp_path: Path) -> None:
     with refused(PlanError, "comes from a run on another test.csv", "ledger.jsonl", mend="pass that run's data folder"):
         ledgers.read([maker.path], {**maker.identity, "test.csv": "0"})
     (maker.run / resume.FILE).unlink()
-    with pytest.raises(PlanError, match=r"run.json: cannot be read .* keep it beside the ledger"):
+    with refused(
+        PlanError, "is not the record of a run", "run.json", mend="pass the ledger.jsonl in the run's own folder"
+    ):
         ledgers.read([maker.path], maker.identity)
     with pytest.raises(PlanError, match=r"nowhere/ledger.jsonl: no such ledger"):
         ledgers.read([tmp_path / "nowhere" / "ledger.jsonl"], maker.identity)
