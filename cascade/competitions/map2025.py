@@ -17,6 +17,7 @@ from cascade.competitions.csv_files import refuse
 from cascade.competitions.rows import TRAIN, TRUTH, RowCompetition
 
 NONE = "NA"  # the misconception of rows without one
+UNNAMED = ("", "na", "nan")  # how files write it
 RIGHT, WRONG = "True_", "False_"  # what a category begins with: whether the answer is right
 # A label on the answer's other side is a slip of the pen while it is on fewer of its rows; else both sides are left.
 SLIPS = 0.01
@@ -56,7 +57,7 @@ class Map2025(RowCompetition):
         category, misconception = (row[column].strip() for column in self.label_columns)
         if not category.startswith((RIGHT, WRONG)) or re.search(r"\s", category + misconception):
             return ""
-        return f"{category}:{NONE if misconception.lower() in ('', 'na', 'nan') else misconception}"
+        return f"{category}:{NONE if misconception.lower() in UNNAMED else misconception}"
 
     def described(self, name: str) -> str:
         return _exchanged(name, DESCRIBED)
@@ -88,6 +89,13 @@ class Map2025(RowCompetition):
         spaced = frame["Misconception"].str.strip().str.contains(r"\s")
         why = "Misconception '{Misconception}' has a space, which parts a row's labels"
         refuse(path, frame, spaced, id_, why, "join it")
+        named = ~frame["Misconception"].str.strip().str.lower().isin(UNNAMED)
+        if (other := named != categories.str.endswith(MISCONCEPTION[:-1])).any():
+            first = frame[other].iloc[0]
+            warnings.append(
+                f"{path}: in {other.sum()} rows Category and Misconception disagree, {id_} {first[id_]} first "
+                f"('{first['Category']}' with '{first['Misconception']}'); correct them"
+            )
         if path.name == TRAIN:
             labelled = among(frame["QuestionId"], set(frame["QuestionId"][categories != ""].tolist()))
             why = "no row of question {QuestionId} has a Category"

@@ -13,6 +13,7 @@ from cascade.competitions.map2025 import MAP2025
 from cascade.evaluation.folds import write_folds
 from cascade.kaggle import holdout
 from cascade.stages import baseline
+from tests.refusals import refused
 
 COLUMNS = ["row_id", "QuestionId", "QuestionText", "MC_Answer", "StudentExplanation", "Category", "Misconception"]
 HALF, SUM = ("7", r"What is half of \( 6 \)?"), ("8", r"Calculate \( 2+3 \)")
@@ -122,12 +123,58 @@ def test_a_row_that_cannot_be_is_refused_and_left_out_in_the_rerun(data: Path, r
     assert len(task.train) == 8 and len(task.warnings) == 1
 
 
+@pytest.mark.parametrize(
+    ("category", "misconception"),
+    [("False_Misconception", ""), ("False_Misconception", "NA"), ("True_Correct", "Doubling"), ("", "Doubling")],
+)
+def test_a_misconception_without_its_category_is_told(data: Path, category: str, misconception: str) -> None:
+    write(data, [*TRAIN, ["9", *HALF, r"\( 12 \)", "x", category, misconception]])
+    [said] = MAP2025.read(data).warnings
+    assert said.startswith(f"{data / 'train.csv'}: in 1 rows Category and Misconception disagree, row_id 9 first ")
+    assert f"('{category}' with '{misconception}')" in said
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_column_that_is_missing_is_named(data: Path, column: str) -> None:
+    pd.DataFrame(TRAIN, columns=COLUMNS).drop(columns=column).to_csv(data / "train.csv", index=False)
+    with refused(DataError, "is missing", data / "train.csv", f"column {column}", "rename or add it"):
+        MAP2025.read(data)
+
+
+def test_a_row_of_the_test_that_occurs_twice_is_refused(data: Path) -> None:
+    write(data, TRAIN, [*TEST, TEST[1]])
+    with refused(DataError, "the id occurs twice", data / "test.csv", "row 5 (row_id 21)", "remove one"):
+        MAP2025.read(data)
+    assert MAP2025.read(data, lenient=True).asked == ["20", "21", "22", "23"]
+
+
+@pytest.mark.parametrize("category", ["TrueCorrect", "Correct", "True", "true_Correct"])
+def test_a_category_of_the_tests_labels_is_checked(data: Path, category: str) -> None:
+    rows = [["20", "True_Correct", "NA"], ["21", category, "NA"]]
+    pd.DataFrame(rows, columns=["row_id", *COLUMNS[5:]]).to_csv(data / "test_labels.csv", index=False)
+    with refused(DataError, f"Category is '{category}'", data / "test_labels.csv", "row 2 (row_id 21)", "True_"):
+        MAP2025.read(data)
+    task = MAP2025.read(data, lenient=True)
+    assert task.truth is None and "in the rerun it is not used" in task.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [(r"\( 3 \)", "3"), ("3", r"\(3\)"), (r"\( \frac{1}{2} \)", r"\frac{1}{2}"), ("$3$ Cm", "3cm")]
+)
+def test_an_answer_in_another_spelling_is_the_same(tmp_path: Path, train: str, test: str) -> None:
+    other = ["b", *HALF, "12", "doubled", "False_Misconception", "Doubling"]
+    write(tmp_path, [["a", *HALF, train, "shared", "True_Correct", "NA"], other], [["20", *HALF, test, "x"]])
+    assert allowed(tmp_path)["20"] == {"True_Correct:NA"}
+    outline = MAP2025.outline(tmp_path)
+    assert MAP2025.named(outline.texts[baseline.rows(outline)["20"][0]]) == "True_Correct:NA"
+
+
 def test_a_label_that_train_lacks_is_told(data: Path) -> None:
     truth = pd.DataFrame([["20", "True_Misconception", "Division"]], columns=["row_id", *COLUMNS[5:]])
     truth.to_csv(data / "test_labels.csv", index=False)
-    assert (
-        "True_Misconception:Division of row_id 20 first; no classifier can predict it" in MAP2025.read(data).warnings[0]
-    )
+    [said] = MAP2025.read(data).warnings
+    assert said.startswith(f"{data / 'test_labels.csv'}: 1 rows have a label that no row of train.csv has, ")
+    assert "True_Misconception:Division of row_id 20 first; no classifier can predict it" in said
 
 
 @pytest.mark.parametrize("text", ["", "a " * 10_000])
