@@ -76,7 +76,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> RunContext:
     queries, rng = whole.queries.head(len(COUNTS)), np.random.default_rng(0)
     ids = whole.labels["label_id"].to_numpy()
     drawn = (sorted(rng.choice(ids, count, replace=False).tolist()) for count in COUNTS)
-    allowed = whole.allowed | dict(zip(queries["query_id"], drawn, strict=True))
+    allowed = {**whole.allowed, **dict(zip(queries["query_id"], drawn, strict=True))}
     task = replace(whole, queries=queries, asked=queries["query_id"].tolist(), truth=None, allowed=allowed)
     (folder / "run").mkdir()
     made = RunContext(configs.load(folder / "map.toml"), task, folder / "run")
