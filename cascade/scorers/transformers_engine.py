@@ -71,7 +71,7 @@ class TransformersScorer:
             self.usage.cached_tokens += sum((len(block.prompts) - 1) * len(block.beginning) for block in batch)
             if not self.measured:
                 self.measured = True
-                self._measure(batch[0], options)
+                self._measure(batch, options)
         self.usage.prompts += len(prompts)
         self.usage.tokens += sum(map(len, prompts))
         return scores
@@ -213,10 +213,15 @@ class TransformersScorer:
         finally:
             del head.__dict__["forward"]
 
-    def _measure(self, block: Block, options: Sequence[int]) -> None:
+    def _measure(self, batch: Sequence[Block], options: Sequence[int]) -> None:
         """Reads some prompts once more, for all of the vocabulary, for the share that the options have of it."""
-        some = Block(block.prompts[:MEASURED], block.beginning, block.rests[:MEASURED])
-        logits = self._logits([some])
+        some: list[Block] = []
+        left = MEASURED
+        for block in batch:
+            if left > 0:
+                some.append(Block(block.prompts[:left], block.beginning, block.rests[:left]))
+                left -= len(block.prompts)
+        logits = self._logits(some)
         shares = (logits[:, list(options)].logsumexp(-1) - logits.logsumexp(-1)).exp().tolist()
         for share, likeliest in zip(shares, logits.argmax(-1).tolist(), strict=True):
             rather = "" if likeliest in options else self.tokenizer.decode([likeliest], skip_special_tokens=False)
