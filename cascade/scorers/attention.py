@@ -57,7 +57,8 @@ class _Sparse:
         self.keys = torch.cat([before * known, self.queries], dim=1)
         self.is_key = torch.cat([known, real], dim=1)[:, None, None, :]
         self.real = real
-        self.masks: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        # By the id of a model's mask, and with it: an id is another's as soon as its own is gone.
+        self.masks: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
 
     def __call__(
         self,
@@ -96,5 +97,5 @@ class _Sparse:
         if id(mask) not in self.masks:
             seen = mask[self.rows[:, :, None], 0, self.queries[:, :, None], self.keys[:, None, :]][:, None]
             own = seen.masked_fill(~self.is_key, torch.finfo(mask.dtype).min)
-            self.masks[id(mask)] = (mask[:, :, : self.beginning, : self.beginning], own)
-        return self.masks[id(mask)]
+            self.masks[id(mask)] = (mask, mask[:, :, : self.beginning, : self.beginning], own)
+        return self.masks[id(mask)][1:]
