@@ -164,5 +164,5 @@ def test_a_plan_counts_the_rows_of_train_and_of_the_test(task: Task, config: Con
     config = config.model_copy(update={"retrieval": [Retrieval(name="r1", retriever=[part])], "pipeline": []})
     profile = load(PROFILES / "cpu.toml")
     stage = next(each for each in Planner(config, task, profile).stages(config, profile) if each.name == "retrieve-r1")
-    assert Work("classifier", "trees", 72) in stage.works
+    assert Work("classifier", "trees", len(task.train) + len(task.queries)) in stage.works
     assert profile.find("classifier", "retrieve-r1", "trees", "vllm") is not None
