@@ -7,7 +7,9 @@ import struct
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from packer.vllm import api
 from packer.wheels import images
 from packer.wheels.images import Image
 
@@ -57,6 +59,41 @@ def make_wheel(
         for file, each in content.items():
             archive.writestr(file, each)
     return path
+
+
+def vllm_source(extract: Mapping[str, Any]) -> dict[str, str]:
+    """The files of a vLLM that offers what `extract` says (see packer.vllm.api), and nothing else."""
+
+    def fields(names: Iterable[str]) -> str:
+        return "".join(f"    {name}: object\n" for name in names) or "    pass\n"
+
+    def method(name: str, parameters: Iterable[str]) -> str:
+        return f"    def {name}({', '.join(['self', *parameters])}): pass\n"
+
+    arguments, enums, bounds = "", "", ""
+    for name, told in extract["engine_arguments"].items():
+        kinds = list(told.get("types", []))
+        kinds += [f"Literal{told['choices']!r}"] if "choices" in told else []
+        if "members" in told:
+            kinds.append(f"Of_{name}")
+            enums += f"class Of_{name}(Enum):\n" + "".join(f"    {each} = '{each}'\n" for each in told["members"])
+        limits = ", ".join(f"{bound}={told[bound]}" for bound in ("gt", "ge", "lt", "le") if bound in told)
+        bounds += f"    {name}: object = Field({limits})\n"
+        arguments += f"    {name}: {' | '.join(kinds) or 'SomeConfig'} = Bounds.{name}\n"
+    files = {
+        "_version.py": f"__version__ = {extract['version']!r}\n",
+        "engine/arg_utils.py": f"{enums}class Bounds:\n{bounds}class EngineArgs:\n{arguments}",
+        "entrypoints/llm.py": "class LLM:\n"
+        + "".join(method(*each) for each in {"__init__": extract["llm_arguments"], **extract["methods"]}.items()),
+        "lora/peft_helper.py": f"class PEFTHelper:\n{fields(extract['adapter_fields'])}",
+        "envs.py": f"environment_variables = {dict.fromkeys(extract['environment'])}\n",
+        "model_executor/models/registry.py": f"_TEXT_GENERATION_MODELS = {dict.fromkeys(extract['architectures'])}\n",
+    }
+    for name, file in api.CLASSES.items():
+        files[file] = files.get(file, "") + f"class {name}:\n{fields(extract['classes'][name])}"
+    for name, file in api.CHOICES.items():
+        files[file] = files.get(file, "") + f"{name} = Literal{extract['choices'][name]!r}\n"
+    return {f"vllm/{file}": text for file, text in files.items()}
 
 
 def make_image(root: Path, requires: Iterable[str], source: str = "", facts: str = "") -> Image:

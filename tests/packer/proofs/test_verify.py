@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,10 +11,15 @@ from pathlib import Path
 import pytest
 
 from cascade.base.runtime import ROOT
+from cascade.config import schema as configs
 from packer.proofs import wheel_metadata, wheel_modules
 from packer.proofs.verify import verify
+from packer.vllm.api import read_names
 from packer.wheels.images import Image
-from tests.wheelmaker import lock, make_image, make_wheel, unlock
+from tests.wheelmaker import CARDS, fat_binary, lock, make_image, make_wheel, shared_library, unlock, vllm_source
+
+KEPT = json.loads((ROOT / "wheels" / "vllm-0.19.1.json").read_text(encoding="utf-8"))
+FAMILIES = {"qwen2": "Qwen2ForCausalLM", "mistral": "MistralModel"}
 
 
 @pytest.fixture
@@ -28,8 +34,9 @@ def image(tmp_path: Path) -> Image:
     return image
 
 
-def command(image: Image, *before: str) -> subprocess.CompletedProcess[str]:
-    config = ROOT / "configs" / "sample.toml"
+def command(
+    image: Image, *before: str, config: Path = ROOT / "configs" / "sample.toml"
+) -> subprocess.CompletedProcess[str]:
     line = [*before, sys.executable, "-P", "-m", "packer", "verify", "--image", "tiny", "--config", str(config)]
     # -P: the toy project's own cascade is not the one that runs.
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -128,3 +135,47 @@ def test_a_memory_that_is_torn_is_read_anew(image: Image) -> None:
     for path in kept:
         path.write_text(path.read_text()[:20])
     assert verify(image, []).findings == []
+
+
+@pytest.fixture
+def t4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Image:
+    """Two T4s, with a wheel of vLLM that has the names of the kernel's."""
+    monkeypatch.setenv("MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
+    image = make_image(tmp_path, ["transformers", "vllm"], facts=CARDS)
+    table = {"transformers/models/auto/configuration_auto.py": f"CONFIG_MAPPING_NAMES = {FAMILIES}\n"}
+    make_wheel(image.wheels, "transformers", files=table)
+    of_t4 = shared_library([], fat_binary((2, 75)))
+    libraries = {f"vllm/{name}.abi3.so": of_t4 for name in ("_C", "_moe_C")}
+    wheel = make_wheel(image.wheels, "vllm", KEPT["version"], files={**vllm_source(KEPT), **libraries})
+    assert read_names(wheel) == {name: told for name, told in KEPT.items() if name != "wheel"}
+    lock(image)
+    return image
+
+
+def put_models(path: Path, folder: Path) -> None:
+    """What the proof reads of the models that the config at `path` names, as MODELS has them."""
+    for _, part in configs.load(path).models():
+        family = "qwen2" if "qwen" in part.model else "mistral"
+        about = {"model_type": family, "architectures": [FAMILIES[family]]}
+        place = folder / part.model.partition("/")[2]  # without the owner
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "config.json").write_text(json.dumps(about))
+        (place / "tokenizer.json").write_text("{}")
+
+
+@pytest.mark.parametrize("name", ["t4x2.toml", "t4x2-map2025.toml"])
+def test_the_runs_on_two_t4s_are_proved_and_damaged_ones_are_not(t4: Image, name: str, tmp_path: Path) -> None:
+    path = ROOT / "configs" / name
+    put_models(path, tmp_path / "models")
+    done = command(t4, config=path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tiny: 9 passed" in done.stdout
+
+    damaged = tmp_path / name
+    text = path.read_text(encoding="utf-8").replace("max_num_seqs = 128", "max_num_seqs = 128\nmax_lora_rank = 1024", 1)
+    damaged.write_text(text.replace('"prompts/', f'"{path.parent}/prompts/'), encoding="utf-8")
+    done = command(t4, config=damaged)
+    assert done.returncode == 1
+    assert f"engine argument max_lora_rank = 1024 ({name}) must be 1 or 8 or 16" in done.stdout
+    assert "tiny: 8 passed, 1 failed" in done.stdout

@@ -39,7 +39,8 @@ def bundle(image: Image, without: str = "") -> Subject:
     memory = ROOT / "build" / "verify" / KEPT.name
     facts = [each for each in gather(image.wheels, memory) if each.name != without]
     pins = {name: pin for name, pin in locks.read(image.lock).items() if name != without}
-    return Subject(image, pins, facts, [], [configs.load(ROOT / "configs" / "t4x2.toml")], memory)
+    runs = [configs.load(ROOT / "configs" / name) for name in ("t4x2.toml", "t4x2-map2025.toml")]
+    return Subject(image, pins, facts, [], runs, memory)
 
 
 def test_the_kept_lock_is_what_is_asked_and_what_the_registry_answers(resolved: Image) -> None:
