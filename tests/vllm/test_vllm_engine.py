@@ -57,11 +57,11 @@ def ask(context: RunContext, options: int, *tasks: tuple[str, tuple[Any, ...]]) 
     return [done[id(task)].value for task in tasks]
 
 
-def both_engines(folder: Path, pipeline: str) -> list[RunContext]:
+def both_engines(folder: Path, pipeline: str, queries: int = 6) -> list[RunContext]:
     made = []
     for engine in ("transformers", "vllm"):
         (folder / engine).mkdir()
-        made.append(make_bench(folder / engine, make_config(folder / engine, pipeline, engine), queries=6))
+        made.append(make_bench(folder / engine, make_config(folder / engine, pipeline, engine), queries))
     return made
 
 
@@ -189,16 +189,31 @@ def test_a_killed_worker_gives_its_queries_to_the_other(
     assert_same(one_worker, pd.concat(done, ignore_index=True))
 
 
-def test_a_chunk_whose_score_is_no_number_is_left_out(tmp_path: Path) -> None:
-    broken = broken_model(tmp_path / "tiny-qwen2", "@")
-    config = make_config(tmp_path, POINTWISE.replace(str(MODEL), str(broken)), "vllm")
-    context = make_bench(tmp_path, config, queries=4)
-    context.task.queries.loc[2, "question"] += " @"
-    table = stages.rerank(context, "p")
+@pytest.fixture(scope="module")
+def shares(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[RunContext, pd.DataFrame]]:
+    """By engine, scores that are shares of a query's candidates; the third query's are no numbers."""
+    folder = tmp_path_factory.mktemp("shares")
+    broken = broken_model(folder / "tiny-qwen2", "@")
+    pipeline, made = POINTWISE.replace(str(MODEL), str(broken)) + 'normalise = "query"\n', {}
+    for context in both_engines(folder, pipeline, queries=4):
+        context.task.queries.loc[2, "question"] += " @"
+        made[context.config.engine] = context, stages.rerank(context, "p")
+    return made
+
+
+def test_a_chunk_whose_score_is_no_number_is_left_out(shares: dict[str, tuple[RunContext, pd.DataFrame]]) -> None:
+    context, table = shares["vllm"]
     query = context.task.queries["query_id"][2]
     assert query not in set(table["query_id"]) and table["query_id"].nunique() == 2
     decision = next(entry["decision"] for entry in ledger.read(context.run) if "decision" in entry)
     assert f"prompt {query}, number 1: its score is not a finite number" in decision
+
+
+def test_both_engines_share_a_query_out_alike(shares: dict[str, tuple[RunContext, pd.DataFrame]]) -> None:
+    (_, wanted), (_, table) = shares["transformers"], shares["vllm"]
+    assert_same(wanted, table)
+    totals = table.groupby("query_id")["score"].sum()
+    assert len(totals) == 2 and np.allclose(totals, 1, atol=1e-5)
 
 
 @pytest.mark.parametrize(
