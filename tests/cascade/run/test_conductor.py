@@ -6,8 +6,10 @@ Those that a stage meets from outside, or that it raises, are the fault suite's 
 from __future__ import annotations
 
 import math
+import shutil
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from cascade.rankings import tables
 from cascade.run import conductor, parameters
 from tests.eedi import rows_of
 from tests.refusals import refused
-from tests.runs import Run
+from tests.runs import Run, small_run
 
 # A stage that hangs, and a child of it that has left for a session of its own.
 HANG = (
@@ -34,6 +36,9 @@ CORRUPT = (
 )
 
 
+OFF = "enabled = false"  # the cross-encoder, half of a run's work, where nothing looks at it
+
+
 @pytest.mark.parametrize("deadline", [math.nan, math.inf, -5.0, 1e30])
 def test_a_deadline_that_is_no_moment_is_refused(tmp_path: Path, deadline: float) -> None:
     with refused(StageError, "is not a Unix time", key="--deadline", mend="pass seconds since 1970"):
@@ -43,9 +48,26 @@ def test_a_deadline_that_is_no_moment_is_refused(tmp_path: Path, deadline: float
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_without_faults_is_resumed_without_repeating_anything(run: Run) -> None:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, str]]:
+    """A run without faults, and its output."""
+    run = small_run(tmp_path_factory.mktemp("whole"))
     code, output = run.finish()
     assert code == 0, output
+    yield run, output
+    for process in run.survivors():
+        process.kill()
+
+
+@pytest.fixture
+def done(whole: tuple[Run, str], run: Run) -> Run:
+    """The same run in a folder of its own, to go on from."""
+    shutil.copytree(whole[0].out, run.out)
+    return run
+
+
+def test_a_run_without_faults_is_resumed_without_repeating_anything(whole: tuple[Run, str], done: Run) -> None:
+    run, output = whole
     run.assert_valid()
     assert run.survivors() == []
     assert "is valid after" in output
@@ -58,6 +80,7 @@ def test_a_run_without_faults_is_resumed_without_repeating_anything(run: Run) ->
     for query, ranking in fused.groupby("query_id"):
         assert rows[str(query)] == ranking["label_id"].tolist()[:25]
     assert rows != rows_of(run.out / "submission-zero.csv")
+    run = done
     # As a stop leaves it: the reranker's table missing, one of its chunks too.
     (run.out / "ranking-ce.parquet").unlink()
     sorted((run.out / "ranking-ce.parts").glob("*.parquet"))[1].unlink()
@@ -93,7 +116,7 @@ def test_a_stage_that_corrupts_tables_and_the_submission(run: Run, stage: str) -
 
 
 def test_a_stage_that_hangs_is_ended_at_its_limit_with_a_child_that_has_left_it(run: Run) -> None:
-    run.retrieval_extra = 'limit = "25s"'
+    run.retrieval_extra, run.pipeline_extra = 'limit = "25s"', OFF
     run.inject("retrieve.ipynb", HANG, before_work=True)
     code, output = run.finish()
     assert code == 1, output
@@ -169,6 +192,7 @@ def test_a_table_that_lacks_queries_counts_but_is_told(run: Run) -> None:
         "from cascade.rankings import tables\n\npath = context.config.table_path('r1', context.run)\n"
         "tables.write(tables.read(path).head(25), path)"
     )
+    run.pipeline_extra = OFF
     run.inject("retrieve.ipynb", shorten, before_work=False)
     code, output = run.finish()
     assert code == 1, output
@@ -178,11 +202,11 @@ def test_a_table_that_lacks_queries_counts_but_is_told(run: Run) -> None:
 
 def test_a_reranker_stops_by_itself_before_its_deadline(run: Run) -> None:
     slow = (
-        "import dataclasses, time\nfrom cascade.processes.workers import Pool\n\n"
+        "import dataclasses\nfrom cascade.processes.workers import Pool\n\n"
         "whole = Pool.run\n\n\n"
         "def slowly(self, *arguments):\n"
         "    for chunk in whole(self, *arguments):\n"
-        "        time.sleep(15)\n        yield dataclasses.replace(chunk, seconds=15.0)\n\n\n"
+        "        yield dataclasses.replace(chunk, seconds=100.0)\n\n\n"
         "Pool.run = slowly"
     )
     run.pipeline_extra = 'limit = "60s"'
@@ -272,9 +296,8 @@ def test_parameters_that_do_not_fit_are_refused(change: dict[str, object], messa
     parameters.check_parameters(ROOT / "notebooks" / "retrieve.ipynb", GIVEN)
 
 
-def test_a_resumed_run_repeats_what_was_made_from_something_else(run: Run) -> None:
-    assert run.finish()[0] == 0
-    run.assert_valid()
+def test_a_resumed_run_repeats_what_was_made_from_something_else(done: Run) -> None:
+    run = done
     run.ensemble_extra = "limit = '5m'"
     run.pipeline_extra = "batch_size = 3"
     (run.out / "notes.txt").write_text("mine")
@@ -287,8 +310,7 @@ def test_a_resumed_run_repeats_what_was_made_from_something_else(run: Run) -> No
     assert record is not None and record["data"] == str(run.folder / "data")
     # A run without --resume keeps this one's tables, and what a person put there stays.
     before = {path.name: path.read_bytes() for path in run.out.glob("*.*") if path.suffix in (".parquet", ".csv")}
-    run.inject("retrieve.ipynb", EXIT_EARLY, before_work=True)
-    code, output = run.finish()
+    code, output = run.finish("--deadline", str(time.time() - 1))
     assert code == 1, output
     assert not (run.out / "candidates-r1.parquet").exists() and (run.out / "notes.txt").exists()
     assert {name: (run.out / "previous" / name).read_bytes() for name in before} == before
