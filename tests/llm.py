@@ -130,16 +130,15 @@ def open_for_test(
     return work
 
 
-def run_sample_llm(folder: Path, engine: str, questions: int = 6) -> dict[str, dict[str, Any]]:
-    """Runs sample-llm.toml whole on the sample's first test questions; the ledger's `score` entries by stage.
+def run_sample_llm(folder: Path, engine: str) -> dict[str, dict[str, Any]]:
+    """Runs sample-llm.toml whole on the sample's first questions; the ledger's `score` entries by stage.
 
     Everything that any engine must leave is asserted here.
     """
     given = folder / "data"
     given.mkdir()
-    for name in ("train.csv", "misconception_mapping.csv"):
-        shutil.copy(ROOT / "sample" / name, given / name)
-    for name in ("test.csv", "test_labels.csv"):
+    shutil.copy(ROOT / "sample" / "misconception_mapping.csv", given)
+    for name, questions in (("train.csv", 60), ("test.csv", 3), ("test_labels.csv", 3)):
         pd.read_csv(ROOT / "sample" / name, dtype=str).head(questions).to_csv(given / name, index=False)
     command = [
         sys.executable, "-m", "cascade", "run", "--config", "configs/sample-llm.toml", "--data", str(given),
