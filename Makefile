@@ -87,6 +87,8 @@ train: .venv/ready ## train both MiniLM adapters on the sample, or DATA=dir CONF
 .PHONY: tiny-models
 tiny-models: .venv/ready ## train the sample's tiny LLM and its two adapters again; with DATA=dir -> build/
 	$(BIN)/python -m training tiny-models $(GIVEN)
+	$(if $(GIVEN),,$(BIN)/python -m packer canaries configs/smoke.toml)
+	$(if $(GIVEN),,$(BIN)/python -m packer canaries configs/sample-llm.toml)
 
 .PHONY: sample
 sample: .venv/ready ## generate the sample of CONFIG's competition again, or another one: SEED=2 OUT=dir QUESTIONS=n TEST=n (default: the one in sample/)
@@ -104,6 +106,10 @@ verify: .venv/ready ## prove without a network that they install and start, for 
 .PHONY: adapters
 adapters: .venv/ready ## check the LoRA adapters that CONFIG=file names
 	$(BIN)/python -m packer adapters $(KERNEL_CONFIG) --image $(IMAGE)
+
+.PHONY: canaries
+canaries: .venv/ready ## write the scores by which a model is checked wherever it is loaded -> configs/canaries/: CONFIG=file DATA=dir
+	$(BIN)/python -m packer canaries $(CONFIG) $(if $(DATA),--data $(DATA))
 
 .PHONY: pack
 pack: .venv/ready ## write the datasets that CONFIG=file IMAGE=name needs -> build/datasets/

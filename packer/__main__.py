@@ -138,6 +138,27 @@ def adapters(
 
 
 @app.command()
+def canaries(
+    config: Annotated[Path, typer.Argument(help="the run's TOML file")],
+    data: Annotated[Path | None, typer.Option(help="the competition's data; default: the sample")] = None,
+    stage: Annotated[list[str] | None, typer.Option(help="only this pipeline, or several")] = None,
+    device: Annotated[str, typer.Option(help="the device: cpu, cuda:0")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="precision: float32, or bfloat16 where that does not fit")] = "float32",
+    original: Annotated[
+        str | None, typer.Option(help="the model itself, if the config's is a quantised copy of it")
+    ] = None,
+) -> None:
+    """Writes the scores by which every engine that loads a model is checked, beside the config in canaries/."""
+    from cascade.competitions import registry
+    from cascade.config.schema import load
+    from packer.canaries import make
+
+    run = load(config)
+    for path in make(run, data or registry.sample_of(config), stage or [], device, dtype, original):
+        _echo(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
+
+
+@app.command()
 def pack(
     config: KernelConfig = None,
     image: Annotated[str, typer.Option(help="target image: a name in wheels/")] = "kaggle-t4x2",

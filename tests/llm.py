@@ -157,6 +157,8 @@ def run_sample_llm(folder: Path, engine: str) -> dict[str, dict[str, Any]]:
     assert sum("select saved" in entry.get("decision", "") for entry in entries) == 2
     scored = {entry["stage"]: entry for entry in entries if entry["phase"] == "score"}
     assert {"reason", "rerank-ce", "rerank-list", "rerank-point", "rerank-final"} == scored.keys()
+    for name in ("list", "point", "final"):  # of every process that finished something
+        assert all(each["mean"] < 0.02 and each["ranks"] > 0.99 for each in scored[f"rerank-{name}"]["canaries"])
     assert all(entry.get("shortened", 0) == 0 for entry in scored.values())
     for stage in ("reason", "rerank-point"):
         shown = (folder / "out" / "notebooks" / f"{stage}.ipynb").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
-from cascade.config import parts, schema
+from cascade.config import parts, schema, selecting
 from cascade.config.parts import ConfigModel
 
 # The tables of a TOML file, in the order in which they stand there.
@@ -27,7 +27,7 @@ TABLES: tuple[tuple[str, type[ConfigModel]], ...] = (
     ('[[pipeline]], kind = "pointwise"', schema.PointwisePipeline),
     ('[[pipeline]], kind = "listwise"', schema.ListwisePipeline),
     ('[[pipeline]], kind = "tournament"', schema.TournamentPipeline),
-    ("[pipeline.select]", schema.Select),
+    ("[pipeline.select]", selecting.Select),
     ("[ensemble]", schema.Ensemble),
 )
 KINDS = {str: "text", int: "whole number", float: "number", bool: "true, false"}

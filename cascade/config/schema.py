@@ -25,6 +25,7 @@ from cascade.config.parts import (
     Part,
     TfidfPart,
 )
+from cascade.config.selecting import THRESHOLDS, Select
 from cascade.config.values import (
     Arguments,
     Device,
@@ -99,34 +100,6 @@ class Reason(LanguageModel):
     table: ClassVar[str] = "reasons.parquet"
 
 
-Probability = Annotated[float, Field(ge=0, le=1)]
-# What is compared with a score of `by`, and so asks for scores that are probabilities.
-THRESHOLDS = ("min_score", "min_top1", "max_top1", "max_margin")
-
-
-class Select(ConfigModel):
-    """Chooses a pipeline's candidates and queries by the ranking of an earlier pipeline."""
-
-    by: str | None = Field(default=None, description="the earlier pipeline whose ranking decides")
-    min_score: Probability | None = Field(default=None, description="drops a candidate with a lower score")
-    missing: Literal["keep", "drop"] = Field(default="keep", description="what to do with candidates not in `by`")
-    min_top1: Probability | None = Field(default=None, description="skips a query whose best score is lower")
-    max_top1: Probability | None = Field(default=None, description="skips a query whose best score is higher")
-    max_margin: Probability | None = Field(default=None, description="skips a query if its best two differ by more")
-    top_n: int | None = Field(default=None, gt=0, description="keeps only this many first candidates of `by`")
-    extra_unseen: int = Field(default=0, ge=0, description="adds this many of the best unseen candidates left out")
-
-    @model_validator(mode="after")
-    def has_what_it_reads(self) -> Select:
-        reading = [name for name in (*THRESHOLDS, "top_n") if getattr(self, name) is not None]
-        reading += ["missing"] if self.missing == "drop" else []
-        if reading and self.by is None:
-            raise ValueError(f'{reading[0]} requires the ranking of another pipeline; add by = "…"')
-        if not reading and not self.extra_unseen:
-            raise ValueError("selects nothing; add a threshold, top_n or extra_unseen, or remove it")
-        return self
-
-
 class Pipeline(NamedStage):
     """The keys that every reranker has."""
 
@@ -149,7 +122,15 @@ class CrossEncoderPipeline(Pipeline, Encoder):
     )
 
 
-class PointwisePipeline(Pipeline, LanguageModel):
+class AskedPipeline(Pipeline, LanguageModel):
+    """The keys of a reranker that asks an LLM."""
+
+    canary_bound: float = Field(
+        default=0.5, gt=0, description="how far scores may be from the canaries', as a mean change of the log-odds"
+    )
+
+
+class PointwisePipeline(AskedPipeline):
     """Asks an LLM about one candidate at a time: yes or no."""
 
     kind: Literal["pointwise"]
@@ -161,7 +142,7 @@ class PointwisePipeline(Pipeline, LanguageModel):
     )
 
 
-class ListwisePipeline(Pipeline, LanguageModel):
+class ListwisePipeline(AskedPipeline):
     """Asks an LLM for the best of up to 52 candidates, each with a letter."""
 
     kind: Literal["listwise"]
@@ -176,7 +157,7 @@ class ListwisePipeline(Pipeline, LanguageModel):
         return self
 
 
-class TournamentPipeline(Pipeline, LanguageModel):
+class TournamentPipeline(AskedPipeline):
     """Asks an LLM for the best of a few candidates; the winner meets the next ones, from last to first."""
 
     kind: Literal["tournament"]

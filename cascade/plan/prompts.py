@@ -19,8 +19,8 @@ from cascade.models import locate, placement, prompters
 from cascade.models.checks.language_models import state_of
 from cascade.models.prompts import Prompter, query_fields
 from cascade.plan.tokenizer import open_tokenizer
+from cascade.rerankers.asking import ask
 from cascade.rerankers.base import Answer, Given, Question, answered
-from cascade.rerankers.llm import ask
 from cascade.scorers.prefixes import shared_beginnings
 
 SAMPLE = 48  # queries, evenly over the lengths of all: their mean is then that of all within a few per cent

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from cascade.base.columns import among
-from cascade.config.schema import Pipeline, Select
+from cascade.config.schema import Pipeline
+from cascade.config.selecting import Select
 from cascade.rankings import metrics, tables
 from cascade.rankings.windows import prompt_count
 

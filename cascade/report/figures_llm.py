@@ -9,7 +9,8 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from cascade.competitions.base import Query, Task
-from cascade.config.schema import LLMPipeline, Select, TournamentPipeline
+from cascade.config.schema import LLMPipeline, TournamentPipeline
+from cascade.config.selecting import Select
 from cascade.models import locate, prompters
 from cascade.models.prompts import query_fields
 from cascade.rankings import metrics
@@ -17,8 +18,8 @@ from cascade.rankings.selection import PAIR, skipped_queries
 from cascade.rankings.windows import prompt_count
 from cascade.report.figures import COLOURS, GREY
 from cascade.report.markup import as_html
+from cascade.rerankers.asking import ask
 from cascade.rerankers.base import Given
-from cascade.rerankers.llm import ask
 from cascade.stages import reading
 from cascade.stages.context import RunContext
 

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from cascade.base import clock, runtime
+from cascade.base.errors import CascadeError, ModelError
 from cascade.config.schema import Config, LLMPipeline
 from cascade.models import prompters
 from cascade.models.prompts import query_fields
 from cascade.processes.workers import DeviceSlot
 from cascade.rankings import tables
 from cascade.rankings.tables import check_finite
-from cascade.rerankers import listwise, pointwise, tournament
-from cascade.rerankers.base import Answer, Asking, Given, Question, answered
-from cascade.scorers.base import open_scorer
-
-KINDS: dict[str, Callable[..., Asking]] = {
-    "pointwise": pointwise.ask,
-    "listwise": listwise.ask,
-    "tournament": tournament.ask,
-}
-
-
-def ask(pipeline: LLMPipeline, given: Sequence[Given], names: Mapping[int, str]) -> Asking:
-    """What the pipeline asks of these queries; `names` are the labels' texts by id."""
-    return KINDS[pipeline.kind](pipeline, given, names)
+from cascade.rerankers import canaries
+from cascade.rerankers.asking import ask
+from cascade.rerankers.base import Answer, Given, Question, answered
+from cascade.scorers.base import Usage, open_scorer
 
 
 class LLMReranker:
@@ -57,6 +50,38 @@ class LLMReranker:
         )
         means = rows.groupby(["query_id", "label_id"], sort=False)["score"].mean().reset_index()
         return tables.from_scores(means), self.scorer.usage.take()
+
+    def prove(self, config: Config) -> None:
+        """Asks the model for its canaries' scores; ModelError where they are too far off.
+
+        In Kaggle's rerun that is a warning: there a score that may be wrong is worth more than none. `usage` tells.
+        """
+        proved = self._proved(config)
+        self.scorer.usage = Usage(shares=self.scorer.usage.shares, canaries=proved)
+
+    def _proved(self, config: Config) -> dict[str, Any]:
+        try:
+            found = canaries.check(self.pipeline, config, self.prompts)
+            if found is None:
+                return {}
+            began = clock.now()
+            drift = canaries.drift(self.pipeline, found, self.answer)
+            if not drift.mean <= self.pipeline.canary_bound:
+                raise ModelError(
+                    f"its scores are not those of {canaries.path_of(self.pipeline, config)} ({drift}, and "
+                    f"canary_bound is {self.pipeline.canary_bound:g})",
+                    key=f"model '{self.pipeline.model}'",
+                    mend="check its adapter, quantisation, dtype and parallel, or raise canary_bound",
+                )
+        except CascadeError as error:
+            if not runtime.is_rerun():
+                raise
+            return {"warning": str(error), "said": f"warning: {error}"}
+        return {**drift._asdict(), "seconds": round(clock.now() - began, 2), "said": str(drift)}
+
+    def prompts(self, question: Question) -> list[list[int]]:
+        """The token ids of a question's prompts."""
+        return self.prompter.fit(question.query_id, question.variants)[0]
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
         """The engine's log-probabilities, of questions with as many options."""

@@ -35,5 +35,7 @@ def open_reranker(place: DeviceSlot, pipeline: AnyPipeline, config: Config, name
     else:
         from cascade.rerankers.llm import LLMReranker
 
-        made = LLMReranker(place, pipeline, config, names)
+        asked = LLMReranker(place, pipeline, config, names)
+        asked.prove(config)
+        made = asked
     return lambda task: made.rerank(*task)

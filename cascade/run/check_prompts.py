@@ -12,8 +12,9 @@ from cascade.models import locate, prompters
 from cascade.models.checks.facts import Fact
 from cascade.models.prompts import BLANK, PROBE, Fields, Prompter, Template, query_fields
 from cascade.models.thinking import thinking
+from cascade.rerankers import canaries
+from cascade.rerankers.asking import ask
 from cascade.rerankers.base import Given, Question
-from cascade.rerankers.llm import ask
 
 ROWS = 6  # queries that templates are filled with: the shortest, the longest, and some between
 
@@ -83,6 +84,8 @@ def _of_stage(stage: Stage, config: Config) -> Iterator[Fact]:
         return
     for look in (_template, _tokenizer, _options, _thinking, _length):
         yield from look(stage, prompter)
+    if isinstance(stage.model, LLMPipeline):
+        yield from _canaries(stage, stage.model, config, prompter)
 
 
 def _asked(model: Reason | LLMPipeline, config: Config, task: Task | None) -> Sequence[Question]:
@@ -180,3 +183,16 @@ def _length(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
         yield stage.warning("length", room, f"the question of {query} is cut to fit; raise max_length")
     else:
         yield stage.fact("length", True, room)
+
+
+def _canaries(stage: Stage, pipeline: LLMPipeline, config: Config, prompter: Prompter) -> Iterator[Fact]:
+    """Whether the canaries are those of this model, adapter and prompt; stages themselves ask for their scores."""
+    try:
+        found = canaries.check(pipeline, config, lambda each: prompter.fit(each.query_id, each.variants)[0])
+    except CascadeError as error:
+        yield stage.refused("canaries", error)
+        return
+    if found is None:
+        yield stage.fact("canaries", None, f"none to check the model's scores by; make them: {canaries.MAKE} CONFIG")
+    else:
+        yield stage.fact("canaries", True, f"{len(found['prompts'])} queries, made by {found['engine']}")

@@ -20,7 +20,8 @@ class Usage:
     """The usage counts what was computed.
 
     It counts prompts, their tokens, those of them that a shared beginning saved, tokens written and questions cut
-    short; and it keeps what share of its probability the model gives to the options.
+    short; and it keeps what share of its probability the model gives to the options, and how far a model that was just
+    loaded is from its canaries.
     """
 
     prompts: int = 0
@@ -29,6 +30,7 @@ class Usage:
     written_tokens: int = 0
     shortened: int = 0
     shares: list[Share] = field(default_factory=list)
+    canaries: dict[str, Any] = field(default_factory=dict)
 
     def take(self) -> dict[str, Any]:
         """The counts so far as a dict; counting begins anew."""

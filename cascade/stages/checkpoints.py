@@ -87,6 +87,9 @@ def work_through(
             continue
         chunk, used = finished.value
         shares = used.pop("shares", ())
+        if proved := used.pop("canaries", None):  # of each process that was started
+            print(f"{pool.name}: {proved.pop('said')}", flush=True)
+            facts.setdefault("canaries", []).append(proved)
         if measure is not None:
             measure(shares)
         contract(table).write(chunk, parts_folder(table) / f"{number:05}.parquet")

@@ -140,7 +140,8 @@ def _in_chunks(
     finally:
         if measured := shares.facts():
             facts["option_share"] = measured
-            facts["warnings"] = [warning] if (warning := shares.warning()) else []
+        warned = [shares.warning(), *(each.get("warning", "") for each in facts.get("canaries", ()))]
+        facts["warnings"] = [warning for warning in dict.fromkeys(warned) if warning]
         if pool.losses:
             facts["losses"] = pool.losses
         loaded = start + pool.load_seconds

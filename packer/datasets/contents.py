@@ -13,9 +13,10 @@ from cascade.base.errors import CascadeError
 from cascade.base.manifest import Entry
 from cascade.config import handles
 from cascade.config.parts import Encoder
-from cascade.config.schema import Config, LanguageModel
+from cascade.config.schema import Config, LanguageModel, LLMPipeline
 from cascade.models import locate
 from cascade.models.adapters import ADAPTER_FILES, adapter_path
+from cascade.rerankers import canaries
 from packer.datasets import model_files, project_wheel, secrets
 from packer.wheels import locks
 from packer.wheels.images import Image
@@ -74,6 +75,10 @@ def own_files(config: Config, root: Path) -> Contents:
         if not path.is_file():
             raise ContentsError(f"{text} does not exist", path=config.path, key=f"stage '{stage}'", mend="correct it")
         edited[_inside(path, root, f"stage '{stage}': {text}").as_posix()] = path
+    for pipeline in config.pipeline:
+        if pipeline.enabled and isinstance(pipeline, LLMPipeline) and canaries.path_of(pipeline, config).is_file():
+            path = canaries.path_of(pipeline, config)
+            edited[_inside(path, root, f"stage '{pipeline.name}': its canaries").as_posix()] = path
     if config.competition.endswith(".py"):
         path = config.path.parent / config.competition
         if not path.is_file():

@@ -21,7 +21,14 @@ def test_every_key_says_what_it_is() -> None:
 
 def test_every_table_is_documented() -> None:
     known = {model for _, model in reference.TABLES}
-    bases = {schema.NamedStage, schema.Pipeline, schema.LanguageModel, parts.Encoder, parts.Adapted}
+    bases = {
+        schema.NamedStage,
+        schema.Pipeline,
+        schema.AskedPipeline,
+        schema.LanguageModel,
+        parts.Encoder,
+        parts.Adapted,
+    }
     declared = [*vars(parts).values(), *vars(schema).values()]
     all_models = {each for each in declared if isinstance(each, type) and issubclass(each, BaseModel)}
     assert all_models - bases - {BaseModel, parts.ConfigModel} == known

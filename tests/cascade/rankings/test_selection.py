@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cascade.config.schema import ListwisePipeline, Pipeline, PointwisePipeline, Select, TournamentPipeline
+from cascade.config.schema import ListwisePipeline, Pipeline, PointwisePipeline, TournamentPipeline
+from cascade.config.selecting import Select
 from cascade.rankings import tables
 from cascade.rankings.selection import Saving, saving, skipped_queries, take, top_scores
 
