@@ -23,6 +23,7 @@ from cascade.base.folder import check_replaceable
 from cascade.competitions import registry
 from cascade.competitions.base import Task
 from cascade.models.prompts import LETTERS, Prompter, Template, lettered, query_fields
+from cascade.scorers import one_pass, packing
 from training import lora, tiny_start
 
 BASE = "tiny-qwen2"
@@ -154,7 +155,9 @@ class Examples:
                 texts.append(self.listwise.text({**fields, "options": lettered(names)}))
                 answers.append(candidates.index(right))
         prompter = self.pointwise if kind == "pointwise" else self.listwise
-        logits = last_logits(model, prompter.encode(texts))
+        # A query's prompts are one sequence, so that what they share is read once.
+        given = list(packing.blocks(prompter.encode(texts), MAX_TOKENS))
+        logits = one_pass.logits(model, given, 0)
         if kind == "listwise":
             return torch.nn.functional.cross_entropy(logits[:, self.letters], torch.tensor(answers))
         surplus = logits[:, self.yes] - logits[:, self.no]
@@ -165,7 +168,8 @@ class Examples:
     def _reason(self, model: Qwen2ForCausalLM, queries: list[Any]) -> torch.Tensor:
         prompts = self.reason.encode([self.reason.text(query_fields(query)) for query in queries])
         written = self.reason.encode([self.names[query["label_id"]] + END for query in queries])
-        ids, _ = padded([prompt + text for prompt, text in zip(prompts, written, strict=True)])
+        rows = [torch.tensor(prompt + text) for prompt, text in zip(prompts, written, strict=True)]
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # behind, where no token can see it
         targets = torch.full(ids.shape, -100)
         for row, (prompt, text) in enumerate(zip(prompts, written, strict=True)):
             targets[row, len(prompt) : len(prompt) + len(text)] = torch.tensor(text)
@@ -179,21 +183,6 @@ class Examples:
             ids = [query["label_id"], int(self.rng.choice(list(self.names)))]
             fields["reason"] = self.names[ids[int(self.rng.integers(2))]]
         return fields
-
-
-def padded(prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids [n_prompts, longest], padded behind, where no token can see it, and each prompt's last place."""
-    longest = max(map(len, prompts))
-    ids = torch.tensor([prompt + [0] * (longest - len(prompt)) for prompt in prompts])
-    return ids, torch.tensor([len(prompt) - 1 for prompt in prompts])
-
-
-def last_logits(model: Qwen2ForCausalLM, prompts: list[list[int]]) -> torch.Tensor:
-    """Logits of the token behind each prompt: [n_prompts, n_tokens]."""
-    ids, last = padded(prompts)
-    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[torch.arange(len(prompts)), last]
-    logits: torch.Tensor = model.lm_head(hidden)
-    return logits
 
 
 def fit(model: Qwen2ForCausalLM, examples: Examples, kinds: list[Kind], what: str) -> None:

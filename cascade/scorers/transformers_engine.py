@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from cascade.config.schema import LanguageModel
 from cascade.models import adapters, precision
 from cascade.models.prompters import DEFAULT_LENGTH, load_tokenizer
 from cascade.processes.workers import DeviceSlot
-from cascade.scorers import attention, packing
+from cascade.scorers import one_pass, packing
 from cascade.scorers.base import Usage
 from cascade.scorers.packing import Block
 from cascade.scorers.shares import MEASURED
@@ -52,7 +52,6 @@ class TransformersScorer:
         self.batch_size = model.batch_size
         self.usage = Usage()
         self.alike_up_to = unstretched_length(text_config)
-        self.keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
         self.measured = False
         self.packs = self._can_pack()
         if not self.packs:
@@ -173,21 +172,8 @@ class TransformersScorer:
     def _logits(self, given: Sequence[Block], tokens: Sequence[int] | None = None) -> torch.Tensor:
         """Logits behind each prompt's last token, of these tokens or of all: float32 [n_prompts, n_tokens]."""
         self._forget_length()
-        packed = packing.pack(given, self._pad, self.model.device)
-        settings: dict[str, Any] = {}
-        reading: Any = nullcontext()
-        if any(block.beginning for block in given):
-            reading = attention.sparse(given, self.model.device)
-            mask = packing.masks(packed, self.model.dtype, self.model.config.get_text_config())
-            settings = {"position_ids": packed.positions, "attention_mask": mask}
-        places = {end: place for place, end in enumerate(sorted({end for ends in packed.ends for end in ends}))}
-        if self.keeps:
-            settings["logits_to_keep"] = torch.tensor(list(places), device=self.model.device)
-        with reading, self._only(tokens) as columns:
-            logits = self.model(input_ids=packed.ids, use_cache=False, **settings).logits
-        rows = [row for row, ends in enumerate(packed.ends) for _ in ends]
-        ends = [places[end] if self.keeps else end for ends in packed.ends for end in ends]
-        found: torch.Tensor = logits[rows, ends][:, columns].float()
+        with self._only(tokens) as columns:
+            found: torch.Tensor = one_pass.logits(self.model, given, self._pad)[:, columns].float()
         return found
 
     def _forget_length(self) -> None:
