@@ -103,6 +103,10 @@ def test_of_configs_what_the_config_names_travels(project: Path) -> None:
     fill(project / MODEL, "notes.txt")
     found = own_files()
     assert {"configs/sample-llm.toml", "configs/prompts/reason.txt", f"{MODEL}/model.safetensors"} <= set(found.files)
+    assert (
+        "configs/canaries/sample-llm/point.json" in found.files
+        and "configs/canaries/smoke/point.json" not in found.files
+    )
     assert not [name for name in found.files if "scratch" in name or "notes" in name or name == "configs/t4x2.toml"]
     assert any(sentence.endswith("tiny-qwen2: left out, as loading does not need it: notes.txt")
                for sentence in found.left_out)  # fmt: skip
