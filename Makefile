@@ -78,10 +78,12 @@ plan: .venv/ready ## predict the time of each stage of CONFIG=file for QUERIES=n
 	$(BIN)/python -m cascade plan --config $(CONFIG) $(GIVEN) $(if $(QUERIES),--queries $(QUERIES)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(ENGINE),--engine $(ENGINE)) $(CALIBRATE:%=--calibrate %)
 
 ##@ Train
+# The default run has no cross-encoder.
+WITH_ENCODER := $(if $(filter command%,$(origin CONFIG)),$(CONFIG),configs/cross-encoder.toml)
 .PHONY: train
 train: .venv/ready ## train both MiniLM adapters on the sample, or DATA=dir CONFIG=file -> build/adapters, and print the config's fitted numbers
 	$(BIN)/python -m training retriever $(or $(GIVEN),--config $(CONFIG))
-	$(BIN)/python -m training cross-encoder --config $(CONFIG) $(GIVEN)
+	$(BIN)/python -m training cross-encoder --config $(WITH_ENCODER) $(GIVEN)
 	$(BIN)/python -m training weights --config $(CONFIG) $(GIVEN)
 
 .PHONY: tiny-models

@@ -31,7 +31,9 @@ from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from sample.generate.dataset import generate
 from tests import (
     bench_budget,
+    bench_default,
     bench_llm,
+    bench_one_pass,
     bench_packer_staging,
     bench_packer_upload,
     bench_packer_verify,
@@ -86,7 +88,7 @@ def precision() -> Figures:
     """The cross-encoder in the precision chosen for this CPU against float32, on the same pairs."""
     import torch
 
-    config = configs.load(CONFIG)
+    config = configs.load(bench_default.ENCODER)
     pipeline = next(each for each in config.pipeline if isinstance(each, CrossEncoderPipeline))
     queries, given, names = bench_llm.work(20)
     chosen = of(pipeline, "cpu")
@@ -110,6 +112,8 @@ FIGURES = {
     "verify": bench_packer_verify.verify_figures,
     "staging": bench_packer_staging.staging_figures,
     "upload": bench_packer_upload.upload_figures,
+    "default": bench_default.default_figures,
+    "one-pass": bench_one_pass.one_pass_figures,
     "tables": bench_tables.tables_figures,
 }
 ALL: dict[str, Callable[[], Figures]] = {

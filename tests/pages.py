@@ -64,7 +64,7 @@ def _table(rows: list[tuple[str, int]]) -> pd.DataFrame:
 
 def sample(out: Path) -> RunContext:
     """The whole sample with two pipelines' worth of random rankings, to see a page of its size."""
-    context = RunContext(configs.load(ROOT / "configs" / "sample.toml"), EEDI.read(ROOT / "sample"), out)
+    context = RunContext(configs.load(ROOT / "configs" / "cross-encoder.toml"), EEDI.read(ROOT / "sample"), out)
     folders.claim(out)
     baseline.write(EEDI.outline(ROOT / "sample"), out)
     ids, queries = (

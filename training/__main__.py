@@ -48,7 +48,7 @@ def train_retriever(config: Config = Path("configs/sample.toml"), data: Data = N
 
 @app.command("cross-encoder")
 def train_cross_encoder(
-    config: Config = Path("configs/sample.toml"),
+    config: Config = Path("configs/cross-encoder.toml"),
     data: Data = None,
     out: Out = None,
 ) -> None:

@@ -29,9 +29,9 @@ def train(folder: Path, config: Config, out: Path, epochs: float = 2, learning_r
     lora.check_out(out)
     task = registry.of(config).read(folder)
     queries = task.train
-    # Neighbours would find every train query itself and leave no hard negatives to its like.
+    # What learns from train's labels would find every train query's own and leave no hard negatives to its like.
     retrieval = config.retrieval[0]
-    parts = [part for part in retrieval.retriever if part.kind != "neighbours"]
+    parts = [part for part in retrieval.retriever if part.kind not in ("neighbours", "classifier")]
     head = first_cross_encoder(config).head
     with tempfile.TemporaryDirectory() as scratch:
         hard = retrieval.model_copy(update={"retriever": parts, "top_k": HARD})

@@ -92,8 +92,8 @@ def test_sample_config_loads() -> None:
     loaded = schema.load(SAMPLE)
     assert loaded.path == SAMPLE
     assert [retrieval.name for retrieval in loaded.retrieval] == ["r1"]
-    assert [part.kind for part in loaded.retrieval[0].retriever] == ["tfidf", "dense", "neighbours"]
-    assert loaded.pipeline[0].candidates == "r1"
+    assert [part.kind for part in loaded.retrieval[0].retriever] == ["tfidf", "dense", "classifier"]
+    assert schema.load(SAMPLE.with_name("cross-encoder.toml")).pipeline[0].candidates == "r1"
     assert (loaded.time.limit, loaded.time.reserve) == (3600, 60)
 
 

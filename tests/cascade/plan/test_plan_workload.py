@@ -143,7 +143,7 @@ def test_a_model_that_is_read_once_is_counted_once(sample: Task) -> None:
 
 
 def test_neighbours_read_train_and_find_the_queries_read(sample: Task) -> None:
-    found = planned(configs.load(ROOT / "configs" / "sample.toml"), sample)["retrieve-r1"]
+    found = planned(configs.load(ROOT / "configs" / "cross-encoder.toml"), sample)["retrieve-r1"]
     names, test, train = [work for work in found.works if work.kind == "embedding"]
     assert (names.prompts, test.prompts, train.prompts) == (343, 240, len(set(sample.train["text"].tolist())))
     assert [work.loads for work in (names, test, train)] == [True, False, False]

@@ -15,7 +15,7 @@ from cascade.config.schema import Config
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    return configs.load(ROOT / "configs" / "sample.toml")
+    return configs.load(ROOT / "configs" / "cross-encoder.toml")
 
 
 @pytest.fixture(scope="module")

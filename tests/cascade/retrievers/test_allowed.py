@@ -53,7 +53,7 @@ def test_no_part_of_a_blend_ranks_a_label_that_a_query_cannot_have(task: Task, t
 
 
 def test_a_plan_counts_the_candidates_that_there_are(task: Task) -> None:
-    ids, config = task.labels["label_id"].tolist(), configs.load(ROOT / "configs" / "sample.toml")
+    ids, config = task.labels["label_id"].tolist(), configs.load(ROOT / "configs" / "cross-encoder.toml")
     counts = zip(task.queries["query_id"], (2, 1, 4, 7), strict=True)
     task = replace(task, allowed={query: ids[:count] for query, count in counts})
     profile = load(PROFILES / "cpu.toml")
