@@ -60,10 +60,10 @@ class Map2025(RowCompetition):
         return f"{category}:{NONE if misconception.lower() in UNNAMED else misconception}"
 
     def described(self, name: str) -> str:
-        return _exchanged(name, DESCRIBED)
+        return _exchanged(name, described=True)
 
     def named(self, text: str) -> str:
-        return _named(text)
+        return _exchanged(text, described=False)
 
     def text(self, row: Mapping[str, str]) -> str:
         return f"{row['question']} {row['answer']} {row['explanation']}"
@@ -87,8 +87,7 @@ class Map2025(RowCompetition):
         why, mend = "Category is '{Category}'", f"it must be {RIGHT} or {WRONG} and what the explanation shows"
         refuse(path, frame, bad, id_, why, mend)
         spaced = frame["Misconception"].str.strip().str.contains(r"\s")
-        why = "Misconception '{Misconception}' has a space, which parts a row's labels"
-        refuse(path, frame, spaced, id_, why, "join it")
+        refuse(path, frame, spaced, id_, "Misconception '{Misconception}' has a space, which parts labels", "join it")
         named = ~frame["Misconception"].str.strip().str.lower().isin(UNNAMED)
         if (other := named != categories.str.endswith(MISCONCEPTION[:-1])).any():
             first = frame[other].iloc[0]
@@ -98,8 +97,8 @@ class Map2025(RowCompetition):
             )
         if path.name == TRAIN:
             labelled = among(frame["QuestionId"], set(frame["QuestionId"][categories != ""].tolist()))
-            why = "no row of question {QuestionId} has a Category"
-            refuse(path, frame, ~labelled, id_, why, "fill one in, or remove the question's rows")
+            mend = "fill one in, or remove the question's rows"
+            refuse(path, frame, ~labelled, id_, "no row of question {QuestionId} has a Category", mend)
 
     def guesses(self, task: Task) -> dict[str, list[int]]:
         """The labels that train has of the question and the answer, the most frequent first, then of the question."""
@@ -122,8 +121,7 @@ class Map2025(RowCompetition):
             sides.setdefault((question, plain(answer)), []).append(names[label].startswith(RIGHT))
         told: dict[tuple[str, str], list[int]] = {}
         for (question, answer), right in sides.items():
-            share = sum(right) / len(right)
-            left = tuple(side for side, part in ((RIGHT, share), (WRONG, 1 - share)) if part >= SLIPS)
+            left = tuple(side for side, on in ((RIGHT, True), (WRONG, False)) if right.count(on) >= SLIPS * len(right))
             told[question, answer] = sorted(id_ for id_ in of_question[question] if names[id_].startswith(left))
         found: dict[str, list[int]] = {}
         for question, answer, query in (*_columns(train, "query_id"), *_columns(queries, "query_id")):
@@ -144,12 +142,9 @@ def plain(answer: str) -> str:
 
 
 @cache  # once a label, not once a row of a submission
-def _named(text: str) -> str:
-    return _exchanged(text, NAMED)
-
-
-def _exchanged(text: str, openings: Mapping[str, str]) -> str:
-    return next((by + text[len(start) :] for start, by in openings.items() if text.startswith(start)), text)
+def _exchanged(text: str, described: bool) -> str:
+    openings = (DESCRIBED if described else NAMED).items()
+    return next((by + text[len(start) :] for start, by in openings if text.startswith(start)), text)
 
 
 MAP2025 = Map2025()
