@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import sys
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -241,11 +242,15 @@ def _live(
     arguments: tuple[Any, ...],
 ) -> None:
     """The life of a process: load, then task after task until the pool hangs up."""
+    from tqdm import tqdm
+
     die_with_parent.die_with_parent()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.environ.update(environment)
+    # A bar's own lock is a semaphore, which this process, killed in the end, would leave to its parent's shutdown.
+    tqdm.set_lock(threading.RLock())
     if place.cores and sys.platform == "linux":
         os.sched_setaffinity(0, place.cores)
     work: Work | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tqdm import tqdm
 
 from cascade.base.errors import CascadeError, ModelError, ScoreError, WorkerError
 from cascade.base.runtime import ROOT
@@ -55,6 +57,8 @@ def make_worker(place: DeviceSlot, folder: str) -> Callable[[Any], Any]:
                 marker.touch()
                 sys.exit(0)
             return value
+        if what == "bar":
+            return sum(tqdm(range(value)))
         if what == "child":
             child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
             return child.pid
@@ -356,3 +360,19 @@ def test_an_error_comes_out_of_a_process_as_the_kind_it_is(error: type[CascadeEr
 
     again = pickle.loads(pickle.dumps(error("what is wrong")))
     assert type(again) is error and str(again) == "what is wrong"
+
+
+def test_a_process_that_showed_a_bar_leaves_nothing_to_warn_of(tmp_path: Path) -> None:
+    """Its parent's shutdown would, of a semaphore that was never given back."""
+    source = (
+        "import sys\nfrom pathlib import Path\nfrom tests.cascade.processes import test_workers as tests\n"
+        "if __name__ == '__main__':\n    with tests.pool(Path(sys.argv[1])) as pool:\n"
+        "        print([each.value for each in pool.run([('bar', 4), ('bar', 3)])])\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(source, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(script), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert sorted(json.loads(done.stdout)) == [3, 6]
+    assert "semaphore" not in done.stderr, done.stderr
