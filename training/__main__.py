@@ -56,8 +56,11 @@ def train_cross_encoder(
     from cascade.config.schema import load
     from training import cross_encoder
 
-    data = data or sample_of(config)
-    cross_encoder.train(data, load(config), place(data, out, "adapters/cross-encoder-minilm"))
+    data, run = data or sample_of(config), load(config)
+    if cross_encoder.first_cross_encoder(run) is None:
+        typer.echo(f"{config} has no [[pipeline]] of kind 'cross-encoder': none is trained")
+        return
+    cross_encoder.train(data, run, place(data, out, "adapters/cross-encoder-minilm"))
 
 
 @app.command("tiny-models")

@@ -32,7 +32,10 @@ def train(folder: Path, config: Config, out: Path, epochs: float = 2, learning_r
     # What learns from train's labels would find every train query's own and leave no hard negatives to its like.
     retrieval = config.retrieval[0]
     parts = [part for part in retrieval.retriever if part.kind not in ("neighbours", "classifier")]
-    head = first_cross_encoder(config).head
+    pipeline = first_cross_encoder(config)
+    if pipeline is None:
+        raise ConfigError("has no [[pipeline]] of kind 'cross-encoder' to train", path=config.path, mend="add one")
+    head = pipeline.head
     with tempfile.TemporaryDirectory() as scratch:
         hard = retrieval.model_copy(update={"retriever": parts, "top_k": HARD})
         with Blend(hard, config, Path(scratch) / "cache") as blend:
@@ -49,12 +52,9 @@ def train(folder: Path, config: Config, out: Path, epochs: float = 2, learning_r
     lora.save(peft_model, out)
 
 
-def first_cross_encoder(config: Config) -> CrossEncoderPipeline:
-    """The config's first pipeline of that kind; ConfigError where it has none."""
-    for pipeline in config.pipeline:
-        if isinstance(pipeline, CrossEncoderPipeline):
-            return pipeline
-    raise ConfigError("has no [[pipeline]] of kind 'cross-encoder' to train", path=config.path, mend="add one")
+def first_cross_encoder(config: Config) -> CrossEncoderPipeline | None:
+    """The config's first pipeline of that kind."""
+    return next((each for each in config.pipeline if isinstance(each, CrossEncoderPipeline)), None)
 
 
 def groups(queries: pd.DataFrame, candidates: pd.DataFrame, names: dict[int, str]) -> dict[str, list[str]]:

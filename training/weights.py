@@ -21,7 +21,7 @@ from cascade.competitions import registry
 from cascade.competitions.base import Task
 from cascade.config import schema as configs
 from cascade.config.parts import NeighboursPart
-from cascade.config.schema import Config, CrossEncoderPipeline
+from cascade.config.schema import Config
 from cascade.evaluation.folds import write_folds
 from cascade.models import placement
 from cascade.models.adapters import ADAPTER_FILES
@@ -84,7 +84,7 @@ def fit(config_path: Path, folder: Path, scratch: Path, count: int, used: int) -
             key=f"retrieval '{retrieval.name}'",
             mend="remove one while fitting",
         )
-    pipeline = next((each for each in config.pipeline if isinstance(each, CrossEncoderPipeline)), None)
+    pipeline = cross_encoder.first_cross_encoder(config)
     made = []
     competition = registry.of_data(folder)
     for path in write_folds(competition, folder, scratch / "folds", count, competition.unseen, seed=0)[:used]:

@@ -19,6 +19,7 @@ from cascade.competitions.rows import TRAIN, TRUTH, RowCompetition
 NONE = "NA"  # the misconception of rows without one
 UNNAMED = ("", "na", "nan")  # how files write it
 RIGHT, WRONG = "True_", "False_"  # what a category begins with: whether the answer is right
+CATEGORY = f"({RIGHT}|{WRONG})(Correct|Neither|Misconception)"
 # A label on the answer's other side is a slip of the pen while it is on fewer of its rows; else both sides are left.
 SLIPS = 0.01
 MISCONCEPTION = "Misconception:"
@@ -31,7 +32,6 @@ DESCRIBED = {
         (MISCONCEPTION, "with the misconception: "),
     )
 }
-NAMED = {text: name for name, text in DESCRIBED.items()}
 
 
 class Map2025(RowCompetition):
@@ -55,7 +55,7 @@ class Map2025(RowCompetition):
 
     def label(self, row: Mapping[str, str]) -> str:
         category, misconception = (row[column].strip() for column in self.label_columns)
-        if not category.startswith((RIGHT, WRONG)) or re.search(r"\s", category + misconception):
+        if not re.fullmatch(CATEGORY, category) or re.search(r"\s", misconception):
             return ""
         return f"{category}:{NONE if misconception.lower() in UNNAMED else misconception}"
 
@@ -83,11 +83,11 @@ class Map2025(RowCompetition):
         if path.name not in (TRAIN, TRUTH):
             return
         categories = frame["Category"].str.strip()
-        bad = (categories != "") & ~categories.str.fullmatch(rf"({RIGHT}|{WRONG})\S*")
-        why, mend = "Category is '{Category}'", f"it must be {RIGHT} or {WRONG} and what the explanation shows"
+        bad = (categories != "") & ~categories.str.fullmatch(CATEGORY)
+        why, mend = "Category is '{Category}'", f"it must be {RIGHT} or {WRONG} and Correct, Neither or Misconception"
         refuse(path, frame, bad, id_, why, mend)
         spaced = frame["Misconception"].str.strip().str.contains(r"\s")
-        refuse(path, frame, spaced, id_, "Misconception '{Misconception}' has a space, which parts labels", "join it")
+        refuse(path, frame, spaced, id_, "Misconception {Misconception!r} has a space, which parts labels", "join it")
         named = ~frame["Misconception"].str.strip().str.lower().isin(UNNAMED)
         if (other := named != categories.str.endswith(MISCONCEPTION[:-1])).any():
             first = frame[other].iloc[0]
@@ -96,19 +96,19 @@ class Map2025(RowCompetition):
                 f"('{first['Category']}' with '{first['Misconception']}'); correct them"
             )
         if path.name == TRAIN:
-            labelled = among(frame["QuestionId"], set(frame["QuestionId"][categories != ""].tolist()))
+            labelled = among(ids := frame["QuestionId"].str.strip(), set(ids[categories != ""].tolist()))
             mend = "fill one in, or remove the question's rows"
             refuse(path, frame, ~labelled, id_, "no row of question {QuestionId} has a Category", mend)
 
     def guesses(self, task: Task) -> dict[str, list[int]]:
-        """The labels that train has of the question and the answer, the most frequent first, then of the question."""
+        """The labels of the question and the answer in train, the most frequent first, then of the question, of all."""
         counts: dict[Hashable, Counter[int]] = {}
         for question, answer, label in _columns(task.train, "label_id"):
-            for key in ((question, plain(answer)), question):
+            for key in ((question, plain(answer)), question, None):
                 counts.setdefault(key, Counter())[label] += 1
         ranked = {key: [label for label, _ in found.most_common()] for key, found in counts.items()}
         return {
-            query: [*ranked.get((question, plain(answer)), []), *ranked.get(question, [])]
+            query: [*ranked.get((question, plain(answer)), []), *ranked.get(question, []), *ranked.get(None, [])]
             for question, answer, query in _columns(task.queries, "query_id")
         }
 
@@ -143,7 +143,7 @@ def plain(answer: str) -> str:
 
 @cache  # once a label, not once a row of a submission
 def _exchanged(text: str, described: bool) -> str:
-    openings = (DESCRIBED if described else NAMED).items()
+    openings = [pair if described else pair[::-1] for pair in DESCRIBED.items()]
     return next((by + text[len(start) :] for start, by in openings if text.startswith(start)), text)
 
 

@@ -98,6 +98,11 @@ class RowCompetition(Competition):
             truth = truth.assign(label_id=[ids[text] for text in truth["text"]])[["query_id", "label_id"]]
         ordered, asked = asked[self.id_column].tolist(), self._queries(asked)
         allowed = self.allowed(queries, asked, labels)
+        if allowed is not None and (lost := [query for query in ordered if query not in allowed]):
+            warnings.append(
+                f"{folder / TEST}: {TRAIN} does not tell which labels {len(lost)} of {len(ordered)} rows can have, "
+                f"{self.id_column} {lost[0]} first; check that both files write their columns alike"
+            )
         task = Task(self, folder, queries, asked, ordered, labels, truth, warnings, allowed)
         warnings += submission.check_against_sample(folder, task)
         return task
@@ -125,7 +130,8 @@ class RowCompetition(Competition):
         frame, groups = self._train(folder)
         gone = {name for id_, name in enumerate(sorted({*self._labels(frame)} - {""})) if id_ in held_out}
         rest, asked = (frame.iloc[sorted(row for unit in part for row in groups[unit])] for part in (train, test))
-        rest = rest[[name not in gone for name in self._labels(rest)]]
+        # Rows without a label teach nothing, and without the labelled ones of their like they might be refused.
+        rest = rest[[bool(name) and name not in gone for name in self._labels(rest)]]
         if mark is not None:
             asked = asked.assign(**{self.id_column: mark + asked[self.id_column]})
         questions = asked.drop(columns=[*self.label_columns])
@@ -143,6 +149,8 @@ class RowCompetition(Competition):
     def _train(self, folder: Path) -> tuple[pd.DataFrame, list[list[int]]]:
         """The rows of train.csv, and by their places those that are one unit, in the order of their first."""
         frame = self._rows(folder / TRAIN, self.label_columns, False, [])
+        if frame.empty:
+            raise DataError("has no rows", path=folder / TRAIN, mend="add labelled rows")
         groups: dict[Hashable, list[int]] = {}
         for place, row in enumerate(_records(frame)):
             groups.setdefault(self.alike(row), []).append(place)

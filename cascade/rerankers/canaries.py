@@ -29,7 +29,11 @@ from cascade.rerankers.base import Answer, Given, Question
 
 QUERIES = 16  # the longest of train, and others from the shortest on
 CANDIDATES = 4  # of a query that is asked about one by one
-MAKE = "python -m packer canaries"
+MAKE = "make canaries"
+# What a pipeline's questions are made of, beside its prompt.
+SHAPING = ("options", "window", "stride", "reverse", "group")
+QUERY_KEYS = {"query_id", "fields", "candidates"}
+KEYS = {"model", "adapter", "template", "shape", "engine", "queries", "prompts", "scores"}
 Answers = Callable[[Sequence[Question]], list[Answer]]
 Prompts = Callable[[Question], list[list[int]]]
 
@@ -94,6 +98,12 @@ def write(pipeline: LLMPipeline, config: Config, task: Task, prompts: Prompts, a
             mend="pass the competition's data: --data dir",
         )
     asked = questions(pipeline, queries)
+    if not asked:
+        raise ModelError(
+            "asks nothing that has two answers, so it has no canaries",
+            key=f"stage '{pipeline.name}'",
+            mend="name the other pipelines with --stage",
+        )
     found = {
         **_identity(pipeline, config),
         "engine": engine,
@@ -109,14 +119,14 @@ def write(pipeline: LLMPipeline, config: Config, task: Task, prompts: Prompts, a
 
 def read(path: Path) -> dict[str, Any]:
     """The canaries of a stage; ModelError where they cannot be used."""
-    mend = f"make them again: {MAKE} CONFIG"
+    mend = f"make them again: {MAKE} CONFIG=file"
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         scores = [np.array(each, dtype=float) for each in found["scores"]]
         whole = len(scores) == len(found["prompts"]) > 0 and all(
             each.ndim == 2 and np.isfinite(each).all() for each in scores
         )
-        known = {"model", "adapter", "template", "queries"} <= found.keys()
+        known = found.keys() >= KEYS and all(each.keys() >= QUERY_KEYS for each in found["queries"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"cannot be read as canaries: {error}", path=path, mend=mend) from error
     if not (whole and known):
@@ -130,11 +140,15 @@ def check(pipeline: LLMPipeline, config: Config, prompts: Prompts) -> dict[str, 
     The prompts are made again: by them a template, a chat template or a tokenizer that was changed is found.
     """
     path = path_of(pipeline, config)
-    if not path.is_file():
+    if not path.exists():
         return None
     found = read(path)
-    mend = f"undo that, or, where it is meant, make the canaries again: {MAKE} {config.path}"
-    for what, value in _identity(pipeline, config).items():
+    mend = f"undo that, or, where it is meant, make the canaries again: {MAKE} CONFIG={config.path}"
+    identity = _identity(pipeline, config)
+    for key, value in identity.pop("shape").items():
+        if (was := found["shape"].get(key)) != value:
+            raise ModelError(f"was made with {key} = {was}, and it is {value}", path=path, mend=mend)
+    for what, value in identity.items():
         if found[what] != value:
             said = {
                 "model": f"another model ({found['model']})",
@@ -155,8 +169,13 @@ def check(pipeline: LLMPipeline, config: Config, prompts: Prompts) -> dict[str, 
 
 def drift(pipeline: LLMPipeline, found: Mapping[str, Any], answer: Answers) -> Drift:
     """Asks the model for the canaries' scores again."""
+    wanted = [np.array(each) for each in found["scores"]]
     scores = _answers(questions(pipeline, found["queries"]), answer)
-    return compared([np.array(each) for each in found["scores"]], scores)
+    if [each.shape for each in wanted] != [each.shape for each in scores]:
+        raise ModelError(
+            "its scores are not a number for each option of each prompt", mend=f"make them again: {MAKE} CONFIG=file"
+        )
+    return compared(wanted, scores)
 
 
 def compared(wanted: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> Drift:
@@ -177,7 +196,7 @@ def _answers(asked: Sequence[Question], answer: Answers) -> list[Answer]:
     return [found[place] for place in sorted(found)]
 
 
-def _identity(pipeline: LLMPipeline, config: Config) -> dict[str, str]:
+def _identity(pipeline: LLMPipeline, config: Config) -> dict[str, Any]:
     """What canaries are of. A model is known by its name: a quantised copy is held to the original's scores."""
     folder = adapters.adapter_path(pipeline, config)
     template = (config.path.parent / pipeline.prompt).read_text(encoding="utf-8-sig")
@@ -185,6 +204,7 @@ def _identity(pipeline: LLMPipeline, config: Config) -> dict[str, str]:
         "model": pipeline.model,
         "adapter": sha256(folder / adapters.ADAPTER_FILES[1]) if folder is not None else "",
         "template": hashlib.sha256(template.encode()).hexdigest(),
+        "shape": {key: getattr(pipeline, key) for key in SHAPING if hasattr(pipeline, key)},
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cascade.base import clock, runtime
-from cascade.base.errors import CascadeError, ModelError
+from cascade.base.errors import ModelError
 from cascade.config.schema import Config, LLMPipeline
 from cascade.models import prompters
 from cascade.models.prompts import query_fields
@@ -73,7 +73,7 @@ class LLMReranker:
                     key=f"model '{self.pipeline.model}'",
                     mend="check its adapter, quantisation, dtype and parallel, or raise canary_bound",
                 )
-        except CascadeError as error:
+        except Exception as error:  # in the rerun none of it may cost the stage
             if not runtime.is_rerun():
                 raise
             return {"warning": str(error), "said": f"warning: {error}"}

@@ -193,6 +193,8 @@ def _canaries(stage: Stage, pipeline: LLMPipeline, config: Config, prompter: Pro
         yield stage.refused("canaries", error)
         return
     if found is None:
-        yield stage.fact("canaries", None, f"none to check the model's scores by; make them: {canaries.MAKE} CONFIG")
+        yield stage.fact(
+            "canaries", None, f"none to check the model's scores by; make them: {canaries.MAKE} CONFIG=file"
+        )
     else:
         yield stage.fact("canaries", True, f"{len(found['prompts'])} queries, made by {found['engine']}")

@@ -33,6 +33,7 @@ TEST = [
     ["22", *HALF, r"\( 4 \)", "because"],
     ["23", "9", "How many?", "3", "because"],
 ]
+UNKNOWN = "train.csv does not tell which labels 1 of 4 rows can have, row_id 23 first; check that both files"
 DOUBLING = "wrong answer, with the misconception: Doubling"
 
 
@@ -106,6 +107,10 @@ def test_submission_zero_goes_by_question_and_answer(data: Path) -> None:
             ["9", *HALF, "3", "x", "TrueCorrect", "NA"],
             r"row 9 \(row_id 9\): Category is 'TrueCorrect'; it must",
         ),
+        (
+            ["9", *HALF, "3", "x", "True_Corect", "NA"],
+            "Category is 'True_Corect'; it must be True_ or False_ and Correct",
+        ),
         (["9", "5", "?", "3", "x", "", ""], r"row 9 \(row_id 9\): no row of question 5 has a Category; fill one in"),
         (["7", *HALF, "3", "x", "True_Correct", "NA"], r"row 9 \(row_id 7\): the id occurs twice; remove one"),
         (["", *HALF, "3", "x", "True_Correct", "NA"], r"row 9 \(row_id \): the id is empty; give each row an id"),
@@ -113,6 +118,7 @@ def test_submission_zero_goes_by_question_and_answer(data: Path) -> None:
             ["9", *HALF, "3", "x", "True_Misconception", "two words"],
             "Misconception 'two words' has a space",
         ),
+        (["9", *HALF, "3", "x", "True_Misconception", "two\nlines"], r"Misconception 'two\\nlines' has a space"),
     ],
 )
 def test_a_row_that_cannot_be_is_refused_and_left_out_in_the_rerun(data: Path, row: list[str], said: str) -> None:
@@ -120,7 +126,18 @@ def test_a_row_that_cannot_be_is_refused_and_left_out_in_the_rerun(data: Path, r
     with pytest.raises(DataError, match=said):
         MAP2025.read(data)
     task = MAP2025.read(data, lenient=True)
-    assert len(task.train) == 8 and len(task.warnings) == 1
+    assert len(task.train) == 8 and len(task.warnings) == 2 and UNKNOWN in task.warnings[1]
+
+
+def test_a_blank_about_a_questions_id_does_not_make_it_another(data: Path) -> None:
+    write(data, [*TRAIN, ["9", " 7", HALF[1], "3", "x", "", ""]])
+    assert len(MAP2025.read(data).train) == 8
+
+
+def test_a_question_that_train_lacks_gets_the_most_frequent_labels(data: Path) -> None:
+    outline = MAP2025.outline(data)
+    first = MAP2025.named(outline.texts[baseline.rows(outline)["23"][0]])
+    assert first in ("True_Correct:NA", "False_Misconception:Doubling")  # two rows each
 
 
 @pytest.mark.parametrize(
@@ -129,7 +146,8 @@ def test_a_row_that_cannot_be_is_refused_and_left_out_in_the_rerun(data: Path, r
 )
 def test_a_misconception_without_its_category_is_told(data: Path, category: str, misconception: str) -> None:
     write(data, [*TRAIN, ["9", *HALF, r"\( 12 \)", "x", category, misconception]])
-    [said] = MAP2025.read(data).warnings
+    [said, unknown] = MAP2025.read(data).warnings
+    assert UNKNOWN in unknown
     assert said.startswith(f"{data / 'train.csv'}: in 1 rows Category and Misconception disagree, row_id 9 first ")
     assert f"('{category}' with '{misconception}')" in said
 
@@ -172,7 +190,8 @@ def test_an_answer_in_another_spelling_is_the_same(tmp_path: Path, train: str, t
 def test_a_label_that_train_lacks_is_told(data: Path) -> None:
     truth = pd.DataFrame([["20", "True_Misconception", "Division"]], columns=["row_id", *COLUMNS[5:]])
     truth.to_csv(data / "test_labels.csv", index=False)
-    [said] = MAP2025.read(data).warnings
+    [said, unknown] = MAP2025.read(data).warnings
+    assert UNKNOWN in unknown
     assert said.startswith(f"{data / 'test_labels.csv'}: 1 rows have a label that no row of train.csv has, ")
     assert "True_Misconception:Division of row_id 20 first; no classifier can predict it" in said
 
@@ -210,3 +229,20 @@ def test_near_duplicates_are_held_out_together(data: Path, tmp_path: Path) -> No
 
 def test_the_files_tell_whose_they_are(data: Path) -> None:
     assert registry.of_data(data) is MAP2025 is registry.find("map2025", Path())
+
+
+def test_rows_without_a_label_do_not_make_a_fold_that_is_refused(data: Path, tmp_path: Path) -> None:
+    """Of a question with one labelled row and many without; the practice of a commit run is split like a fold."""
+    bare = [[f"u{n}", "77", "A third?", "3", f"shared {n}", "", ""] for n in range(8)]
+    write(data, [*TRAIN, ["l", "77", "A third?", "3", "thirds", "True_Correct", "NA"], *bare])
+    for path in write_folds(MAP2025, data, tmp_path / "folds", 3, MAP2025.unseen, seed=0):
+        assert not MAP2025.read(path).train.empty
+    units = range(len(MAP2025.units(data)))
+    MAP2025.split(data, tmp_path / "practice", [7], [place for place in units if place != 7], set(), "practice-")
+    assert "l" not in set(MAP2025.read(tmp_path / "practice").train["query_id"])
+
+
+def test_a_train_without_rows_cannot_be_split(data: Path, tmp_path: Path) -> None:
+    write(data, [])
+    with refused(DataError, "has no rows", data / "train.csv", mend="add labelled rows"):
+        write_folds(MAP2025, data, tmp_path / "folds", 2, 0.5, seed=0)

@@ -220,7 +220,7 @@ def test_canaries_of_something_else_are_refused(
     change: Callable[[Path], tuple[str, str]], config: Config, tmp_path: Path
 ) -> None:
     found = moved(config, tmp_path / "a", change(tmp_path))
-    with pytest.raises(ModelError, match=CHANGES[change] + r".*make the canaries again: .*packer canaries"):
+    with pytest.raises(ModelError, match=CHANGES[change] + r".*make the canaries again: make canaries CONFIG="):
         proved(found)
     assert said_before(found) is False
 
@@ -248,12 +248,20 @@ def without_a_key(text: str) -> str:
     return json.dumps({key: value for key, value in json.loads(text).items() if key != "adapter"})
 
 
+def with_a_query_without_candidates(text: str) -> str:
+    found = json.loads(text)
+    del found["queries"][2]["candidates"]
+    return json.dumps(found)
+
+
 def with_a_prompt_less(text: str) -> str:
     found = json.loads(text)
     return json.dumps(found | {"prompts": found["prompts"][1:]})
 
 
-@pytest.mark.parametrize("damage", [cut, with_nan, without_a_key, with_a_prompt_less, lambda text: "[]"])
+@pytest.mark.parametrize(
+    "damage", [cut, with_nan, without_a_key, with_a_query_without_candidates, with_a_prompt_less, lambda text: "[]"]
+)
 def test_a_file_that_is_none(damage: Callable[[str], str], config: Config, tmp_path: Path) -> None:
     found = moved(config, tmp_path)
     path = tmp_path / "canaries" / "llm" / "p.json"
@@ -285,3 +293,66 @@ def test_drift_is_the_largest_change_of_an_option_against_another() -> None:
     assert drift.prompts == 3 and drift.mean == pytest.approx(0.5) and drift.largest == pytest.approx(1.0)
     assert drift.ranks == 1.0
     assert canaries.compared(wanted, [np.full_like(each, -1.0) for each in wanted]).ranks == 0.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "edit", "said"),
+    [
+        ("pointwise", 'options = ["No", "Yes"]', r"options = \['Yes', 'No'\], and it is \['No', 'Yes'\]"),
+        ("listwise", "window = 9", "window = 40, and it is 9"),
+        ("listwise", "reverse = true", "reverse = False, and it is True"),
+        ("tournament", "group = 5", "group = .*, and it is 5"),
+    ],
+)
+def test_a_key_that_makes_other_questions_is_named(kind: str, edit: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    made = make_config(tmp_path / "a", PIPELINES[kind])
+    written(made)
+    found = moved(made, tmp_path / "b", ('candidates = "r1"', f'candidates = "r1"\n{edit}'))
+    with pytest.raises(ModelError, match=f"was made with {said}.*make canaries"):
+        proved(found)
+    assert said_before(found) is False
+
+
+def test_a_row_of_scores_that_is_missing_is_no_error_of_another_kind(config: Config, tmp_path: Path) -> None:
+    found = moved(config, tmp_path)
+    path = tmp_path / "canaries" / "llm" / "p.json"
+    held = json.loads(path.read_text(encoding="utf-8"))
+    held["scores"][0].pop()
+    path.write_text(json.dumps(held), encoding="utf-8")
+    with pytest.raises(ModelError, match="not a number for each option of each prompt; make them again"):
+        proved(found)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "said"),
+    [
+        ("gpu", "float32", "--device: is 'gpu'; use cpu or cuda:0"),
+        ("CPU", "float32", "--device: is 'CPU'"),
+        ("cuda:9", "float32", "cuda:9 not found on this machine"),
+        ("cpu", "fp32", "--dtype: is 'fp32'; use float32, bfloat16 or float16"),
+    ],
+)
+def test_a_device_or_a_dtype_that_there_is_not(device: str, dtype: str, said: str, config: Config) -> None:
+    with pytest.raises(CascadeError, match=said):
+        list(make(config, SAMPLE, [], device, dtype, None))
+
+
+def test_a_place_that_is_taken_is_found_before_the_model_runs(tmp_path: Path) -> None:
+    config = make_config(tmp_path, POINTWISE)
+    (tmp_path / "canaries" / "llm" / "p.json").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="is no file; move it away"):
+        written(config)
+    assert said_before(config) is False
+    shutil.rmtree(tmp_path / "canaries")
+    (tmp_path / "canaries").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"no folder can be made there.*; move what is there"):
+        written(config)
+    assert (tmp_path / "canaries").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_stage_with_nothing_to_choose_has_none(tmp_path: Path) -> None:
+    config = make_config(tmp_path, LISTWISE + "top_k = 1\n")
+    with pytest.raises(ModelError, match="stage 'p': asks nothing that has two answers"):
+        written(config)
+    assert not (tmp_path / "canaries" / "llm" / "p.json").exists() and said_before(config) is None

@@ -380,7 +380,7 @@ def test_pack_says_what_it_staged_and_checks_the_adapters_first(
     assert [line.partition(":")[0] for line in lines] == [
         f"build/datasets/cascade-kernel-{kind}" for kind in ("code", f"wheels-{IMAGE}", "adapters")
     ]
-    assert "4 files, 1.3 MB" in lines[2]
+    assert "2 files, 674.2 kB" in lines[2]
     (project / "sample/adapters/retriever-minilm/training_args.bin").write_bytes(b"pickled")
     shutil.rmtree(project / "build")
     with pytest.raises(AdapterError, match=r"training_args\.bin is pickled"):
