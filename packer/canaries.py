@@ -49,7 +49,7 @@ def make(
         alone = config.model_copy(update={"engine": "transformers"})
         reranker = LLMReranker(place, held, alone, task.texts)
         engine = f"transformers, {dtype}, {held.model}"
-        yield canaries.write(pipeline, config, task, reranker.prompts, reranker.answer, engine)
+        yield canaries.write(pipeline, config, task, reranker.prompter, reranker.answer, engine)
 
 
 def _check(config: Config, device: str, dtype: str, pipelines: Sequence[LLMPipeline]) -> None:

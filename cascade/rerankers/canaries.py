@@ -23,7 +23,7 @@ from cascade.competitions.base import Task
 from cascade.config.schema import Config, LLMPipeline
 from cascade.models import adapters
 from cascade.models.prompters import answers
-from cascade.models.prompts import query_fields
+from cascade.models.prompts import Prompter, query_fields
 from cascade.rerankers.asking import ask
 from cascade.rerankers.base import Answer, Given, Question
 
@@ -35,7 +35,6 @@ SHAPING = ("options", "window", "stride", "reverse", "group")
 QUERY_KEYS = {"query_id", "fields", "candidates"}
 KEYS = {"model", "adapter", "template", "shape", "engine", "queries", "prompts", "scores"}
 Answers = Callable[[Sequence[Question]], list[Answer]]
-Prompts = Callable[[Question], list[list[int]]]
 
 
 class Drift(NamedTuple):
@@ -63,12 +62,11 @@ def path_of(pipeline: LLMPipeline, config: Config) -> Path:
 
 def chosen(pipeline: LLMPipeline, task: Task) -> list[dict[str, Any]]:
     """Queries of train with their fields and candidates' texts: `query_id, fields, candidates`."""
-    train = task.train
-    order = sorted(range(len(train)), key=lambda row: len(train["text"].iloc[row]))
+    order = task.train["text"].str.len().argsort(kind="stable").tolist()
     places = sorted({round(number) for number in np.linspace(0, len(order) - 1, min(QUERIES, len(order)))})
     size = CANDIDATES if pipeline.kind == "pointwise" else len(answers(pipeline))
     made = []
-    for number, row in enumerate(train.iloc[[order[place] for place in places]].to_dict("records")):
+    for number, row in enumerate(task.train.iloc[[order[place] for place in places]].to_dict("records")):
         right = row.pop("label_id")
         others = [id_ for id_ in task.labels_of(str(row["query_id"])) if id_ != right]
         step = max(1, len(others) // size)
@@ -88,7 +86,7 @@ def questions(pipeline: LLMPipeline, queries: Sequence[Mapping[str, Any]]) -> li
     return [question for question in asked if question.options > 1]
 
 
-def write(pipeline: LLMPipeline, config: Config, task: Task, prompts: Prompts, answer: Answers, engine: str) -> Path:
+def write(pipeline: LLMPipeline, config: Config, task: Task, prompter: Prompter, answer: Answers, engine: str) -> Path:
     """Has the model score the canaries, and writes them. `engine`: what it ran on, in words."""
     queries = chosen(pipeline, task)
     if not queries:
@@ -108,11 +106,10 @@ def write(pipeline: LLMPipeline, config: Config, task: Task, prompts: Prompts, a
         **_identity(pipeline, config),
         "engine": engine,
         "queries": queries,
-        "prompts": [_digest(prompts(each)) for each in asked],
+        "prompts": [_digest(each, prompter) for each in asked],
         "scores": [each.astype(float).round(6).tolist() for each in _answers(asked, answer)],
     }
     path = path_of(pipeline, config)
-    path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(path, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return path
 
@@ -134,7 +131,7 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
-def check(pipeline: LLMPipeline, config: Config, prompts: Prompts) -> dict[str, Any] | None:
+def check(pipeline: LLMPipeline, config: Config, prompter: Prompter) -> dict[str, Any] | None:
     """The stage's canaries; None where there are none, ModelError where they are of something else.
 
     The prompts are made again: by them a template, a chat template or a tokenizer that was changed is found.
@@ -157,7 +154,7 @@ def check(pipeline: LLMPipeline, config: Config, prompts: Prompts) -> dict[str, 
             }[what]
             raise ModelError(f"was made with {said}", path=path, mend=mend)
     asked = questions(pipeline, found["queries"])
-    if [_digest(prompts(each)) for each in asked] != found["prompts"]:
+    if [_digest(each, prompter) for each in asked] != found["prompts"]:
         raise ModelError(
             "was made with other token ids of the same prompts: the tokenizer, its chat template, chat_template or "
             "max_length has changed",
@@ -208,5 +205,7 @@ def _identity(pipeline: LLMPipeline, config: Config) -> dict[str, Any]:
     }
 
 
-def _digest(prompts: Sequence[Sequence[int]]) -> str:
+def _digest(question: Question, prompter: Prompter) -> str:
+    """What the question's prompts are known by: their token ids."""
+    prompts, _ = prompter.fit(question.query_id, question.variants)
     return hashlib.sha256(repr([list(map(int, each)) for each in prompts]).encode()).hexdigest()[:16]

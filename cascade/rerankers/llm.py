@@ -61,7 +61,7 @@ class LLMReranker:
 
     def _proved(self, config: Config) -> dict[str, Any]:
         try:
-            found = canaries.check(self.pipeline, config, self.prompts)
+            found = canaries.check(self.pipeline, config, self.prompter)
             if found is None:
                 return {}
             began = clock.now()
@@ -78,10 +78,6 @@ class LLMReranker:
                 raise
             return {"warning": str(error), "said": f"warning: {error}"}
         return {**drift._asdict(), "seconds": round(clock.now() - began, 2), "said": str(drift)}
-
-    def prompts(self, question: Question) -> list[list[int]]:
-        """The token ids of a question's prompts."""
-        return self.prompter.fit(question.query_id, question.variants)[0]
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
         """The engine's log-probabilities, of questions with as many options."""

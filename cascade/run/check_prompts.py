@@ -188,7 +188,7 @@ def _length(stage: Stage, prompter: Prompter) -> Iterator[Fact]:
 def _canaries(stage: Stage, pipeline: LLMPipeline, config: Config, prompter: Prompter) -> Iterator[Fact]:
     """Whether the canaries are those of this model, adapter and prompt; stages themselves ask for their scores."""
     try:
-        found = canaries.check(pipeline, config, lambda each: prompter.fit(each.query_id, each.variants)[0])
+        found = canaries.check(pipeline, config, prompter)
     except CascadeError as error:
         yield stage.refused("canaries", error)
         return

@@ -277,7 +277,9 @@ def test_what_cannot_be_made(config: Config, tmp_path: Path) -> None:
     task = EEDI.read(SAMPLE)
     reranker, pipeline = opened(config)
     with pytest.raises(CascadeError, match="no labelled query"):
-        canaries.write(pipeline, config, replace(task, train=task.train.head(0)), reranker.prompts, reranker.answer, "")
+        canaries.write(
+            pipeline, config, replace(task, train=task.train.head(0)), reranker.prompter, reranker.answer, ""
+        )
     assert proved(make_config(tmp_path, POINTWISE)) == {}, "where there are none nothing is asked"
     assert said_before(make_config(tmp_path, POINTWISE)) is None
 
