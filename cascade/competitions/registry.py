@@ -51,6 +51,8 @@ def find(name: str, beside: Path) -> Competition:
 def of(config: Config) -> Competition:
     """The config's; ConfigError where a retrieval does not suit it: too few labels, an unknown field."""
     found = find(config.competition, config.path.parent)
+    for pipeline in config.pipeline:
+        _check_field(getattr(pipeline, "by", None), found, config, f"pipeline '{pipeline.name}'")
     for retrieval in config.retrieval:
         if retrieval.top_k < found.depth:
             raise ConfigError(
@@ -60,14 +62,19 @@ def of(config: Config) -> Competition:
                 mend="raise it",
             )
         for part in retrieval.retriever:
-            if part.kind == "classifier" and part.by is not None and part.by not in found.fields:
-                raise ConfigError(
-                    f"by = '{part.by}' is not a field of {found.name}{nearest(part.by, found.fields)}",
-                    path=config.path,
-                    key=f"retrieval '{retrieval.name}'",
-                    mend=f"use one of {', '.join(found.fields)}",
-                )
+            _check_field(getattr(part, "by", None), found, config, f"retrieval '{retrieval.name}'")
     return found
+
+
+def _check_field(by: str | None, found: Competition, config: Config, key: str) -> None:
+    """ConfigError where what parts the queries is not a field of them."""
+    if by is not None and by not in found.fields:
+        raise ConfigError(
+            f"by = '{by}' is not a field of {found.name}{nearest(by, found.fields)}",
+            path=config.path,
+            key=key,
+            mend=f"use one of {', '.join(found.fields)}",
+        )
 
 
 def sample_of(config: Path) -> Path:

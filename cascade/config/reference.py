@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
-from cascade.config import parts, schema, selecting
+from cascade.config import parts, schema, selecting, timing
 from cascade.config.parts import ConfigModel
 
 # The tables of a TOML file, in the order in which they stand there.
 TABLES: tuple[tuple[str, type[ConfigModel]], ...] = (
     ("At the top", schema.Config),
-    ("[time]", schema.Time),
+    ("[time]", timing.Time),
     ("[reason]", schema.Reason),
     ("[[retrieval]]", schema.Retrieval),
     ('[[retrieval.retriever]], kind = "allowed"', parts.AllowedPart),

@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from cascade.base import durations
 from cascade.base.errors import ConfigError, nearest
 from cascade.base.runtime import COMPETITION
 from cascade.config.messages import explained, read
@@ -25,14 +24,14 @@ from cascade.config.parts import (
     Part,
     TfidfPart,
 )
-from cascade.config.selecting import THRESHOLDS, Select
+from cascade.config.selecting import LOG_ODDS, PROBABILITIES, RANKS, Select
+from cascade.config.timing import Time
 from cascade.config.values import (
     Arguments,
     Device,
     Engine,
     Limit,
     Name,
-    Seconds,
     Variable,
     Weight,
 )
@@ -112,6 +111,11 @@ class Pipeline(NamedStage):
     limit: Limit | None = Field(default=None, description=LIMIT)
     chunk: int = Field(default=16, gt=0, description=CHUNK)
 
+    @property
+    def scale(self) -> str:
+        """What its scores are: probabilities, log-odds or 1/rank."""
+        return PROBABILITIES
+
 
 class CrossEncoderPipeline(Pipeline, Encoder):
     """Scores query and label together with a transformer encoder."""
@@ -137,9 +141,29 @@ class PointwisePipeline(AskedPipeline):
     options: list[Annotated[str, Field(min_length=1)]] = Field(
         default=["Yes", "No"], min_length=2, max_length=2, description="the two possible answers, yes first"
     )
-    normalise: Literal["query"] | None = Field(
-        default=None, description="`query`: scores of a query add up to 1 (softmax of the log-odds); default: P(yes)"
+    scores: Literal["probabilities", "logits"] = Field(
+        default="probabilities", description="P(yes), or the log-odds of yes to no (natural logarithm)"
     )
+    normalise: Literal["query", "rank"] | None = Field(
+        default=None,
+        description="`query`: scores of a query add up to 1 (softmax of the log-odds); `rank`: a score is the share of "
+        "all queries' scores that are not higher",
+    )
+    by: str | None = Field(
+        default=None, description="for `rank`: a field of the competition, whose texts part the queries into groups"
+    )
+
+    @property
+    def scale(self) -> str:
+        return LOG_ODDS if self.scores == "logits" else PROBABILITIES
+
+    @model_validator(mode="after")
+    def one_scale(self) -> PointwisePipeline:
+        if self.scores == "logits" and self.normalise is not None:
+            raise ValueError(f"scores = 'logits' and normalise = '{self.normalise}' exclude each other; keep one")
+        if self.by is not None and self.normalise != "rank":
+            raise ValueError("by parts the queries for ranks; add normalise = 'rank', or remove by")
+        return self
 
 
 class ListwisePipeline(AskedPipeline):
@@ -162,6 +186,10 @@ class TournamentPipeline(AskedPipeline):
 
     kind: Literal["tournament"]
     group: int = Field(default=9, ge=2, le=52, description="candidates in one prompt")
+
+    @property
+    def scale(self) -> str:
+        return RANKS
 
 
 LLMPipeline = PointwisePipeline | ListwisePipeline | TournamentPipeline
@@ -192,26 +220,6 @@ class Ensemble(ConfigModel):
 
 
 AnyStage = Reason | Retrieval | AnyPipeline | Ensemble
-
-
-class Time(ConfigModel):
-    """Sets how long the run may take: the deadline is its start plus `limit` minus `reserve`."""
-
-    limit: Limit = Field(default=durations.RUN, description="time for the whole run, installation included")
-    reserve: Seconds = Field(default=durations.RESERVE, description="time to keep free at the end of the limit")
-    optional: list[str] = Field(default_factory=list, description="stages to drop first, in this order")
-    profile: str | None = Field(default=None, description="file of rates to plan with; default: one of profiles/")
-
-    @property
-    def available(self) -> float:
-        """Seconds from the start to the deadline."""
-        return self.limit - self.reserve
-
-    @model_validator(mode="after")
-    def something_is_left(self) -> Time:
-        if self.available <= 0:
-            raise ValueError("reserve must be shorter than limit; lower it")
-        return self
 
 
 class Config(ConfigModel):
@@ -275,18 +283,16 @@ class Config(ConfigModel):
         select = stage.select
         if select is None or select.by is None:
             return
-        pipelines = [name for name, each in earlier.items() if isinstance(each, Pipeline)]
+        pipelines = {name: each for name, each in earlier.items() if isinstance(each, Pipeline)}
         if select.by not in pipelines:
             raise ValueError(
                 f"pipeline '{stage.name}': select.by = '{select.by}' is not an earlier pipeline"
                 f"{nearest(select.by, pipelines)}; use one that comes before it"
             )
-        threshold = next((name for name in THRESHOLDS if getattr(select, name) is not None), None)
-        if threshold and isinstance(earlier[select.by], TournamentPipeline):
-            raise ValueError(
-                f"pipeline '{stage.name}': select.{threshold} is a probability, but '{select.by}' is a tournament, "
-                f"whose scores are 1/rank; use top_n, or a pipeline of another kind"
-            )
+        try:
+            select.check_scale(pipelines[select.by].scale)
+        except ValueError as error:
+            raise ValueError(f"pipeline '{stage.name}': {error}") from error
 
     def stages(self, off: bool = False) -> list[AnyStage]:
         """The stages in the order they run; `off`: with those that do not."""

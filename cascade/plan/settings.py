@@ -8,7 +8,8 @@ from functools import cache
 from math import ceil
 from typing import Any
 
-from cascade.config.schema import AnyPipeline, AnyStage, Config, ListwisePipeline, Pipeline, TournamentPipeline
+from cascade.config.schema import AnyPipeline, AnyStage, Config, ListwisePipeline, Pipeline
+from cascade.config.selecting import RANKS
 from cascade.plan.forecast import Forecast, forecast
 from cascade.plan.profile import Measured, Profile
 from cascade.plan.selected import descends
@@ -159,7 +160,7 @@ def _of_pipeline(config: Config, profile: Profile, pipeline: AnyPipeline) -> Ite
     if isinstance(pipeline, ListwisePipeline):
         now = pipeline.stride or max(1, pipeline.window // 2)
         yield from counts("stride", now, range(now + 1, pipeline.window + 1), lambda value: changed(stride=value))
-    if _has_probabilities(config, pipeline):
+    if _tells_certainty(config, pipeline):
         steps = [(f"{share} % of the queries", _with_share(config, profile, pipeline, share)) for share in PERCENT]
         yield Setting(f"select by certainty (max_top1, max_margin) of {pipeline.name}", "what it keeps", steps)
     yield Setting(f"enabled of {pipeline.name}", "true", [("false", changed(enabled=False))])
@@ -171,11 +172,11 @@ def _judges(config: Config, pipeline: Pipeline) -> bool:
     return any(select.by is not None and descends(select.by, pipeline.name, config) for select in selects)
 
 
-def _has_probabilities(config: Config, pipeline: Pipeline) -> bool:
+def _tells_certainty(config: Config, pipeline: Pipeline) -> bool:
     """Whether the ranking that the pipeline selects by, or could, tells how sure a query is."""
     name = (pipeline.select and pipeline.select.by) or pipeline.candidates
     by = next((each for each in config.pipeline if each.name == name and each.enabled), None)
-    return by is not None and not isinstance(by, TournamentPipeline)
+    return by is not None and by.scale != RANKS
 
 
 def _with(config: Config, profile: Profile, stage: AnyStage, **update: Any) -> Callable[[], Plan]:

@@ -9,8 +9,8 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from cascade.competitions.base import Query, Task
-from cascade.config.schema import LLMPipeline, TournamentPipeline
-from cascade.config.selecting import Select
+from cascade.config.schema import LLMPipeline
+from cascade.config.selecting import RANKS, Select
 from cascade.models import locate, prompters
 from cascade.models.prompts import query_fields
 from cascade.rankings import metrics
@@ -86,14 +86,14 @@ def curve(context: RunContext, pipeline: str, key: str) -> pd.DataFrame:
     """
     settings = context.config.pipeline_named(pipeline)
     name = (settings.select and settings.select.by) or settings.candidates
-    by, own = _probabilities(context, name), reading.read_table(context, pipeline)
+    by, own = _telling(context, name), reading.read_table(context, pipeline)
     if by is None or own is None:
         return pd.DataFrame(columns=["threshold", "kept", "map"])
     joined = own.merge(by[[*PAIR, "score"]], on=PAIR, how="left", suffixes=("", "_by"))
     before = reading.candidates(context, settings.candidates)
     prompts = own.groupby("query_id").size()
     rows = []
-    for threshold in np.linspace(0.0, 1.0, STEPS).tolist():  # a table's own float32 decides what is below
+    for threshold in _thresholds(by, key):  # a table's own float32 decides what is below
         if key == "min_score":
             left = joined[~(joined["score_by"] < threshold)]
         else:
@@ -108,10 +108,20 @@ def curve(context: RunContext, pipeline: str, key: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["threshold", "kept", "map"])
 
 
-def _probabilities(context: RunContext, name: str) -> pd.DataFrame | None:
-    """The ranking of that name, where it is an earlier pipeline's and its scores are probabilities."""
+def _telling(context: RunContext, name: str) -> pd.DataFrame | None:
+    """The ranking of that name, where it is an earlier pipeline's and its scores tell how sure a query is."""
     earlier = context.config.find_pipeline(name)
-    return None if earlier is None or isinstance(earlier, TournamentPipeline) else reading.read_table(context, name)
+    return None if earlier is None or earlier.scale == RANKS else reading.read_table(context, name)
+
+
+def _thresholds(by: pd.DataFrame, key: str) -> list[float]:
+    """Values of a key of `select` that part the scores of `by`: of probabilities 0 to 1, of log-odds their span."""
+    lowest, highest = float(by["score"].min()), float(by["score"].max())
+    if lowest >= 0 and highest <= 1:
+        lowest, highest = 0.0, 1.0
+    elif key == "max_margin":
+        lowest, highest = 0.0, highest - lowest
+    return [float(value) for value in np.linspace(lowest, highest, STEPS)]
 
 
 def _map(context: RunContext, first: pd.DataFrame, then: pd.DataFrame) -> float:
@@ -152,6 +162,6 @@ def trade_off(context: RunContext, pipeline: str) -> Figure:
         axes.legend(frameon=False)
     else:
         axes.set_axis_off()
-        figure.text(0.5, 0.5, "No earlier pipeline's probabilities are there to select by", ha="center", color=GREY)
+        figure.text(0.5, 0.5, "No earlier pipeline's scores are there to select by", ha="center", color=GREY)
     plt.close(figure)  # else a notebook shows it twice
     return figure

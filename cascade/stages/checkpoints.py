@@ -113,16 +113,17 @@ def work_through(
         facts["decision"] = "; ".join(troubles[:3])
 
 
-def gather(table: Path, why: str = "") -> pd.DataFrame:
+def gather(table: Path, why: str = "", finish: Callable[[pd.DataFrame], pd.DataFrame] | None = None) -> pd.DataFrame:
     """Makes a stage's table out of the chunks that it finished.
 
-    It raises TableError where there are none, with what is known of `why`.
+    It raises TableError where there are none, with what is known of `why`. `finish`: what is made of their rows.
     """
     chunks = _finished(table)
     if not chunks:
         known = f" ({why})" if why else ""
         raise TableError(f"no chunk is finished to make it from{known}", path=table, mend="run its stage again")
     gathered = pd.concat(chunks, ignore_index=True)
+    gathered = gathered if finish is None else finish(gathered)
     contract(table).write(gathered, table)
     return gathered
 

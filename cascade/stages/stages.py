@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import pandas as pd
 from cascade.base import clock, ledger
 from cascade.base.errors import StageError
 from cascade.config import schema as configs
-from cascade.config.schema import ENSEMBLE, LanguageModel, Pipeline, Retrieval, TournamentPipeline
+from cascade.config.schema import ENSEMBLE, LanguageModel, Pipeline, PointwisePipeline, Retrieval
+from cascade.config.selecting import RANKS
 from cascade.models import placement, prompters
 from cascade.processes import workers
-from cascade.rankings import selection, tables
+from cascade.rankings import normalising, selection, tables
 from cascade.scorers import writer
 from cascade.scorers.shares import Share, Shares
 from cascade.stages import checkpoints
@@ -85,7 +87,15 @@ def rerank(context: RunContext, pipeline: str) -> pd.DataFrame:
         print(f"{stage}: {sentence}")
         selected = {"queries": saving.queries, "of_queries": saving.all_queries, "candidates": len(rows)}
         ledger.record(context.run, stage, "select", clock.now(), clock.now(), decision=sentence, selected=selected)
-    return checkpoints.gather(table, facts.get("decision", ""))
+    return checkpoints.gather(table, facts.get("decision", ""), _finish(context, settings))
+
+
+def _finish(context: RunContext, pipeline: Pipeline) -> Callable[[pd.DataFrame], pd.DataFrame] | None:
+    """What is made of all chunks' scores together, where a score goes by the others'."""
+    if not isinstance(pipeline, PointwisePipeline) or pipeline.normalise != "rank":
+        return None
+    groups = None if pipeline.by is None else context.task.queries.set_index("query_id")[pipeline.by]
+    return partial(normalising.rank_shares, groups=groups)
 
 
 def reason(context: RunContext) -> pd.DataFrame:
@@ -160,14 +170,14 @@ def _places(context: RunContext, settings: Pipeline | configs.Reason) -> list[wo
 
 
 def _least_sure_first(context: RunContext, pipeline: Pipeline, rows: pd.DataFrame) -> list[str]:
-    """The queries of `rows`: where an earlier pipeline's probabilities tell, those with the smallest margin first.
+    """The queries of `rows`: where an earlier pipeline's scores tell, those with the smallest margin first.
 
     A stage that is stopped early has then worked where most was to be won.
     """
     order = [str(query) for query in rows["query_id"].unique()]
     name = (pipeline.select and pipeline.select.by) or pipeline.candidates
     earlier = context.config.find_pipeline(name)
-    if earlier is None or isinstance(earlier, TournamentPipeline) or (ranking := read_table(context, name)) is None:
+    if earlier is None or earlier.scale == RANKS or (ranking := read_table(context, name)) is None:
         return order
     margin = selection.top_scores(ranking)["margin"].to_dict()
     return sorted(order, key=lambda query: margin.get(query, -1.0))

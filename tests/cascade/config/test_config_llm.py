@@ -10,6 +10,7 @@ from cascade.base.errors import ConfigError
 from cascade.base.runtime import ROOT
 from cascade.config import schema, values
 from cascade.config.schema import ListwisePipeline, PointwisePipeline, TournamentPipeline
+from cascade.config.selecting import LOG_ODDS
 
 WHOLE = """\
 engine = "vllm"
@@ -83,6 +84,8 @@ select = { by = "final", top_n = 5 }
 [ensemble]
 weights = { point = 2.0, final = 1.0 }
 """
+
+OPTIONS = 'options = ["Ja", "Nein"]'  # of the pointwise pipeline
 
 
 def write(tmp_path: Path, old: str = "", new: str = "") -> Path:
@@ -167,10 +170,7 @@ def test_an_unknown_key_is_named_with_the_nearest(tmp_path: Path, old: str, new:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("min_score = 0.01", "min_score = 1.01", "pipeline 2, select: min_score is 1.01; it should be less than"),
-        ("min_score = 0.01", "min_score = -0.1", "pipeline 2, select: min_score is -0.1; it should be greater than or"),
-        ("min_score = 0.01", "min_top1 = 90", "pipeline 2, select: min_top1 is 90; it should be less than or equal to"),
-        ("min_score = 0.01", "max_margin = 2", "pipeline 2, select: max_margin is 2; it should be less than or equal"),
+        ("min_score = 0.01", "max_margin = -1", "pipeline 2, select: max_margin is -1; it should be greater than or"),
         ("min_score = 0.01", "min_score = true", "pipeline 2, select: min_score is True; it should be a valid number"),
         ("min_score = 0.01", "min_score = nan", "pipeline 2, select: min_score is nan; it should be"),
         ("max_top1 = 0.9", 'max_top1 = "0.9"', "pipeline 2, select: max_top1 is '0.9'; it should be a valid number"),
@@ -243,11 +243,54 @@ def test_a_select_that_has_what_it_reads_is_accepted(tmp_path: Path, select: str
 
 
 @pytest.mark.parametrize("threshold", ["min_score", "min_top1", "max_top1", "max_margin"])
-def test_a_probability_is_no_threshold_for_the_scores_of_a_tournament(tmp_path: Path, threshold: str) -> None:
+def test_a_threshold_suits_no_scores_of_a_tournament(tmp_path: Path, threshold: str) -> None:
     assert refusal(write(tmp_path, "top_n = 5", f"{threshold} = 0.5")) == (
-        f"pipeline 'ce': select.{threshold} is a probability, but 'final' is a tournament, whose scores are 1/rank; "
-        f"use top_n, or a pipeline of another kind"
+        f"pipeline 'ce': select.{threshold} is compared with scores that tell how sure a query is, but 'final' is a "
+        f"tournament, whose scores are 1/rank; use top_n, or a pipeline of another kind"
     )
+
+
+def by_point(path: Path, keys: str) -> Path:
+    """The config whose last `select` goes by the pointwise pipeline, which has these keys."""
+    text = path.read_text().replace('by = "final"', 'by = "point"')
+    path.write_text(text.replace(OPTIONS, f"{OPTIONS}\n{keys}"))
+    return path
+
+
+@pytest.mark.parametrize("threshold", ["min_score = 1.01", "min_score = -0.1", "min_top1 = 90", "max_margin = 2"])
+@pytest.mark.parametrize("normalise", ["", 'normalise = "query"', 'normalise = "rank"'])
+def test_a_threshold_for_probabilities_is_one(tmp_path: Path, threshold: str, normalise: str) -> None:
+    key, value = threshold.split(" = ")
+    path = write(tmp_path, "top_n = 5", threshold)
+    path.write_text(
+        path.read_text().replace('by = "final"', 'by = "point"').replace(OPTIONS, f"{OPTIONS}\n{normalise}")
+    )
+    assert refusal(path) == (
+        f"pipeline 'ce': select.{key} is {value}, but the scores of 'point' are probabilities; use a number from 0 to 1"
+    )
+
+
+@pytest.mark.parametrize("threshold", ["min_score = -2.5", "min_top1 = 3", "max_margin = 2"])
+def test_a_threshold_for_log_odds_is_any_number(tmp_path: Path, threshold: str) -> None:
+    path = write(tmp_path, "top_n = 5", threshold)
+    path.write_text(
+        path.read_text().replace('by = "final"', 'by = "point"').replace(OPTIONS, f'{OPTIONS}\nscores = "logits"')
+    )
+    assert schema.load(path).pipeline_named("point").scale == LOG_ODDS
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ('scores = "logits"\nnormalise = "query"', "scores = 'logits' and normalise = 'query' exclude each other"),
+        ('scores = "logits"\nnormalise = "rank"', "scores = 'logits' and normalise = 'rank' exclude each other"),
+        ('by = "subject"', "by parts the queries for ranks; add normalise = 'rank', or remove by"),
+        ('normalise = "query"\nby = "subject"', "by parts the queries for ranks; add normalise = 'rank'"),
+        ('scores = "odds"', "scores is 'odds'; it should be 'probabilities' or 'logits'"),
+    ],
+)
+def test_a_pipeline_has_one_kind_of_scores(tmp_path: Path, keys: str, told: str) -> None:
+    assert told in refusal(write(tmp_path, OPTIONS, f"{OPTIONS}\n{keys}"))
 
 
 @pytest.mark.parametrize("name", values.OWNED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from cascade.config.schema import PointwisePipeline, Select
 from cascade.rankings import selection, tables
@@ -14,6 +15,8 @@ GIVEN = [Given("a", {}, [4, 2, 7]), Given("b", {}, [2]), Given("c", {}, [4, 2])]
 ODDS = {"a": [2.0, 0.0, -1.0], "b": [-3.0], "c": [-900.0, -901.0]}
 PLAIN = PointwisePipeline(name="p", kind="pointwise", candidates="r1", model="m", prompt="p.txt")
 BY_QUERY = PLAIN.model_copy(update={"normalise": "query"})
+LOGITS = PLAIN.model_copy(update={"scores": "logits"})
+BY_RANK = PLAIN.model_copy(update={"normalise": "rank"})
 
 
 def scores(pipeline: PointwisePipeline) -> dict[str, np.ndarray]:
@@ -27,6 +30,14 @@ def scores(pipeline: PointwisePipeline) -> dict[str, np.ndarray]:
 
 def test_the_score_is_the_probability_of_yes() -> None:
     np.testing.assert_allclose(scores(PLAIN)["a"], 1 / (1 + np.exp([-2.0, 0.0, 1.0])))
+
+
+@pytest.mark.parametrize("pipeline", [LOGITS, BY_RANK])
+def test_log_odds_tell_candidates_apart_whose_probability_is_0_or_1(pipeline: PointwisePipeline) -> None:
+    """Ranks are made of them by the stage, which has all queries' scores."""
+    for query, odds in ODDS.items():
+        np.testing.assert_allclose(scores(pipeline)[query], odds)
+    assert len(set(scores(PLAIN)["c"].tolist())) == 1
 
 
 def test_by_query_it_is_the_softmax_of_the_log_odds() -> None:

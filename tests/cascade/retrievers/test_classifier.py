@@ -157,6 +157,15 @@ def test_a_field_that_the_competition_lacks_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"retrieval 'r1': by = 'subjct' is not a field of eedi.*subject"):
         registry.of(configs.load(path))
+    path.write_text(
+        '[[retrieval]]\nname = "r1"\nretriever = [{ kind = "tfidf" }]\n[[pipeline]]\nname = "p"\nkind = "pointwise"\n'
+        'candidates = "r1"\nmodel = "m"\nprompt = "p.txt"\nnormalise = "rank"\nby = "constuct"\n'
+        "[ensemble]\nweights = { r1 = 1.0 }\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        registry.of(configs.load(path))
+    assert (caught.value.path, caught.value.key) == (path, "pipeline 'p'")
+    assert "did you mean 'construct'" in str(caught.value)
 
 
 def test_a_plan_counts_the_rows_of_train_and_of_the_test(task: Task, config: Config) -> None:

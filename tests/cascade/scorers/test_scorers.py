@@ -20,6 +20,7 @@ from cascade.models import adapters
 from cascade.models.prompts import LETTERS, Prompter, Template, lettered, query_fields
 from cascade.processes.workers import DeviceSlot
 from cascade.rankings import metrics, tables
+from cascade.rankings.selection import PAIR
 from cascade.rankings.tables import check_finite
 from cascade.rankings.windows import windows
 from cascade.rerankers.llm import LLMReranker
@@ -344,6 +345,26 @@ def test_resuming_asks_only_what_was_not_finished(tmp_path: Path, capsys: pytest
         .reset_index(drop=True)
         .equals(whole[columns].sort_values(columns).reset_index(drop=True))
     )
+
+
+def test_ranks_are_taken_over_all_chunks_of_a_stage_and_over_those_of_earlier_starts(tmp_path: Path) -> None:
+    """Of the log-odds, in groups of one subject."""
+    made = {}
+    for name, keys in (("odds", 'scores = "logits"'), ("ranks", 'normalise = "rank"\nby = "subject"')):
+        folder = tmp_path / name
+        folder.mkdir()
+        context = make_bench(folder, make_config(folder, f"{POINTWISE}{keys}\n"), queries=6, candidates=5)
+        made[name] = stages.rerank(context, "p")
+    (tmp_path / "ranks" / "run" / "ranking-p.parts" / "00001.parquet").unlink()
+    again = stages.rerank(RunContext(context.config, context.task, context.run, resume=True), "p")
+    subjects = context.task.queries.set_index("query_id")["subject"]
+    assert subjects.nunique() > 1
+    group = made["odds"]["query_id"].map(subjects)
+    expected = made["odds"].assign(share=made["odds"]["score"].groupby(group).rank(pct=True))
+    for found in (made["ranks"], again):
+        both = expected.merge(tables.validate(found, "ranks"), on=PAIR, suffixes=("_odds", ""))
+        assert len(both) == len(found) == len(expected) == 30
+        np.testing.assert_allclose(both["score"], both["share"], rtol=1e-6)
 
 
 def test_least_sure_queries_come_first(tmp_path: Path) -> None:
