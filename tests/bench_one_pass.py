@@ -6,6 +6,7 @@ Each measured in a process of its own, on the sample's pointwise prompt and 25 c
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -63,6 +64,7 @@ def measured(folder: Path, how: str, candidates: int = CANDIDATES) -> dict[str, 
 def opened(folder: Path, engine: str) -> tuple[Any, Config, PointwisePipeline]:
     text = POINTWISE.replace(str(MODEL), str(folder / "smollm2")).replace('adapter = "tiny-pointwise"\n', "")
     config = make_config(folder, text, engine)
+    os.environ.update(config.environment)  # as a pool's process has it
     pipeline = config.pipeline[0]
     assert isinstance(pipeline, PointwisePipeline)
     return open_scorer(DeviceSlot(("cpu",)), "p", pipeline, config, 2), config, pipeline
