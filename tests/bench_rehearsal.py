@@ -106,7 +106,7 @@ def rehearsed(project: Path, config: str, *options: str) -> tuple[int, str, floa
 
 def rehearsal_figures(folder: Path) -> Figures:
     """The green one with every stage, at most 30 minutes."""
-    code, said, seconds = rehearsed(copy(folder / "whole"), "configs/sample-llm.toml")
+    code, said, seconds = rehearsed(copy(folder / "whole"), "configs/tiny-llm.toml")
     print(said)
     yield "rehearsal", seconds / 60, "min"
     yield "rehearsal_green", float(code == 0), "of 1"

@@ -131,7 +131,7 @@ def open_for_test(
 
 
 def run_sample_llm(folder: Path, engine: str) -> dict[str, dict[str, Any]]:
-    """Runs sample-llm.toml whole on the sample's first questions; the ledger's `score` entries by stage.
+    """Runs tiny-llm.toml whole on the sample's first questions; the ledger's `score` entries by stage.
 
     Everything that any engine must leave is asserted here.
     """
@@ -141,7 +141,7 @@ def run_sample_llm(folder: Path, engine: str) -> dict[str, dict[str, Any]]:
     for name, questions in (("train.csv", 60), ("test.csv", 3), ("test_labels.csv", 3)):
         pd.read_csv(ROOT / "sample" / name, dtype=str).head(questions).to_csv(given / name, index=False)
     command = [
-        sys.executable, "-m", "cascade", "run", "--config", "configs/sample-llm.toml", "--data", str(given),
+        sys.executable, "-m", "cascade", "run", "--config", "configs/tiny-llm.toml", "--data", str(given),
         "--engine", engine, "--out", str(folder / "out"),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)

@@ -63,6 +63,24 @@ def train_cross_encoder(
     cross_encoder.train(data, run, place(data, out, "adapters/cross-encoder-minilm"))
 
 
+@app.command("reranker")
+def train_reranker(
+    stage: Annotated[str, typer.Argument(help="name of the [[pipeline]], which asks an LLM")],
+    config: Config = Path("configs/sample-llm.toml"),
+    data: Data = None,
+    out: Out = None,
+    queries: Annotated[int | None, typer.Option(min=1, help="train on so many of its queries; default: all")] = None,
+    epochs: Annotated[float, typer.Option(min=0.01, help="how often each of them is read")] = 1.0,
+) -> None:
+    """Trains an LLM pipeline's adapter, with negatives of the config's first retrieval, and makes its canaries."""
+    from cascade.config.schema import load
+    from training import reranker
+
+    run, data = load(config), data or sample_of(config)
+    adapter = reranker.pipeline_of(run, stage).adapter or stage
+    reranker.train(data, run, stage, place(data, out, f"adapters/{adapter}"), queries, epochs)
+
+
 @app.command("tiny-models")
 def train_tiny_models(
     data: Annotated[Path, typer.Option(help="folder with the train.csv to train on")] = SAMPLE,

@@ -25,13 +25,16 @@ NO_DROPOUT: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropo
 
 
 def add_lora(
-    transformer: Any, rank: int, trained_whole: list[str] | None = None, targets: Sequence[str] = ENCODER_LAYERS
+    transformer: Any, rank: int, trained_whole: list[str] | None = None, targets: Sequence[str] | str = ENCODER_LAYERS
 ) -> PeftModel:
-    """LoRA on the linear layers `targets`, added to `transformer` in place; `trained_whole` is saved with it."""
+    """LoRA on the linear layers `targets`, added to `transformer` in place; `trained_whole` is saved with it.
+
+    `targets`: names, or `all-linear`, peft's word for all but the head.
+    """
     config = LoraConfig(
         r=rank,
         lora_alpha=2 * rank,
-        target_modules=list(targets),
+        target_modules=targets if isinstance(targets, str) else list(targets),
         exclude_modules=".*pooler.*" if tuple(targets) == ENCODER_LAYERS else None,
         modules_to_save=trained_whole,
     )

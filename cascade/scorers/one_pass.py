@@ -8,9 +8,13 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from cascade.scorers import attention, packing
 from cascade.scorers.packing import Block
+
+TRIED = (24, (8, 3))  # tokens of the beginning and of two rests that packing is tried on
 
 
 def logits(model: Any, given: Sequence[Block], pad: int) -> torch.Tensor:
@@ -35,3 +39,32 @@ def logits(model: Any, given: Sequence[Block], pad: int) -> torch.Tensor:
     columns = [places[end] if keeps else end for ends in packed.ends for end in ends]
     behind: torch.Tensor = found[rows, columns]
     return behind
+
+
+@torch.inference_mode()
+def can_pack(model: Any, pad: int) -> bool:
+    """Whether prompts packed as one sequence score as each alone does.
+
+    Recurrent layers carry a state from token to token, ALiBi goes by columns, and what a model's own code does with
+    a mask and positions is seen from a trial.
+    """
+    takes = inspect.signature(model.forward).parameters
+    text_config = model.config.get_text_config()
+    kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
+    if (
+        not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+        or not {"position_ids", "attention_mask"} <= takes.keys()
+        or getattr(text_config, "alibi", False)
+    ):
+        return False
+    shared, rests = TRIED
+    prompts = [[token % text_config.vocab_size for token in range(shared + n)] for n in rests]
+    tokens = list(range(min(text_config.vocab_size, 100)))
+    whole = torch.cat([logits(model, [Block([0], [], [prompt])], pad)[:, tokens] for prompt in prompts]).float()
+    try:
+        block = Block(range(len(rests)), prompts[0][:shared], [prompt[shared:] for prompt in prompts])
+        together = logits(model, [block], pad)[:, tokens].float()
+    except Exception:  # models raise whatever they do of a mask that they do not know
+        return False
+    noise = max(1e-3, 30 * torch.finfo(model.dtype).eps)
+    return bool((whole - together).abs().mean() < noise * whole.std())

@@ -6,7 +6,6 @@ a token never changes it.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -15,8 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, DynamicCache, GenerationConfig
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from cascade.config.schema import LanguageModel
 from cascade.models import adapters, precision
@@ -28,7 +26,6 @@ from cascade.scorers.packing import Block
 from cascade.scorers.shares import MEASURED
 
 STRETCHED = ("longrope", "dynamic")  # kinds of RoPE whose angles change with the length of what is read
-TRIED = (24, (8, 3))  # tokens of the beginning and of two rests that packing is tried on
 
 
 class TransformersScorer:
@@ -53,7 +50,7 @@ class TransformersScorer:
         self.usage = Usage()
         self.alike_up_to = unstretched_length(text_config)
         self.measured = False
-        self.packs = self._can_pack()
+        self.packs = one_pass.can_pack(self.model, self._pad)
         if not self.packs:
             print(
                 f"model '{model.model}': a {self.model.config.model_type} cannot read prompts with the same beginning "
@@ -140,34 +137,6 @@ class TransformersScorer:
             ids[row, longest - len(prompt) :] = torch.tensor(prompt)
             mask[row, longest - len(prompt) :] = 1
         return ids.to(self.model.device), mask.to(self.model.device)
-
-    def _can_pack(self) -> bool:
-        """Whether prompts packed as one sequence score as each alone does.
-
-        Recurrent layers carry a state from token to token, ALiBi goes by columns, and what a model's own code does with
-        a mask and positions is seen from a trial.
-        """
-        takes = inspect.signature(self.model.forward).parameters
-        text_config = self.model.config.get_text_config()
-        kinds = {type(layer) for layer in DynamicCache(config=self.model.config).layers}
-        if (
-            not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
-            or not {"position_ids", "attention_mask"} <= takes.keys()
-            or getattr(text_config, "alibi", False)
-        ):
-            return False
-        shared, rests = TRIED
-        prompts = [[token % text_config.vocab_size for token in range(shared + n)] for n in rests]
-        tokens = range(min(text_config.vocab_size, 100))
-        with torch.inference_mode():
-            whole = torch.cat([self._logits([Block([0], [], [prompt])], tokens) for prompt in prompts])
-            try:
-                block = Block(range(len(rests)), prompts[0][:shared], [prompt[shared:] for prompt in prompts])
-                together = self._logits([block], tokens)
-            except Exception:  # models raise whatever they do of a mask that they do not know
-                return False
-        noise = max(1e-3, 30 * torch.finfo(self.model.dtype).eps)
-        return bool((whole - together).abs().mean() < noise * whole.std())
 
     def _logits(self, given: Sequence[Block], tokens: Sequence[int] | None = None) -> torch.Tensor:
         """Logits behind each prompt's last token, of these tokens or of all: float32 [n_prompts, n_tokens]."""

@@ -14,7 +14,7 @@ from cascade.base.manifest import Entry
 from cascade.config import handles
 from cascade.config.parts import Encoder
 from cascade.config.schema import Config, LanguageModel, LLMPipeline
-from cascade.models import locate
+from cascade.models import locate, packaged
 from cascade.models.adapters import ADAPTER_FILES, adapter_path
 from cascade.rerankers import canaries
 from packer.datasets import model_files, project_wheel, secrets
@@ -88,7 +88,8 @@ def own_files(config: Config, root: Path) -> Contents:
         edited[_inside(path, root, f"competition: {config.competition}").as_posix()] = path
     linked: dict[str, Path] = {}
     left_out = list(_linked_folders(root))
-    for place, (folder, trusted) in _model_folders(config, root).items():
+    models = _model_folders(config, root)
+    for place, (folder, trusted) in models.items():
         taken = model_files.needed(folder, trusted)
         if links := model_files.linked(folder):
             raise ContentsError(
@@ -96,17 +97,25 @@ def own_files(config: Config, root: Path) -> Contents:
             )
         linked.update({f"{place}/{name}": path for name, path in taken.items()})
         left_out += filter(None, [model_files.left_out(folder, taken)])
+    converted = [folder for place, (folder, _) in models.items() if place.startswith(f"{packaged.PACKED}/")]
     for path in (*edited.values(), *linked.values()):
-        _inside(path, root, f"{path}, a link")
+        if path.parent not in converted:
+            _inside(path, root, f"{path}, a link")
     about = {"config": where.as_posix(), "competition": _competition(root)}
     return Contents({**edited, **linked}, about, frozenset(edited), tuple(left_out))
 
 
 def _model_folders(config: Config, root: Path) -> dict[str, tuple[Path, bool]]:
-    """The project's own models' folders by their places in it, and whether a stage trusts the code there."""
+    """The project's own models' folders by their places in it, and whether a stage trusts the code there.
+
+    A package's model that had to be converted lies in a cache, and gets a place in the project.
+    """
     found: dict[str, tuple[Path, bool]] = {}
     for stage, model in config.models():
-        if model.model.partition(":")[0] not in (*handles.SCHEMES, "package"):
+        scheme, _, name = model.model.partition(":")
+        if scheme == "package" and name in packaged.PACKAGED and packaged.PACKAGED[name].is_gguf:
+            found[f"{packaged.PACKED}/{name}"] = (locate.model_path(model.model, config.path.parent), False)
+        elif scheme not in (*handles.SCHEMES, "package"):
             locate.model_path(model.model, config.path.parent)  # stops at a folder that holds no model
             folder = config.path.parent / model.model
             place = _inside(folder, root, f"stage '{stage}': model '{model.model}'").as_posix()

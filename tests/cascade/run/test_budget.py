@@ -25,7 +25,7 @@ from cascade.run.budget import Budget
 from cascade.stages import resume
 from cascade.stages.context import RunContext
 
-CONFIG = ROOT / "configs" / "sample-llm.toml"
+CONFIG = ROOT / "configs" / "tiny-llm.toml"
 ENSEMBLE = StageEstimate("ensemble", 10)
 RETRIEVAL = StageEstimate("retrieve-r1", 50)
 A, B, C = (StageEstimate(f"rerank-{name}", 20, work) for name, work in (("a", 100), ("b", 200), ("c", 300)))

@@ -29,7 +29,7 @@ from tests import nano
 from tests.conftest import set_cell
 from tests.packing import IMAGE, make_project
 
-SAMPLE = ROOT / "configs" / "sample-llm.toml"
+SAMPLE = ROOT / "configs" / "tiny-llm.toml"
 
 
 @pytest.fixture(autouse=True)
@@ -343,7 +343,7 @@ def test_a_run_is_checked_for_the_image_before_it_is_packed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(make_project(tmp_path))
-    config = Path("configs/sample-llm.toml")
+    config = Path("configs/tiny-llm.toml")
     text = config.read_text().replace('engine = "transformers"', 'engine = "vllm"')
     config.write_text(text.replace("enforce_eager", "enforce_eagerly"))
     with pytest.raises(CheckError, match=r"vLLM 0\.19\.1 has no .* 'enforce_eager'\?\); .* \(and 3 more, above\)"):

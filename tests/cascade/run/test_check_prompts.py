@@ -101,7 +101,7 @@ def test_what_is_well_is_said(tmp_path: Path) -> None:
 
 
 def test_the_sample_s_own_prompts_are_well() -> None:
-    config = configs.load(ROOT / "configs" / "sample-llm.toml")
+    config = configs.load(ROOT / "configs" / "tiny-llm.toml")
     told = list(facts(config, task()))
     assert all(fact.ok for fact in told) and len(told) == 3 + 3 * 5, "\n".join(map(str, told))
 

@@ -46,7 +46,7 @@ def adapter(project: Path) -> Path:
 
 def run_config(project: Path, engine: Literal["vllm", "transformers"] = "vllm", **vllm: Any) -> Config:
     locate.model_path.cache_clear()
-    return configs.load(project / "configs" / "sample-llm.toml", engine).model_copy(update={"vllm": vllm})
+    return configs.load(project / "configs" / "tiny-llm.toml", engine).model_copy(update={"vllm": vllm})
 
 
 def checked(
@@ -280,9 +280,9 @@ def test_an_encoders_adapter_has_no_engine_to_fit(project: Path) -> None:
 
 
 def test_without_the_base_model_the_shapes_are_not_proved(project: Path) -> None:
-    text = (project / "configs" / "sample-llm.toml").read_text()
+    text = (project / "configs" / "tiny-llm.toml").read_text()
     away = text.replace("../sample/models/tiny-qwen2", "kaggle:ann/tiny/transformers/tiny-qwen2/1")
-    (project / "configs" / "sample-llm.toml").write_text(away)
+    (project / "configs" / "tiny-llm.toml").write_text(away)
     for name in ("tiny-listwise", "tiny-pointwise"):
         set_keys(project / "sample" / "adapters" / name, base_model_name_or_path="tiny-qwen2")
     found = checked(project)
@@ -299,10 +299,10 @@ def test_a_base_model_that_transformers_does_not_know_is_not_proved(project: Pat
 
 
 def test_an_adapter_of_a_part_that_is_off_is_told_of_and_is_no_error(project: Path, adapter: Path) -> None:
-    text = (project / "configs" / "sample-llm.toml").read_text()
+    text = (project / "configs" / "tiny-llm.toml").read_text()
     for name in ("list", "final"):
         text = text.replace(f'name = "{name}"\n', f'name = "{name}"\nenabled = false\n')
-    (project / "configs" / "sample-llm.toml").write_text(text)
+    (project / "configs" / "tiny-llm.toml").write_text(text)
     shutil.rmtree(adapter)
     found = checked(project)
     assert "is missing; train it or correct the name" in found.problems[0]

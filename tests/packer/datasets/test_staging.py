@@ -35,7 +35,7 @@ from tests.nano import check_run
 from tests.packing import IMAGE, WHEELS, make_project, tree
 from tests.refusals import refused
 
-CONFIG = Path("configs/sample-llm.toml")
+CONFIG = Path("configs/tiny-llm.toml")
 TOKEN = "KGAT_" + "0f" * 16  # put together here, so that no scanner takes it for one
 
 
@@ -131,7 +131,7 @@ def test_large_files_are_links_and_what_people_edit_is_not(project: Path) -> Non
     weights = "tiny-listwise/adapter_model.safetensors"
     assert is_link("adapters", weights, f"sample/adapters/{weights}")
     assert is_link("code", "sample/models/tiny-qwen2/model.safetensors", "sample/models/tiny-qwen2/model.safetensors")
-    assert not is_link("code", "configs/sample-llm.toml", "configs/sample-llm.toml")
+    assert not is_link("code", "configs/tiny-llm.toml", "configs/tiny-llm.toml")
     assert not is_link("code", "notebooks/rerank.ipynb", "notebooks/rerank.ipynb")
 
 
@@ -196,13 +196,13 @@ def test_what_is_not_packed_of_the_code_is_not_compared(project: Path) -> None:
     assert "cascade/rankings/fusion.py has changed since it was staged" in str(staging.stale("code", told, *loaded()))
 
 
-@pytest.mark.parametrize("own", ["notes.txt", "configs/mine.toml", "configs/sample-llm.toml", "manifest.json"])
+@pytest.mark.parametrize("own", ["notes.txt", "configs/mine.toml", "configs/tiny-llm.toml", "manifest.json"])
 def test_a_person_s_file_in_a_staged_folder_is_refused_by_name(project: Path, own: str) -> None:
     target = stage("code")
     (target / ".DS_Store").write_text("a file browser's")
     assert stage("code") == target and not (target / ".DS_Store").exists()
     (target / own).write_text("mine")
-    why = {"configs/sample-llm.toml": "was changed since it was staged", "manifest.json": "not staged by this project"}
+    why = {"configs/tiny-llm.toml": "was changed since it was staged", "manifest.json": "not staged by this project"}
     with pytest.raises(StagingError, match=why.get(own, rf"{own}: was not staged")) as raised:
         stage("code")
     assert str(target) in str(raised.value) and (target / own).read_text() == "mine"

@@ -27,9 +27,9 @@ def made(*words: str, **environment: str) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_make_hands_on_a_config_however_it_is_given_and_none_otherwise(command: str) -> None:
-    given = "--config configs/sample-llm.toml --image kaggle-t4x2"
-    assert f"packer {command} {given}" in made(command, "CONFIG=configs/sample-llm.toml")
-    assert f"packer {command} {given}" in made(command, CONFIG="configs/sample-llm.toml")
+    given = "--config configs/tiny-llm.toml --image kaggle-t4x2"
+    assert f"packer {command} {given}" in made(command, "CONFIG=configs/tiny-llm.toml")
+    assert f"packer {command} {given}" in made(command, CONFIG="configs/tiny-llm.toml")
     assert "--config" not in made(command)
 
 

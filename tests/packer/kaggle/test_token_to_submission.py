@@ -15,7 +15,7 @@ from tests.kaggle_server.datasets import CREATE, PUT, START, UPDATE, Datasets
 from tests.kaggle_server.kernels import Kernels
 from tests.packing import IMAGE, make_project
 
-CONFIG = "configs/sample-llm.toml"
+CONFIG = "configs/tiny-llm.toml"
 COMPETITION = "eedi-mining-misconceptions-in-mathematics"
 
 
@@ -78,7 +78,7 @@ def test_from_token_to_submission_by_the_commands_of_the_readme(project, kaggle)
     assert "version 1 of ada/eedi-cascade: https://" in said
     [version] = kaggle.kernels.kept["ada/eedi-cascade"]
     notebook = json.loads(version.body["text"])
-    assert any('config: str = "configs/sample-llm.toml"' in "".join(cell["source"]) for cell in notebook["cells"])
+    assert any('config: str = "configs/tiny-llm.toml"' in "".join(cell["source"]) for cell in notebook["cells"])
     assert version.body["enableInternet"] is False and version.body["machineShape"] == "NvidiaTeslaT4"
 
     version.pages = [["submission.csv"], ["ledger.jsonl"]]

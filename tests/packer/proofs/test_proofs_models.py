@@ -41,7 +41,7 @@ def bundle(image: Image, config: Config) -> Subject:
 
 @pytest.fixture
 def sample() -> Config:
-    return configs.load(ROOT / "configs" / "sample-llm.toml")
+    return configs.load(ROOT / "configs" / "tiny-llm.toml")
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_model_that_transformers_does_not_know_is_named_with_who_asked(image: 
     make_wheel(image.wheels, "transformers", "5.5.3", files={"transformers/models/auto/configuration_auto.py": text})
     [found] = architectures.prove(bundle(image, sample))
     assert found.wants == "transformers 5.5.3 does not know model_type 'qwen2'" and found.status == "failed"
-    assert found.asked_by == ("sample-llm.toml → ../sample/models/tiny-qwen2",)
+    assert found.asked_by == ("tiny-llm.toml → ../sample/models/tiny-qwen2",)
 
 
 def test_a_packaged_model_without_its_wheel_fails(image: Image, sample: Config) -> None:

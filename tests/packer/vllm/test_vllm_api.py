@@ -249,7 +249,7 @@ def test_the_kernels_vllm_has_every_name_that_is_used() -> None:
 @pytest.mark.parametrize(
     ("place", "name", "told"),
     [
-        (("engine_arguments",), "block_size", "engine argument block_size (sample-llm.toml)"),
+        (("engine_arguments",), "block_size", "engine argument block_size (tiny-llm.toml)"),
         (("environment",), "VLLM_HOST_IP", "environment variable VLLM_HOST_IP (vllm_engine.py)"),
         (("classes", "SamplingParams"), "allowed_token_ids", "SamplingParams(allowed_token_ids=…) (vllm_engine.py)"),
         (("classes", "RequestOutput"), "num_cached_tokens", "RequestOutput.num_cached_tokens (vllm_engine.py)"),

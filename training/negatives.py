@@ -1,0 +1,42 @@
+"""Wrong labels to learn from: what the config's first retrieval finds for train's queries."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from cascade.competitions.base import Task
+from cascade.config.schema import Config
+from cascade.retrievers.blend import Blend
+
+HARD = 30  # negatives are drawn from the retrieval's first so many
+
+
+def retrieved(config: Config, task: Task) -> dict[str, list[int]]:
+    """The first HARD labels of each query of train, best first, by query_id.
+
+    Parts that learn from train's labels are left out: they would find every train query's own, and leave no hard
+    negatives to its like.
+    """
+    retrieval = config.retrieval[0]
+    parts = [part for part in retrieval.retriever if part.kind not in ("neighbours", "classifier")]
+    hard = retrieval.model_copy(update={"retriever": parts, "top_k": HARD})
+    with tempfile.TemporaryDirectory() as scratch, Blend(hard, config, Path(scratch)) as blend:
+        candidates = blend.retrieve(task.train, task)
+    found: dict[str, list[int]] = candidates.groupby("query_id")["label_id"].agg(list).to_dict()
+    return found
+
+
+def drawn(right: int, candidates: list[int], seen: set[int], count: int, rng: np.random.Generator) -> list[int]:
+    """`count` wrong labels of those candidates, filled up with others where they are too few.
+
+    Only labels that train labels are negatives: an unlabelled one may be unseen for the very
+    reason that the test asks for it (the 7th place's rule).
+    """
+    wrong = [id_ for id_ in candidates if id_ != right and id_ in seen]
+    if len(wrong) < count:
+        wrong += sorted(seen - {right, *wrong})[: count - len(wrong)]
+    found: list[int] = rng.choice(wrong, min(count, len(wrong)), replace=False).tolist()
+    return found

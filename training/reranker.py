@@ -1,0 +1,168 @@
+"""LoRA for an LLM reranker: the right label among hard negatives of the retrieval, asked as the run asks.
+
+The prompts are those of the pipeline: its template, chat template, options and tokens, made by the same code. So are
+the reasons that some of them have, which the config's reasoning stage writes beforehand. A query's prompts are one
+sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
+
+from cascade.base.errors import ConfigError
+from cascade.competitions import registry
+from cascade.competitions.base import Task
+from cascade.config.schema import Config, LLMPipeline, PointwisePipeline
+from cascade.models import locate, prompters
+from cascade.models.prompts import Prompter, query_fields
+from cascade.processes.workers import DeviceSlot
+from cascade.rankings import reasons
+from cascade.rerankers import canaries
+from cascade.rerankers.asking import ask
+from cascade.rerankers.base import Given
+from cascade.rerankers.llm import LLMReranker
+from cascade.scorers import one_pass, packing, writer
+from cascade.scorers.packing import Block
+from training import lora, negatives
+
+RANK = 8
+CANDIDATES = 8  # that a pointwise query is asked about
+BATCH = 4  # queries of a step
+RATE = 3e-4
+REASONS = 0.25  # of the queries have a reason: in a run the reasoning stage may be dropped, or cut short
+WRITTEN = 16  # queries whose reasons are written together
+# One card, or the CPU.
+PLACE = DeviceSlot(("cuda:0" if lora.DEVICE == "cuda" else "cpu",))
+
+
+def train(folder: Path, config: Config, name: str, out: Path, queries: int | None, epochs: float) -> None:
+    """Trains on `folder`/train.csv, on at most so many of its queries, writes the adapter to `out`, and its canaries.
+
+    The loss is the cross-entropy of the right candidate: of the letters, or, pointwise, of a softmax over the
+    log-odds of yes to no (MAP 2025, 1st place).
+    """
+    lora.check_out(out)
+    pipeline = pipeline_of(config, name)
+    config = config.model_copy(update={"engine": "transformers"})
+    task = registry.of(config).read(folder)
+    chosen = task.train.sample(n=min(queries or len(task.train), len(task.train)), random_state=lora.SEED)
+    candidates = negatives.retrieved(config, task)
+    chosen = reasons.join(chosen, _written(chosen, config))
+    model = _load(pipeline, config)
+    examples = Examples(pipeline, config, task, candidates)
+    peft_model = lora.add_lora(model, RANK, targets="all-linear")
+    fit(peft_model, model, examples, _order(chosen, epochs))
+    lora.save(peft_model, out, pipeline.adapter_base or pipeline.model)
+    if config.path.parent / config.adapters / str(pipeline.adapter) == out.absolute():
+        held = pipeline.model_copy(update={"dtype": "float32"})
+        reranker = LLMReranker(PLACE, held, config, task.texts)
+        engine = f"transformers, float32, {pipeline.model}"
+        print(canaries.write(pipeline, config, task, reranker.prompter, reranker.answer, engine))
+
+
+def pipeline_of(config: Config, name: str) -> LLMPipeline:
+    """The pipeline to train; ConfigError where it is not an LLM's."""
+    pipeline = config.pipeline_named(name)
+    if not isinstance(pipeline, LLMPipeline):
+        raise ConfigError(
+            f"pipeline '{name}' is of kind '{pipeline.kind}'", path=config.path, mend="name one that asks an LLM"
+        )
+    return pipeline
+
+
+class Examples:
+    """Queries as a step reads them."""
+
+    def __init__(self, pipeline: LLMPipeline, config: Config, task: Task, candidates: dict[str, list[int]]) -> None:
+        folder = locate.model_path(pipeline.model, config.path.parent)
+        tokenizer = prompters.load_tokenizer(pipeline, folder)
+        length = prompters.context_length(pipeline, folder)
+        self.pipeline, self.names, self.candidates = pipeline, task.texts, candidates
+        self.seen = set(task.train["label_id"].tolist())
+        self.prompter: Prompter = prompters.open_prompter(pipeline, config, tokenizer, length)
+        self.prompter.check_tokenizer()
+        self.options = self.prompter.option_ids(prompters.answers(pipeline))
+        self.rng = np.random.default_rng(lora.SEED)
+        self.pad = int(tokenizer.eos_token_id)
+
+    def blocks(self, prompts: list[list[int]], packs: bool) -> list[Block]:
+        """A query's prompts in one sequence, or each alone where the model cannot read them so."""
+        if packs:
+            return list(packing.blocks(prompts, sum(map(len, prompts))))
+        return [Block([number], [], [prompt]) for number, prompt in enumerate(prompts)]
+
+    def prompts(self, query: dict[Any, Any]) -> tuple[list[list[int]], int]:
+        """A query's prompts as token ids, and which candidate is right: new wrong ones each time, in any order."""
+        pipeline, right = self.pipeline, int(query["label_id"])
+        count = min(CANDIDATES if isinstance(pipeline, PointwisePipeline) else len(self.options), pipeline.top_k)
+        wrong = negatives.drawn(right, self.candidates[query["query_id"]], self.seen, count - 1, self.rng)
+        ids = self.rng.permutation([right, *wrong]).tolist()
+        asked = next(ask(pipeline, [Given(str(query["query_id"]), query_fields(query), ids)], self.names))
+        return self.prompter.fit(asked[0].query_id, asked[0].variants)[0], ids.index(right)
+
+    def loss(self, model: Any, query: dict[Any, Any], packs: bool) -> torch.Tensor:
+        """Of a query; `packs`: whether the model reads prompts with the same beginning as one sequence."""
+        prompts, right = self.prompts(query)
+        logits = one_pass.logits(model, self.blocks(prompts, packs), self.pad)[:, self.options].float()
+        among = logits[:, 0] - logits[:, 1] if isinstance(self.pipeline, PointwisePipeline) else logits[0]
+        return torch.nn.functional.cross_entropy(among[None], torch.tensor([right], device=among.device))
+
+
+def fit(peft_model: Any, model: Any, examples: Examples, order: list[dict[Any, Any]]) -> None:
+    """Trains the adapter in place, BATCH queries a step."""
+    trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
+    steps = -(-len(order) // BATCH)
+    optimizer = torch.optim.AdamW(trained, RATE, weight_decay=0.01)
+    schedule = get_cosine_schedule_with_warmup(optimizer, steps // 10, steps)
+    packs = one_pass.can_pack(model, examples.pad)
+    peft_model.train()
+    mean = 0.0
+    with tqdm(order, unit="query", mininterval=5) as bar:
+        for number, query in enumerate(bar, start=1):
+            loss = examples.loss(model, query, packs)
+            (loss / BATCH).backward()  # type: ignore[no-untyped-call]
+            mean = 0.98 * mean + 0.02 * loss.item()
+            bar.set_postfix_str(f"loss {mean / (1 - 0.98**number):.3f}", refresh=False)
+            if number % BATCH == 0 or number == len(order):
+                torch.nn.utils.clip_grad_norm_(trained, 1.0)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+    peft_model.eval()
+
+
+def _order(queries: pd.DataFrame, epochs: float) -> list[dict[Any, Any]]:
+    """The rows of each epoch, each in an order of its own."""
+    rng, rows = np.random.default_rng(lora.SEED), queries.to_dict("records")
+    order: Iterator[int] = (int(place) for _ in range(int(np.ceil(epochs))) for place in rng.permutation(len(rows)))
+    return [rows[place] for place in list(order)[: round(epochs * len(rows))]]
+
+
+def _load(pipeline: LLMPipeline, config: Config) -> Any:
+    """The base model; on a GPU in bfloat16, beside which peft keeps the adapter in float32."""
+    return AutoModelForCausalLM.from_pretrained(
+        locate.model_path(pipeline.model, config.path.parent),
+        local_files_only=True,
+        dtype=torch.bfloat16 if lora.DEVICE == "cuda" else torch.float32,
+        trust_remote_code=pipeline.trust_remote_code,
+        use_safetensors=True,
+    ).to(lora.DEVICE)
+
+
+def _written(queries: pd.DataFrame, config: Config) -> pd.DataFrame | None:
+    """What the reasoning stage writes about some of them; None where the config has none."""
+    if config.reason is None or not config.reason.enabled:
+        return None
+    write = writer.open_writer(PLACE, config.reason, config)
+    count = round(REASONS * len(queries))
+    parts = [queries.iloc[start : min(start + WRITTEN, count)] for start in range(0, count, WRITTEN)]
+    written = [write((part,))[0] for part in tqdm(parts, desc="reasons", unit="batch")]
+    return pd.concat(written, ignore_index=True) if written else None
