@@ -15,7 +15,8 @@ from cascade.models.checks.target import Target
 
 FORMAT = "sharded_state"
 FILES = "model-rank-{rank}-part-{part}.safetensors"
-MAKE = "make it: python -m packer shard MODEL OUT --cards {cards}"
+MARK = "sharded.json"  # what `python -m packer shard` has made, and with which vLLM
+MAKE = "make it: python -m packer shard MODEL OUT --tensor-parallel-size {cards}"
 UNSHARDED = "remove load_format and name the model itself, or set quantization = 'awq' if it is AWQ's"
 
 
@@ -50,12 +51,12 @@ def facts(stage: str, model: LanguageModel, config: Config, target: Target) -> I
         if why := refused(quantised, {**config.vllm, **model.vllm}.get("quantization")):
             yield Fact(name, False, f"{folder / 'config.json'}: {why}", UNSHARDED)
         elif ranks or any(folder.glob("*.safetensors")):  # else what describes it was fetched alone
-            yield from _parts(name, folder, ranks, len([*cards, *missing]))
+            yield from _parts(name, folder, ranks, len([*cards, *missing]), target)
 
     return tried(name, look, target.is_here)
 
 
-def _parts(name: str, folder: Path, ranks: set[int], cards: int) -> Iterator[Fact]:
+def _parts(name: str, folder: Path, ranks: set[int], cards: int, target: Target) -> Iterator[Fact]:
     wanted = set(range(cards))
     for rank in sorted(wanted - ranks):
         told = f"{folder} has no {FILES.format(rank=rank, part='*')}, the part of card {rank}"
@@ -63,8 +64,21 @@ def _parts(name: str, folder: Path, ranks: set[int], cards: int) -> Iterator[Fac
         return
     if ranks - wanted:
         yield Fact(name, False, f"{folder} has parts for {len(ranks)} cards, of {cards}", MAKE.format(cards=cards))
+    elif why := _of_another_vllm(folder, target):
+        yield Fact(name, False, why, "make it again with that vLLM: another may name the weights otherwise")
     else:
         yield Fact(name, True, f"a part for each of {cards} cards")
+
+
+def _of_another_vllm(folder: Path, target: Target) -> str:
+    """Nothing of parts that were made by other means, or where the target's vLLM has no version."""
+    path, version = folder / MARK, target.vllm.record.get("version") if target.vllm is not None else None
+    made_by = locate.read_json(path, folder.name).get("vllm") if path.is_file() else None
+    return (
+        f"{path}: vllm is {made_by}, and {target.name} has {version}"
+        if version and made_by not in (None, version)
+        else ""
+    )
 
 
 def ranks_in(folder: Path) -> set[int]:

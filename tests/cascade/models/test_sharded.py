@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cascade.models import locate
-from cascade.models.checks import sharded
+from cascade.models.checks import engines, sharded
 from cascade.models.checks.facts import Fact
 from cascade.models.checks.target import Target
 from cascade.run import check
@@ -28,11 +28,11 @@ def parts(folder: Path, *ranks: int) -> Path:
     return made
 
 
-def looked_at(folder: Path, cards: int = 2, **more: Any) -> dict[str, Fact]:
+def looked_at(folder: Path, cards: int = 2, of: engines.Vllm | None = None, **more: Any) -> dict[str, Fact]:
     reason = {"model": "qwen-nano", "prompt": "p.txt", "parallel": "tensor"} | more.pop("reason", {})
     config = nano.config(folder, **{"engine": "vllm", "reason": reason, **more})
     locate.model_path.cache_clear()
-    return {fact.name: fact for fact in check.facts(config, Target("cards", cards, (7, 5), has_vllm=True, vllm=None))}
+    return {fact.name: fact for fact in check.facts(config, Target("cards", cards, (7, 5), has_vllm=True, vllm=of))}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,16 @@ def test_there_is_a_part_for_each_card(tmp_path: Path, cards: int, ranks: list[i
     found = looked_at(tmp_path, cards, **ASKED)["reason: load_format"]
     assert found.ok is not bool(told)
     assert found.found == (f"{made} {told}" if told else f"a part for each of {cards} cards")
-    assert found.mend == (f"make it: python -m packer shard MODEL OUT --cards {cards}" if told else "")
+    assert found.mend == (f"make it: python -m packer shard MODEL OUT --tensor-parallel-size {cards}" if told else "")
+
+
+@pytest.mark.parametrize(("version", "ok"), [("0.19.1", True), ("0.32.0", False)])
+def test_parts_of_another_vllm_are_refused(tmp_path: Path, version: str, ok: bool) -> None:
+    made = parts(tmp_path, 1)
+    (made / "sharded.json").write_text(json.dumps({"vllm": version}))
+    found = looked_at(tmp_path, of=engines.Vllm("v", {"load_format": {}}, {"version": "0.19.1"}), **ASKED)
+    assert found["reason: load_format"].ok is ok
+    assert ok or found["reason: load_format"].found == f"{made / 'sharded.json'}: vllm is 0.32.0, and cards has 0.19.1"
 
 
 def test_a_whole_model_has_no_parts(tmp_path: Path) -> None:
