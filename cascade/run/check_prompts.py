@@ -194,10 +194,10 @@ def _canaries(stage: Stage, pipeline: LLMPipeline, config: Config, prompter: Pro
         yield stage.refused("canaries", error)
         return
     if found is None:
-        told, mend = "none to check the model's scores by", f"make them: {canaries.MAKE} CONFIG=file"
+        told, mend = "none to check the model's scores by", f"{canaries.MAKE} CONFIG=file"
         if int8.is_on(config):  # whose error depends on the model and the card: nobody has measured it on a T4
-            yield stage.fact("canaries", False, f"{told}, which {int8.VARIABLE} requires", mend)
+            yield stage.fact("canaries", False, f"{told}, which {int8.VARIABLE} requires", f"run: {mend}")
         else:
-            yield stage.fact("canaries", None, f"{told}; {mend}")
+            yield stage.fact("canaries", None, f"{told}; make them: {mend}")
     else:
         yield stage.fact("canaries", True, f"{len(found['prompts'])} queries, made by {found['engine']}")

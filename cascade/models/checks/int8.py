@@ -16,7 +16,7 @@ from cascade.models.checks.target import Target
 VARIABLE = "VLLM_MARLIN_INPUT_DTYPE"
 FP8_CARDS = ((8, 9), (12, 0))  # get_marlin_input_dtype of vLLM 0.19.1 raises on all others
 OTHER = f"use a GPTQ checkpoint (4 bits, sym, desc_act = false, group_size 32, 64 or 128), or remove {VARIABLE}"
-# Of a T4's kernels, the one in INT8 reads a scale as a number without a sign (vLLM's issue 48905).
+# The kernel reads a scale as an integer without a sign, on every card (vLLM's issue 48905, open).
 SIGN = "which INT8 activations turn into large positive ones, without an error"
 
 
