@@ -117,6 +117,10 @@ adapters: .venv/ready ## check the LoRA adapters that CONFIG=file names
 canaries: .venv/ready ## write the scores by which a model is checked wherever it is loaded -> configs/canaries/: CONFIG=file DATA=dir
 	$(BIN)/python -m packer canaries $(CONFIG) $(if $(DATA),--data $(DATA))
 
+.PHONY: shard
+shard: .venv-vllm/ready ## write a checkpoint of one part for each card, on a machine with the cards: MODEL=dir OUT=dir CARDS=n (default: 2) QUANTIZATION=awq
+	$(VLLM)/python -m packer shard $(MODEL) $(if $(filter command%,$(origin OUT)),$(OUT),build/sharded/$(notdir $(MODEL))) $(if $(CARDS),--tensor-parallel-size $(CARDS)) $(if $(QUANTIZATION),--quantization $(QUANTIZATION))
+
 .PHONY: pack
 pack: .venv/ready ## write the datasets that CONFIG=file IMAGE=name needs -> build/datasets/
 	$(BIN)/python -m packer pack $(KERNEL_CONFIG) --image $(IMAGE)

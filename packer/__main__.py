@@ -159,6 +159,23 @@ def canaries(
 
 
 @app.command()
+def shard(
+    model: Annotated[Path, typer.Argument(help="the model's folder")],
+    out: Annotated[Path, typer.Argument(help="the folder to write: a new one, or one that this command has made")],
+    tensor_parallel_size: Annotated[int, typer.Option(min=1, help="the cards that are to share the model")] = 2,
+    dtype: Annotated[str, typer.Option(help="precision of the weights; a T4 has no bfloat16")] = "float16",
+    quantization: Annotated[str | None, typer.Option(help="vLLM's argument of that name, as in the config")] = None,
+) -> None:
+    """Writes a checkpoint of one part for each card, for load_format = "sharded_state"; needs vLLM and the cards."""
+    from rich.filesize import decimal
+
+    from packer.shard import shard as make
+
+    for path in make(model, out, tensor_parallel_size, dtype, quantization):
+        _echo(f"{path}: {decimal(path.stat().st_size)}")
+
+
+@app.command()
 def pack(
     config: KernelConfig = None,
     image: Annotated[str, typer.Option(help="target image: a name in wheels/")] = "kaggle-t4x2",

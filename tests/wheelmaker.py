@@ -80,13 +80,20 @@ def vllm_source(extract: Mapping[str, Any]) -> dict[str, str]:
         limits = ", ".join(f"{bound}={told[bound]}" for bound in ("gt", "ge", "lt", "le") if bound in told)
         bounds += f"    {name}: object = Field({limits})\n"
         arguments += f"    {name}: {' | '.join(kinds) or 'SomeConfig'} = Bounds.{name}\n"
+    variables = "".join(
+        f"{name!r}: " + (f"env_with_choices('', None, {told['choices']!r}), " if told else "None, ")
+        for name, told in extract["environment"].items()
+    )
     files = {
         "_version.py": f"__version__ = {extract['version']!r}\n",
         "engine/arg_utils.py": f"{enums}class Bounds:\n{bounds}class EngineArgs:\n{arguments}",
         "entrypoints/llm.py": "class LLM:\n"
         + "".join(method(*each) for each in {"__init__": extract["llm_arguments"], **extract["methods"]}.items()),
         "lora/peft_helper.py": f"class PEFTHelper:\n{fields(extract['adapter_fields'])}",
-        "envs.py": f"environment_variables = {dict.fromkeys(extract['environment'])}\n",
+        "envs.py": f"environment_variables = {{{variables}}}\n",
+        api.SHARDED: f"class ShardedStateLoader:\n    DEFAULT_PATTERN = {extract['sharded_files']!r}\n",
+        api.MARLIN: "class MarlinLinearKernel:\n    def process_weights_after_loading(self):\n"
+        f"        assert weight_type in ({''.join(f'scalar_types.{each}, ' for each in extract['int8_weights'])})\n",
         "model_executor/models/registry.py": f"_TEXT_GENERATION_MODELS = {dict.fromkeys(extract['architectures'])}\n",
     }
     for name, file in api.CLASSES.items():

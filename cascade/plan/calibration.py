@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,12 @@ def calibrate(
     stages = planner.stages(config, known)
     measured = {stage.name: _counted(stage, known, runs) for stage in stages if stage.name in runs.stages}
     others = [each for each in base.measured if each.stage not in measured]
-    rates = [rate for stage in stages for rate in _rates(stage, config, runs.stages.get(stage.name, []), source)]
+    named = {name for rate in base.rate for name in rate.settings}
+    rates = [rate for stage in stages for rate in _rates(stage, config, runs.stages.get(stage.name, []), source, named)]
     if not rates:
         raise PlanError("no stage has finished enough work to compute a rate from", path=source, mend="run it again")
-    fresh = {(rate.kind, rate.stage) for rate in rates}
-    kept = [rate for rate in base.rate if (rate.kind, rate.stage) not in fresh]
+    fresh = [(rate.kind, rate.stage, rate.settings) for rate in rates]
+    kept = [rate for rate in base.rate if (rate.kind, rate.stage, rate.settings) not in fresh]
     found = [each for each in measured.values() if each is not None]
     return base.model_copy(update={"rate": [*rates, *kept], "measured": [*found, *others]})
 
@@ -86,13 +87,14 @@ def _chunks(run: StageRun) -> list[Entry]:
     return found
 
 
-def _rates(stage: StageWork, config: Config, runs: Sequence[StageRun], source: str) -> Iterator[Rate]:
-    """Returns all rates that the runs of one stage give."""
+def _rates(stage: StageWork, config: Config, runs: Sequence[StageRun], source: str, named: Set[str]) -> Iterator[Rate]:
+    """Returns all rates that the runs of one stage give. `named`: the settings by which rates are told apart."""
 
     def rate(work: Work, spread: float = LEAST_SPREAD, **found: float) -> Rate:
         engine = config.engine if work.kind == "llm" else None
-        return Rate(kind=work.kind, stage=stage.name, model=work.model or None, engine=engine, spread=spread,
-                    source=source, **found)  # fmt: skip
+        settings = {name: value for name, value in work.settings if name in named}
+        return Rate(kind=work.kind, stage=stage.name, model=work.model or None, engine=engine, settings=settings,
+                    spread=spread, source=source, **found)  # fmt: skip
 
     besides = [run.beside for run in runs if run.beside is not None]
     for work in dict.fromkeys(stage.works):
@@ -158,5 +160,7 @@ def _table(heading: str, row: dict[str, Any]) -> list[str]:
     return ["", heading, *(f"{key} = {_value(value)}" for key, value in row.items())]
 
 
-def _value(value: str | float) -> str:
+def _value(value: str | float | dict[str, str]) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_value(each)}' for key, each in value.items())} }}"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(float(f"{value:.6g}"))

@@ -99,7 +99,9 @@ def forecast(config: Config, profile: Profile, stages: Sequence[StageWork]) -> F
     """The stages one after another. One without a rate takes anything from nothing to its limit, or the run's."""
     found: list[Stage] = []
     for stage in stages:
-        rates = [profile.find(work.kind, stage.name, work.model, config.engine) for work in stage.works]
+        rates = [
+            profile.find(work.kind, stage.name, work.model, config.engine, dict(work.settings)) for work in stage.works
+        ]
         parts = [_part(work, rate) for work, rate in zip(stage.works, rates, strict=True) if rate is not None]
         unknown = [work for work, rate in zip(stage.works, rates, strict=True) if rate is None]
         limit = stage.limit if stage.limit is not None else config.time.available

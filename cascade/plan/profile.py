@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
@@ -28,13 +30,15 @@ class Rate(ConfigModel):
 
     load: before the first prompt. prompt: each prompt, text, pair or query. token: each prompt token that no shared
     beginning saves. written: each token written. `spread`: the time is within 1 ± spread of this. `stage`, `model`
-    (`cascade.models.adapters.base_name`) and `engine` narrow what it is for.
+    (`cascade.models.adapters.base_name`) and `engine` narrow what it is for, `settings` to a run with these engine
+    arguments and variables of the environment.
     """
 
     kind: Kind
     stage: str | None = None
     model: str | None = None
     engine: str | None = None
+    settings: dict[str, str] = Field(default_factory=dict)
     load: Seconds = 0.0
     prompt: Seconds = 0.0
     token: Seconds = 0.0
@@ -78,16 +82,24 @@ class Profile(ConfigModel):
     rate: list[Rate] = Field(min_length=1)
     measured: list[Measured] = Field(default_factory=list)
 
-    def find(self, kind: str, stage: str, model: str, engine: str) -> Rate | None:
-        """The most specific rate: of this stage, else of this model, else of this kind of work; None without any."""
+    def find(
+        self, kind: str, stage: str, model: str, engine: str, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> Rate | None:
+        """The most specific rate, None without any: of the most settings, and of those of this stage.
+
+        Else of this model, else of this kind of work.
+        """
         fitting = [
             rate for rate in self.rate
             if rate.kind == kind and rate.model in (None, model) and rate.engine in (None, engine)
+            and rate.settings.items() <= settings.items()
         ]  # fmt: skip
-        own = [rate for rate in fitting if rate.stage == stage]
-        of_model = [rate for rate in fitting if rate.model is not None]
-        general = [rate for rate in fitting if rate.stage is None]
-        return next(iter([*own, *of_model, *general, *fitting]), None)
+
+        def distance(rate: Rate) -> tuple[int, int]:
+            steps = (rate.stage == stage, rate.model is not None, rate.stage is None, True)
+            return -len(rate.settings), steps.index(True)
+
+        return min(fitting, key=distance, default=None)
 
     def measured_of(self, stage: str) -> Measured | None:
         return next((measured for measured in self.measured if measured.stage == stage), None)

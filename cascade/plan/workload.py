@@ -9,7 +9,15 @@ import numpy as np
 from cascade.base.errors import PlanError
 from cascade.competitions.base import Task
 from cascade.config.parts import ClassifierPart, EmbeddingModel
-from cascade.config.schema import ENSEMBLE, REASON, AnyPipeline, Config, CrossEncoderPipeline, Retrieval
+from cascade.config.schema import (
+    ENSEMBLE,
+    REASON,
+    AnyPipeline,
+    Config,
+    CrossEncoderPipeline,
+    LanguageModel,
+    Retrieval,
+)
 from cascade.models import adapters, locate
 from cascade.models.prompters import DEFAULT_LENGTH
 from cascade.models.prompts import Template, query_fields
@@ -25,6 +33,7 @@ class Work:
 
     prompts: prompts, texts, pairs or queries, as the kind of its `cascade.plan.profile.Rate` says. spread: of the
     counts, where they rest on an assumption. loads: whether the model, or what the kind stands for, has to start.
+    settings: of an LLM, what `cascade.plan.profile.Rate` can name.
     """
 
     kind: Kind
@@ -35,6 +44,7 @@ class Work:
     written: float = 0.0
     loads: bool = False
     spread: float = 0.0
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,7 @@ class Planner:
             "llm", adapters.base_name(reason.model), counts.prompts * self.queries,
             counts.tokens * self.queries * fact.tokens, counts.cached * self.queries * fact.cached,
             self.queries * reason.max_tokens * profile.assumed.written * fact.written,
-            loads=True, spread=0.0 if measured else profile.assumed.spread,
+            loads=True, spread=0.0 if measured else profile.assumed.spread, settings=_settings(config, reason),
         )  # fmt: skip
         notes = () if measured else (f"an answer is assumed to be {profile.assumed.written:.0%} of max_tokens long",)
         return StageWork(REASON, (NOTEBOOK, work), reason.limit, self.queries, notes=notes)
@@ -197,5 +207,13 @@ class Planner:
             work = Work(
                 "llm", adapters.base_name(pipeline.model), counts.prompts * queries, tokens,
                 min(tokens, counts.cached * queries * fact.cached), loads=True, spread=spread,
+                settings=_settings(config, pipeline),
             )  # fmt: skip
         return StageWork(pipeline.stage, (NOTEBOOK, work), pipeline.limit, queries, taken.candidates, taken.notes)
+
+
+def _settings(config: Config, model: LanguageModel) -> tuple[tuple[str, str], ...]:
+    """The variables of the environment, and the engine arguments that are names."""
+    arguments = {**config.vllm, **model.vllm} if config.engine == "vllm" else {}
+    named = {name: value for name, value in arguments.items() if isinstance(value, str)}
+    return tuple(sorted({**config.environment, **named}.items()))

@@ -25,6 +25,7 @@ from cascade.run import check_prompts
 def facts(config: Config, target: Target, task: Task | None = None, out: Path | None = None) -> Iterator[Fact]:
     """Checks all but the data, for a run of the config on that machine; competition: whose texts the prompts take."""
     yield from tried("engine", lambda: _engine(config, target), target.is_known)
+    yield from tried("environment", lambda: _environment(config, target), target.is_known)
     yield from tried("devices", lambda: _devices(config, target), target.is_known)
     for name, encoder in config.encoders():
         yield from encoders.facts(name, encoder, config, target.is_here)
@@ -101,6 +102,20 @@ def _engine(config: Config, target: Target) -> Iterator[Fact]:
         yield Fact("engine", False if target.is_known else None, found, engines.WITHOUT_VLLM)
     else:
         yield Fact("engine", True, config.engine)
+
+
+def _environment(config: Config, target: Target) -> Iterator[Fact]:
+    """Of a vLLM that is only installed, no variables are known: it looks at the values itself."""
+    known = target.vllm.record.get("environment", {}) if target.vllm is not None and config.engine == "vllm" else {}
+    if target.vllm is None or not known:
+        return
+    wrong = list(engines.wrong_variables(config.environment, target.vllm))
+    for told in wrong:
+        found, _, mend = told.rpartition("; ")
+        yield Fact("environment", False, found, mend)
+    taken = [name for name in config.environment if name in known]
+    if taken and not wrong:
+        yield Fact("environment", True, f"{target.vllm.name} takes {', '.join(taken)}")
 
 
 def _devices(config: Config, target: Target) -> Iterator[Fact]:

@@ -9,6 +9,7 @@ from cascade.base.errors import CascadeError
 from cascade.competitions.base import Task
 from cascade.config.schema import Config, LanguageModel, LLMPipeline, Reason
 from cascade.models import locate, prompters
+from cascade.models.checks import int8
 from cascade.models.checks.facts import Fact
 from cascade.models.prompts import BLANK, PROBE, Fields, Prompter, Template, query_fields
 from cascade.models.thinking import thinking
@@ -193,8 +194,10 @@ def _canaries(stage: Stage, pipeline: LLMPipeline, config: Config, prompter: Pro
         yield stage.refused("canaries", error)
         return
     if found is None:
-        yield stage.fact(
-            "canaries", None, f"none to check the model's scores by; make them: {canaries.MAKE} CONFIG=file"
-        )
+        told, mend = "none to check the model's scores by", f"{canaries.MAKE} CONFIG=file"
+        if int8.is_on(config):  # whose error depends on the model and the card: nobody has measured it on a T4
+            yield stage.fact("canaries", False, f"{told}, which {int8.VARIABLE} requires", f"run: {mend}")
+        else:
+            yield stage.fact("canaries", None, f"{told}; make them: {mend}")
     else:
         yield stage.fact("canaries", True, f"{len(found['prompts'])} queries, made by {found['engine']}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from packer.proofs import architectures, closure, cuda, gpu_code, hashes, imports, resolution, tags, vllm
+from packer.proofs import architectures, closure, cuda, gpu_code, hashes, imports, resolution, tags, vllm, weights
 from packer.proofs.subject import Finding, Subject
 
 Proof = Callable[[Subject], list[Finding]]
@@ -20,4 +20,5 @@ PROOFS: dict[str, Proof] = {
     "GPU code for the image's cards": gpu_code.prove,
     "vLLM has every name that is used": vllm.prove,
     "every model's architecture is known": architectures.prove,
+    "vLLM takes every model's weights": weights.prove,
 }

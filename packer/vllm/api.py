@@ -18,7 +18,7 @@ from typing import Any
 from cascade.base.manifest import sha256
 from cascade.models.adapter_checks import fields_obeyed
 from packer.vllm.source import MEND, Package, WheelError
-from packer.vllm.values import accepted
+from packer.vllm.values import accepted, variable_values
 
 CLASSES = {
     "CompletionOutput": "outputs.py",
@@ -28,12 +28,16 @@ CLASSES = {
     "SamplingParams": "sampling_params.py",
 }
 CHOICES = {
+    "LoadFormats": "model_executor/model_loader/__init__.py",
     "LogprobsMode": "config/model.py",
+    "MARLIN_SUPPORTED_GROUP_SIZES": "model_executor/layers/quantization/utils/marlin_utils.py",
     "MaxLoRARanks": "config/lora.py",
     "QuantizationMethods": "model_executor/layers/quantization/__init__.py",
     "_FLOAT16_NOT_SUPPORTED_MODELS": "config/model.py",  # model types
 }
 METHODS = ("generate", "get_tokenizer")
+MARLIN = "model_executor/kernels/linear/mixed_precision/marlin.py"
+SHARDED = "model_executor/model_loader/sharded_state_loader.py"
 
 
 def read_wheel(wheel: Path) -> dict[str, Any]:
@@ -66,7 +70,9 @@ def read_package(root: Path | zipfile.Path) -> dict[str, Any]:
         "classes": {name: _fields(_lineage(package, file, name)) for name, file in CLASSES.items()},
         "choices": {name: _constants(package, file, name) for name, file in CHOICES.items()},
         "adapter_fields": fields_obeyed(package.module("lora/peft_helper.py")),
-        "environment": sorted(_constants(package, "envs.py", "environment_variables")),
+        "environment": _variables(package),
+        "int8_weights": _int8_weights(package),
+        "sharded_files": _sharded_files(package),
         "architectures": sorted(_constants(package, "model_executor/models/registry.py", "_TEXT_GENERATION_MODELS")),
     }
     for name, found in {**extract, **extract["classes"]}.items():
@@ -119,6 +125,46 @@ def _arguments(package: Package, classes: list[tuple[str, ast.ClassDef]]) -> dic
     return {name: annotated.get(name, {}) for name in _fields(classes)}
 
 
+def _variables(package: Package) -> dict[str, dict[str, Any]]:
+    """The variables that are read from the environment by name, each with the values that it takes."""
+    names = _constants(package, "envs.py", "environment_variables")
+    definition = package.definition("envs.py", "environment_variables")
+    values = getattr(definition[1], "values", []) if definition is not None else []
+    return {name: variable_values(value) for name, value in zip(names, values, strict=True)}
+
+
+def _int8_weights(package: Package) -> list[str]:
+    """The types of weights that the kernel Marlin multiplies by 8-bit activations: it asserts them while it loads."""
+    methods = [
+        node
+        for _, owner in _lineage(package, MARLIN, "MarlinLinearKernel")
+        for node in owner.body
+        if isinstance(node, ast.FunctionDef) and node.name == "process_weights_after_loading"
+    ]
+    asserted = [node.test for method in methods[:1] for node in ast.walk(method) if isinstance(node, ast.Assert)]
+    return sorted(
+        {
+            inner.attr
+            for test in asserted
+            for inner in ast.walk(test)
+            if isinstance(inner, ast.Attribute) and ast.unparse(inner.value) == "scalar_types"
+        }
+    )
+
+
+def _sharded_files(package: Package) -> str:
+    """How the files of a checkpoint of load_format sharded_state are called, as vLLM writes them by default."""
+    for _, owner in _lineage(package, SHARDED, "ShardedStateLoader"):
+        for node in owner.body:
+            match node:
+                case ast.Assign(
+                    targets=[ast.Name(id="DEFAULT_PATTERN" | "TP_ONLY_PATTERN")],
+                    value=ast.Constant(value=str() as name),
+                ):
+                    return name
+    return ""
+
+
 def _methods(classes: list[tuple[str, ast.ClassDef]]) -> dict[str, list[str]]:
     """The methods' named parameters, without self; a class before its bases, a definition before its overloads."""
     found = {}
@@ -131,7 +177,7 @@ def _methods(classes: list[tuple[str, ast.ClassDef]]) -> dict[str, list[str]]:
 
 
 def _constants(package: Package, file: str, name: str) -> list[Any]:
-    """What `file` assigns to `name`: a constant, the values of a Literal or the keys of a dict."""
+    """What `file` assigns to `name`: a constant, the values of a Literal or a list, or the keys of a dict."""
     definition = package.definition(file, name)
     value = definition[1] if definition is not None else None
     parts: list[Any]
@@ -142,9 +188,17 @@ def _constants(package: Package, file: str, name: str) -> list[Any]:
             parts = [*elements]
         case ast.Subscript(value=ast.Name(id="Literal"), slice=element):
             parts = [element]
+        case ast.List(elts=elements):
+            parts = [*elements]
         case _:
             parts = [value]
-    constants = [part.value for part in parts if isinstance(part, ast.Constant)]
+    constants = []
+    for part in parts:
+        match part:
+            case ast.Constant(value=constant):
+                constants.append(constant)
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as number)):
+                constants.append(-number)
     if len(constants) < len(parts):
         raise WheelError(f"{name} is not written as constants", path=str(package.root / file), mend=MEND)
     return constants

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from cascade.base.runtime import ROOT
 from cascade.config.schema import Config
+from cascade.models.checks import quantisation, sharded
 from cascade.models.checks.engines import misfit
 
 SOURCE = ROOT / "cascade" / "scorers" / "vllm_engine.py"
 # What the engine's variables hold, by the class of the extract whose fields they are.
 HOLDERS = {"output": "RequestOutput", "outputs": "CompletionOutput", "first": "Logprob"}
+# Arguments that take any string by their annotation; the choices of the extract that tell which are known.
+NAMED = {"quantization": "QuantizationMethods", "load_format": "LoadFormats"}
 
 
 def problems(extract: dict[str, Any], configs: Iterable[Config]) -> list[str]:
@@ -25,9 +29,9 @@ def problems(extract: dict[str, Any], configs: Iterable[Config]) -> list[str]:
     for name, where in environment(configs):
         if name.startswith("VLLM_") and name not in extract["environment"]:
             found.append(f"environment variable {name} ({where})")
-    for value, where in quantizations(configs):
-        if value not in extract["choices"]["QuantizationMethods"]:
-            found.append(f"quantization = {value} ({where})")
+    for name, value, where in named(configs):
+        if value not in extract["choices"][NAMED[name]]:
+            found.append(f"{name} = {value} ({where})")
     for called, keywords in calls():
         known = {**extract["classes"], **extract["methods"]}.get(called)
         if known is None:
@@ -39,12 +43,21 @@ def problems(extract: dict[str, Any], configs: Iterable[Config]) -> list[str]:
             found.append(f"{HOLDERS[holder]}.{name} ({SOURCE.name})")
     if "processed_logprobs" not in extract["choices"]["LogprobsMode"]:
         found.append(f"logprobs_mode = processed_logprobs ({SOURCE.name})")
+    if extract["sharded_files"] != sharded.FILES:
+        found.append(f"the file name {sharded.FILES} ({Path(sharded.__file__).name})")
+    if extract["choices"]["MARLIN_SUPPORTED_GROUP_SIZES"] != list(quantisation.GROUPS):
+        found.append(f"group_size of Marlin in {quantisation.GROUPS} ({Path(quantisation.__file__).name})")
     return found
 
 
 def misfits(extract: dict[str, Any], configs: Iterable[Config]) -> list[str]:
-    """Engine arguments of the configs with a value that the extract knows vLLM to refuse, a line each; else empty."""
-    found = []
+    """Arguments and variables of the configs with a value that the extract knows vLLM to refuse, a line each."""
+    configs, found = list(configs), []
+    for config in configs:
+        for name, value in config.environment.items():
+            wanted = misfit(extract["environment"].get(name, {}), value)
+            if wanted:
+                found.append(f"environment variable {name} = {value!r} ({config.path.name}) must be {wanted}")
     for arguments, where in _given(configs):
         for name, value in arguments.items():
             wanted = misfit(extract["engine_arguments"].get(name, {}), value)
@@ -67,11 +80,10 @@ def engine_arguments(configs: Iterable[Config]) -> Iterator[tuple[str, str]]:
         yield from ((name, where) for name in arguments)
 
 
-def quantizations(configs: Iterable[Config]) -> Iterator[tuple[str, str]]:
-    """Quantisation methods that the configs name."""
+def named(configs: Iterable[Config]) -> Iterator[tuple[str, str, str]]:
+    """(argument, value, file) of each value in the configs that vLLM knows by name only, as the source has `str`."""
     for arguments, where in _given(configs):
-        if arguments.get("quantization") is not None:
-            yield str(arguments["quantization"]), where
+        yield from ((name, str(arguments[name]), where) for name in NAMED if arguments.get(name) is not None)
 
 
 def _given(configs: Iterable[Config]) -> Iterator[tuple[dict[str, Any], str]]:

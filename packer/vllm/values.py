@@ -1,4 +1,7 @@
-"""Which values an engine argument of vLLM takes, as far as its source tells; see `cascade.check.engines.misfit`."""
+"""Which values an engine argument or a variable of vLLM takes, as far as its source tells.
+
+See `cascade.models.checks.engines.misfit`.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,15 @@ def accepted(package: Package, file: str, argument: ast.AnnAssign) -> dict[str, 
         found = {"types": found["types"]}
     bounds = {name: limit for name, limit in _bounds(package, file, argument.value) if name in BOUNDS}
     return {**found, **bounds}
+
+
+def variable_values(reader: ast.AST) -> dict[str, Any]:
+    """`choices` of an environment variable, by what reads it in envs.py; empty where that leaves it open."""
+    match reader:
+        case ast.Call(func=ast.Name(id="env_with_choices"), args=[_, _, ast.List(elts=elements)], keywords=[]):
+            choices = [element.value for element in elements if isinstance(element, ast.Constant)]
+            return {"choices": choices} if len(choices) == len(elements) else {}
+    return {}
 
 
 def _alternatives(package: Package, file: str, annotation: ast.AST) -> Iterator[tuple[str, Any]]:

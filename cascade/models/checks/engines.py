@@ -79,6 +79,19 @@ def misfits(stage: str, given: Mapping[str, Any], vllm: Vllm) -> Iterator[str]:
             yield f"stage '{stage}': engine argument {name} is {value!r}, but in {vllm.name} must be {wanted}"
 
 
+def wrong_variables(environment: Mapping[str, str], vllm: Vllm) -> Iterator[str]:
+    """Variables that a vLLM does not know, and those with a value that it does not take, a sentence each.
+
+    Nothing of one whose variables are not written down.
+    """
+    known: Mapping[str, Mapping[str, Any]] = vllm.record.get("environment", {})
+    for name, value in environment.items() if known else ():
+        if name.startswith("VLLM_") and name not in known:
+            yield f"environment: {vllm.name} has no variable {name}{nearest(name, known)}; remove or correct it"
+        elif wanted := misfit(known.get(name, {}), value):
+            yield f"environment: {name} is {value!r}, but in {vllm.name} must be {wanted}; correct or remove it"
+
+
 def misfit(told: Mapping[str, Any], value: Any) -> str:
     """What an engine argument's `value` has to be instead, by what is `told` of it; empty where it may be as it is."""
     types, choices, members = (told.get(kind, []) for kind in ("types", "choices", "members"))

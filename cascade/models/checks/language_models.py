@@ -11,7 +11,7 @@ from cascade.config import handles
 from cascade.config.schema import Config, LanguageModel
 from cascade.models import adapter_checks, locate
 from cascade.models.adapters import adapter_path
-from cascade.models.checks import engines, parallel
+from cascade.models.checks import engines, int8, parallel, sharded
 from cascade.models.checks.adapters import adapter_facts
 from cascade.models.checks.code import check_remote_code
 from cascade.models.checks.facts import Fact, tried
@@ -35,10 +35,12 @@ def facts(name: str, model: LanguageModel, config: Config, target: Target) -> It
 
     yield from tried(f"{name}: model", look, here)
     folder = folders[0] if folders else None
-    yield from adapter_facts(name, model, config, folder, here, lambda adapter: _adapter_problems(
-        adapter, folder, model, config, target.vllm
+    base = folder if not sharded.is_on(model, config) else None
+    yield from adapter_facts(name, model, config, base, here, lambda adapter: _adapter_problems(
+        adapter, base, model, config, target.vllm
     ))  # fmt: skip
-    yield from parallel.facts(name, model, config, target)
+    for looks in (parallel, sharded, int8):
+        yield from looks.facts(name, model, config, target)
     if config.engine == "vllm":
         yield from tried(f"{name}: arguments", lambda: _arguments(name, model, config, target), here)
     elif folder is not None:
@@ -50,7 +52,8 @@ def check(name: str, model: LanguageModel, config: Config) -> Path:
     folder = _whole(model, config)
     vllm = engines.known() if config.engine == "vllm" else None
     adapter = adapter_path(model, config)
-    for told in _adapter_problems(adapter, folder, model, config, vllm) if adapter is not None else ():
+    base = folder if not sharded.is_on(model, config) else None
+    for told in _adapter_problems(adapter, base, model, config, vllm) if adapter is not None else ():
         raise ModelError.of_sentence(told)
     for told in engines.misfits(name, {**config.vllm, **model.vllm}, vllm) if vllm else ():
         raise ModelError.of_sentence(told)

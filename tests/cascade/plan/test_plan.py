@@ -169,6 +169,47 @@ def test_the_most_specific_rate_is_taken() -> None:
     assert PROFILE.find("cross-encoder", "rerank-a", "m", "vllm") is None
 
 
+def test_a_rate_for_a_setting_is_taken_in_runs_that_have_it() -> None:
+    plain = PROFILE.rate[0].model_copy(update={"kind": "llm", "model": "m", "source": "plain"})
+    own = plain.model_copy(update={"stage": "rerank-a", "source": "stage"})
+    one = plain.model_copy(update={"settings": {"a": "1"}, "source": "one"})
+    two = plain.model_copy(update={"settings": {"a": "1", "b": "2"}, "source": "two"})
+    for order in ([plain, own, one, two], [two, one, own, plain]):
+        known = PROFILE.model_copy(update={"rate": order})
+        for settings, source in (
+            ({}, "stage"),
+            ({"a": "2", "b": "2"}, "stage"),
+            ({"a": "1", "c": "3"}, "one"),
+            ({"a": "1", "b": "2"}, "two"),
+        ):
+            rate = known.find("llm", "rerank-a", "m", "vllm", settings)
+            assert rate and rate.source == source
+
+
+INT8 = ("[environment]", '[environment]\nVLLM_MARLIN_INPUT_DTYPE = "int8"')
+GPTQ = ("32b-instruct-awq", "32b-instruct-gptq-int4")
+SHARDED = ("enable_prefix_caching = true", 'enable_prefix_caching = true\nload_format = "sharded_state"')
+
+
+@pytest.mark.parametrize(
+    ("changes", "load", "token"),
+    [
+        ([], 162, 0.00235),
+        ([GPTQ], 162, 0.00235),
+        ([INT8], 162, 0.00235),  # no AWQ model takes it
+        ([GPTQ, INT8], 162, 0.00174),
+        ([SHARDED], 122, 0.00235),
+    ],
+)
+def test_the_plan_takes_the_rates_of_int8_and_of_parts_where_the_config_sets_them(
+    planner: Planner, tmp_path: Path, changes: list[tuple[str, str]], load: float, token: float
+) -> None:
+    found = found_of(planner, config_of(tmp_path, *changes))
+    p1 = next(stage for stage in found.stages if stage.name == "rerank-p1").parts[1]
+    assert p1.rate and (p1.rate.load, p1.rate.token) == (load, token)
+    assert p1.seconds == pytest.approx(load + (p1.work.tokens - p1.work.cached) * token)
+
+
 def test_limits_that_leave_no_time_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="limit"):
         config_of(tmp_path, ('limit = "9h"', 'limit = "0s"'))

@@ -259,13 +259,29 @@ def test_prompts_and_tokens_that_rise_together_are_not_told_apart() -> None:
     assert min(solve(apart, apart @ [-0.3, 0.01, 0.0])) == 0.0  # what would save time is noise
 
 
+def test_a_rate_is_measured_with_the_settings_that_the_profile_tells_apart(made: Maker) -> None:
+    """So that what was measured without INT8 activations is not taken for a run with them, nor the other way round."""
+    runs = ledgers.read([made.path], made.identity)
+    environment = {"VLLM_MARLIN_INPUT_DTYPE": "int8", "NCCL_P2P_DISABLE": "1"}
+    config = made.config.model_copy(update={"environment": environment})
+    int8 = calibration.calibrate(config, made.task, BASE, runs, "int8")
+    rates = {(rate.kind, rate.stage): rate for rate in int8.rate if rate.source == "int8"}
+    assert rates["llm", "rerank-first"].settings == {"VLLM_MARLIN_INPUT_DTYPE": "int8"}
+    assert rates["cross-encoder", "rerank-ce"].settings == {}
+    both = calibration.calibrate(made.config, made.task, int8, runs, "plain")
+    for settings, source in ((environment, "int8"), ({}, "plain"), ({"NCCL_P2P_DISABLE": "1"}, "plain")):
+        rate = both.find("llm", "rerank-first", "norhere", "vllm", settings)
+        assert rate and rate.source == source
+
+
 def test_a_profile_is_read_as_it_was_written(tmp_path: Path, made: Maker) -> None:
     known = made.calibrate()
     calibration.write(known, tmp_path / "made" / "profile.toml")
     read = profiles.load(tmp_path / "made" / "profile.toml")
-    assert [(rate.kind, rate.stage, rate.model) for rate in read.rate] == [
-        (rate.kind, rate.stage, rate.model) for rate in known.rate
+    assert [(rate.kind, rate.stage, rate.model, rate.settings) for rate in read.rate] == [
+        (rate.kind, rate.stage, rate.model, rate.settings) for rate in known.rate
     ]
+    assert {"VLLM_MARLIN_INPUT_DTYPE": "int8"} in [rate.settings for rate in read.rate]
     again, once = (by_name(plan(made.config, made.task, profile)) for profile in (read, known))
     assert again == pytest.approx(once, rel=1e-4)
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["profile.toml"]

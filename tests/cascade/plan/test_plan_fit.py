@@ -101,7 +101,7 @@ def phase(seconds: float, **facts: Any) -> Entry:
 
 
 def rates(stage: StageWork, *runs: StageRun) -> dict[tuple[str, str | None], Rate]:
-    return {(rate.kind, rate.model): rate for rate in _rates(stage, CONFIG, runs, "by hand")}
+    return {(rate.kind, rate.model): rate for rate in _rates(stage, CONFIG, runs, "by hand", frozenset())}
 
 
 def test_several_runs_of_a_stage_count_in_the_mean() -> None:

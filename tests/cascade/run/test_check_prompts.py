@@ -100,6 +100,15 @@ def test_what_is_well_is_said(tmp_path: Path) -> None:
     assert not any("warning" in str(fact) for fact in told.values())
 
 
+def test_int8_activations_require_canaries(tmp_path: Path) -> None:
+    config = make_config(tmp_path, model_folder(tmp_path / "model"))
+    with_int8 = {"engine": "vllm", "environment": {"VLLM_MARLIN_INPUT_DTYPE": "int8"}}
+    told = found(config.model_copy(update=with_int8))["canaries"]
+    assert told.ok is False and told.mend == "run: make canaries CONFIG=file"
+    assert told.found == "none to check the model's scores by, which VLLM_MARLIN_INPUT_DTYPE requires"
+    assert found(config.model_copy(update=with_int8 | {"engine": "transformers"}))["canaries"].ok is None
+
+
 def test_the_sample_s_own_prompts_are_well() -> None:
     config = configs.load(ROOT / "configs" / "tiny-llm.toml")
     told = list(facts(config, task()))

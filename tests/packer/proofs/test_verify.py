@@ -46,7 +46,7 @@ def command(
 def test_a_sound_set_passes(image: Image) -> None:
     report = verify(image, [])
     assert report.findings == []
-    assert not report.failed and len(report.results) == 9
+    assert not report.failed and len(report.results) == 10
 
 
 def test_a_set_large_enough_for_several_processes_reads_the_same(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +170,7 @@ def test_the_runs_on_two_t4s_are_proved_and_damaged_ones_are_not(t4: Image, name
     put_models(path, tmp_path / "models")
     done = command(t4, config=path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "tiny: 9 passed" in done.stdout
+    assert "tiny: 10 passed" in done.stdout
 
     damaged = tmp_path / name
     text = path.read_text(encoding="utf-8").replace("max_num_seqs = 128", "max_num_seqs = 128\nmax_lora_rank = 1024", 1)
@@ -178,4 +178,58 @@ def test_the_runs_on_two_t4s_are_proved_and_damaged_ones_are_not(t4: Image, name
     done = command(t4, config=damaged)
     assert done.returncode == 1
     assert f"engine argument max_lora_rank = 1024 ({name}) must be 1 or 8 or 16" in done.stdout
-    assert "tiny: 8 passed, 1 failed" in done.stdout
+    assert "tiny: 9 passed, 1 failed" in done.stdout
+
+
+GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": True, "desc_act": False}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "quantised", "told"),
+    [
+        ("int8", GPTQ, ""),
+        ("int4", GPTQ, "environment variable VLLM_MARLIN_INPUT_DTYPE = 'int4' (t4x2.toml) must be int8 or fp8"),
+        ("fp8", GPTQ, "requires compute capability 8.9 or 12.0, and tiny has 7.5"),
+        (
+            "int8",
+            {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True},
+            "its weights are uint4, and vLLM 0.19.1 multiplies INT8 activations by uint4b8 alone",
+        ),
+        ("int8", GPTQ | {"autoround_version": "0.12.3"}, "quantization_config.autoround_version: is AutoRound's"),
+    ],
+)
+def test_int8_activations_are_proved_for_each_model(
+    t4: Image, tmp_path: Path, dtype: str, quantised: dict[str, object], told: str
+) -> None:
+    """By the value that the wheel's vLLM takes, and by what each model's own config.json says."""
+    source = ROOT / "configs" / "t4x2.toml"
+    put_models(source, tmp_path / "models")
+    for path in (tmp_path / "models").rglob("config.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "quantization_config": quantised}))
+    text = source.read_text(encoding="utf-8").replace('"prompts/', f'"{source.parent}/prompts/')
+    text = text.replace('"awq_marlin"', f'"{quantised["quant_method"]}_marlin"')
+    config = tmp_path / "t4x2.toml"
+    config.write_text(text.replace("[environment]", f'[environment]\nVLLM_MARLIN_INPUT_DTYPE = "{dtype}"', 1))
+    done = command(t4, config=config)
+    assert done.returncode == bool(told), done.stdout + done.stderr
+    assert told in done.stdout
+    assert ("tiny: 10 passed" if not told else "failed") in done.stdout
+
+
+@pytest.mark.parametrize("parts", [(0, 1), (0,)])
+def test_a_checkpoint_in_parts_is_proved_to_have_one_for_each_card(
+    t4: Image, tmp_path: Path, parts: tuple[int, ...]
+) -> None:
+    source = ROOT / "configs" / "t4x2.toml"
+    put_models(source, tmp_path / "models")
+    for path in (tmp_path / "models").rglob("config.json"):
+        for part in parts if "32b" in str(path) else ():
+            (path.parent / f"model-rank-{part}-part-0.safetensors").write_bytes(b"")
+    text = source.read_text(encoding="utf-8").replace('"prompts/', f'"{source.parent}/prompts/')
+    tensor, sharded = 'parallel = "tensor"', 'vllm = { load_format = "sharded_state" }'
+    text = text.replace('vllm = { quantization = "awq_marlin" }\n', "").replace(tensor, f"{tensor}\n{sharded}")
+    config = tmp_path / "t4x2.toml"
+    config.write_text(text.replace(f"{sharded}\nmax_length = 2000", "max_length = 2000"))
+    done = command(t4, config=config)
+    assert done.returncode == (len(parts) < 2), done.stdout + done.stderr
+    assert ("has no model-rank-1-part-*.safetensors, the part of card 1" in done.stdout) is (len(parts) < 2)

@@ -15,6 +15,7 @@ import pytest
 from cascade.base.runtime import ROOT
 from cascade.config import schema as configs
 from cascade.config.schema import LanguageModel
+from cascade.models.checks import quantisation, sharded
 from packer.vllm import names as vllm_names
 from packer.vllm.api import as_json, read_package, read_wheel
 from packer.vllm.source import WheelError
@@ -63,7 +64,18 @@ FILES = {
     "    FLASH = 'flash'\n    TRITON = 'triton'\n    NONE = None\n\n    def path(self): pass\n",
     "config/lora.py": "MaxLoRARanks: TypeAlias = Literal[8, 16]\n",
     "model_executor/layers/quantization/__init__.py": "QuantizationMethods = Literal['awq']\n",
-    "envs.py": "environment_variables: dict[str, Any] = {'VLLM_B': lambda: 1, 'VLLM_A': lambda: 2}\n",
+    "envs.py": "environment_variables: dict[str, Any] = {'VLLM_B': lambda: 1, 'VLLM_A': lambda: 2,\n"
+    "    'VLLM_C': env_with_choices('VLLM_C', None, ['int8', 'fp8']),\n"
+    "    'VLLM_D': env_with_choices('VLLM_D', None, ['a'], case_sensitive=False),\n"
+    "    'VLLM_E': env_with_choices('VLLM_E', None, ['a', choose()])}\n",
+    "model_executor/model_loader/__init__.py": "LoadFormats = Literal['auto', 'sharded_state']\n",
+    "model_executor/model_loader/sharded_state_loader.py": "class ShardedStateLoader(Base):\n"
+    "    DEFAULT_PATTERN = 'model-{rank}-{part}'\n\nclass Base: pass\n",
+    "model_executor/layers/quantization/utils/marlin_utils.py": "MARLIN_SUPPORTED_GROUP_SIZES = [-1, 32]\n",
+    "model_executor/kernels/linear/mixed_precision/marlin.py": "class MarlinLinearKernel:\n"
+    "    def can_implement(self, c):\n        assert c == scalar_types.uint8\n\n"
+    "    def process_weights_after_loading(self, layer):\n        if is_a_8bit:\n"
+    "            assert c.weight_type in (scalar_types.uint4b8, scalar_types.int4), 'W8A8'\n",
     "model_executor/models/registry.py": "_TEXT_GENERATION_MODELS = {'QwenB': ('b', 'B'), 'QwenA': ('a', 'A')}\n",
 }
 EXTRACT = {
@@ -89,12 +101,16 @@ EXTRACT = {
         "SamplingParams": ["allowed", "top_p"],
     },
     "choices": {
+        "LoadFormats": ["auto", "sharded_state"],
         "LogprobsMode": ["raw", "processed"],
+        "MARLIN_SUPPORTED_GROUP_SIZES": [-1, 32],
         "MaxLoRARanks": [8, 16],
         "QuantizationMethods": ["awq"],
         "_FLOAT16_NOT_SUPPORTED_MODELS": ["gemma2"],
     },
-    "environment": ["VLLM_A", "VLLM_B"],
+    "environment": {"VLLM_A": {}, "VLLM_B": {}, "VLLM_C": {"choices": ["int8", "fp8"]}, "VLLM_D": {}, "VLLM_E": {}},
+    "int8_weights": ["int4", "uint4b8"],
+    "sharded_files": "model-{rank}-{part}",
     "architectures": ["QwenA", "QwenB"],
 }
 
@@ -140,6 +156,16 @@ def test_a_method_that_is_gone_is_left_out(tmp_path: Path) -> None:
         ("envs.py", "variables = {}\n", "vllm/envs.py: has no environment_variables; "),
         ("envs.py", "environment_variables = {}\n", "nothing found for 'environment'; "),
         ("envs.py", "environment_variables = {**more, 'A': 1}\n", "environment_variables is not written as constants"),
+        (
+            "model_executor/kernels/linear/mixed_precision/marlin.py",
+            "class MarlinLinearKernel: pass\n",
+            "nothing found for 'int8_weights'; ",
+        ),
+        (
+            "model_executor/model_loader/sharded_state_loader.py",
+            "class ShardedStateLoader: pass\n",
+            "nothing found for 'sharded_files'; ",
+        ),
         ("config/lora.py", "MaxLoRARanks = Literal[8, RANKS]\n", "MaxLoRARanks is not written as constants; "),
         ("config/model.py", "LogprobsMode = str\n", "LogprobsMode is not written as constants; "),
         ("outputs.py", "class RequestOutput(:\n", "vllm/outputs.py: not readable as Python (invalid syntax"),
@@ -222,6 +248,11 @@ def test_the_kernels_vllm_has_what_it_is_known_to_have(kept: dict[str, Any]) -> 
     assert {16, 64} <= set(kept["choices"]["MaxLoRARanks"])
     assert {"awq", "gptq"} <= set(kept["choices"]["QuantizationMethods"])
     assert "VLLM_USE_FLASHINFER_SAMPLER" in kept["environment"]
+    assert kept["environment"]["VLLM_MARLIN_INPUT_DTYPE"] == {"choices": ["int8", "fp8"]}
+    assert kept["int8_weights"] == ["uint4b8"]  # GPTQ's; AWQ's are uint4
+    assert kept["sharded_files"] == sharded.FILES
+    assert {"auto", "sharded_state"} <= set(kept["choices"]["LoadFormats"])
+    assert kept["choices"]["MARLIN_SUPPORTED_GROUP_SIZES"] == list(quantisation.GROUPS)
     assert "Qwen2ForCausalLM" in kept["architectures"]
     assert kept["adapter_fields"] == ["lora_alpha", "r", "target_modules", "use_rslora"]  # no pattern by module
 
@@ -233,7 +264,7 @@ def test_the_kernels_vllm_has_every_name_that_is_used() -> None:
     arguments = {name for name, _ in vllm_names.engine_arguments(CONFIGS)}
     assert {"max_model_len", "max_lora_rank", "block_size"} <= arguments
     assert ("VLLM_ENABLE_V1_MULTIPROCESSING", "vllm_engine.py") in set(vllm_names.environment(CONFIGS))
-    assert ("awq_marlin", "t4x2.toml") in set(vllm_names.quantizations(CONFIGS))
+    assert ("quantization", "awq_marlin", "t4x2.toml") in set(vllm_names.named(CONFIGS))
     used = [(called, name) for called, names in vllm_names.calls() for name in names]
     assert {
         ("SamplingParams", "allowed_token_ids"),
@@ -291,6 +322,33 @@ def test_a_value_that_vllm_refuses_is_told(kept: dict[str, Any], name: str, valu
         assert vllm_names.misfits(kept, [config]) == [
             f"engine argument {name} = {value!r} (t4x2.toml) must be {wanted}"
         ]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("int8", []),
+        ("fp8", []),
+        ("INT8", ["environment variable VLLM_MARLIN_INPUT_DTYPE = 'INT8' (t4x2.toml) must be int8 or fp8"]),
+    ],
+)
+def test_a_variable_with_a_value_that_vllm_refuses_is_told(kept: dict[str, Any], value: str, told: list[str]) -> None:
+    config = T4.model_copy(update={"environment": {"VLLM_MARLIN_INPUT_DTYPE": value}})
+    assert vllm_names.misfits(kept, iter([config])) == told
+    assert vllm_names.problems(kept, [config]) == []
+
+
+def test_a_load_format_is_one_of_vllm_s_names(kept: dict[str, Any]) -> None:
+    config = T4.model_copy(update={"vllm": {"load_format": "shard_state"}})
+    assert vllm_names.problems(kept, [config]) == ["load_format = shard_state (t4x2.toml)"]
+
+
+def test_what_the_checks_take_for_vllm_s_own_is_held_against_it(kept: dict[str, Any]) -> None:
+    choices = {**kept["choices"], "MARLIN_SUPPORTED_GROUP_SIZES": [-1, 64]}
+    assert vllm_names.problems({**kept, "sharded_files": "part-{rank}", "choices": choices}, [T4]) == [
+        "the file name model-rank-{rank}-part-{part}.safetensors (sharded.py)",
+        "group_size of Marlin in (-1, 32, 64, 128) (quantisation.py)",
+    ]
 
 
 def pointwise(name: str, value: object) -> LanguageModel:
