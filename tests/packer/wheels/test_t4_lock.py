@@ -39,7 +39,7 @@ def bundle(image: Image, without: str = "") -> Subject:
     memory = ROOT / "build" / "verify" / KEPT.name
     facts = [each for each in gather(image.wheels, memory) if each.name != without]
     pins = {name: pin for name, pin in locks.read(image.lock).items() if name != without}
-    runs = [configs.load(ROOT / "configs" / name) for name in ("t4x2.toml", "t4x2-map2025.toml")]
+    runs = [configs.load(ROOT / "configs" / name) for name in ("t4x2.toml", "t4x2-map2025.toml", "t4x2-smoke.toml")]
     return Subject(image, pins, facts, [], runs, memory)
 
 
