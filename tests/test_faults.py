@@ -79,10 +79,11 @@ def test_each_fault_comes_once_on_each_stage_that_can_have_it() -> None:
         assert [fault for fault in drawn if (fault.kind, fault.what, fault.stage) == (kind, what[0], roles.RUN)]
 
 
-def test_a_few_runs_have_each_kind_of_fault_all_the_same() -> None:
+def test_a_few_runs_have_each_kind_of_fault_but_two() -> None:
+    """A moved deadline is in test_conductor.py too, a stopped engine only where all faults are tried."""
     every, some = (list(cases.each(random.Random(1), True, few)) for few in (False, True))
     kinds = [{(fault.kind, case.engine) for case in drawn for fault in case.faults} for drawn in (every, some)]
-    assert kinds[0] == kinds[1] and len(some) < 0.6 * len(every)
+    assert kinds[0] - kinds[1] == {("deadline", "transformers"), ("stop", "vllm")} and len(some) < 0.5 * len(every)
     killed = [{f.what for case in drawn for f in case.faults if f.kind == "kill"} for drawn in (every, some)]
     assert killed[0] == killed[1]
     assert {fault.stage for case in some for fault in case.faults} == {*STAGES, roles.RUN}
