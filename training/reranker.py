@@ -36,7 +36,7 @@ from training import lora, negatives
 RANK = 8
 CANDIDATES = 8  # that a pointwise query is asked about
 BATCH = 4  # queries of a step
-RATE = 3e-4
+RATE = 1e-3
 REASONS = 0.25  # of the queries have a reason: in a run the reasoning stage may be dropped, or cut short
 WRITTEN = 16  # queries whose reasons are written together
 # One card, or the CPU.
@@ -61,11 +61,18 @@ def train(folder: Path, config: Config, name: str, out: Path, queries: int | Non
     peft_model = lora.add_lora(model, RANK, targets="all-linear")
     fit(peft_model, model, examples, _order(chosen, epochs))
     lora.save(peft_model, out, pipeline.adapter_base or pipeline.model)
-    if config.path.parent / config.adapters / str(pipeline.adapter) == out.absolute():
-        held = pipeline.model_copy(update={"dtype": "float32"})
-        reranker = LLMReranker(PLACE, held, config, task.texts)
-        engine = f"transformers, float32, {pipeline.model}"
-        print(canaries.write(pipeline, config, task, reranker.prompter, reranker.answer, engine))
+    if (config.path.parent / config.adapters / str(pipeline.adapter)).resolve() == out.resolve():
+        _write_canaries(pipeline, config, task)
+
+
+def _write_canaries(trained: LLMPipeline, config: Config, task: Task) -> None:
+    """Those of all pipelines that have the adapter."""
+    for pipeline in config.language_models().values():
+        if isinstance(pipeline, LLMPipeline) and (pipeline.model, pipeline.adapter) == (trained.model, trained.adapter):
+            held = pipeline.model_copy(update={"dtype": "float32"})
+            reranker = LLMReranker(PLACE, held, config, task.texts)
+            engine = f"transformers, float32, {pipeline.model}"
+            print(canaries.write(pipeline, config, task, reranker.prompter, reranker.answer, engine))
 
 
 def pipeline_of(config: Config, name: str) -> LLMPipeline:

@@ -70,7 +70,7 @@ class _Sparse:
         made = beginnings.new_zeros(beginnings.shape[0], self.tokens, *beginnings.shape[2:])
         made[:, :end] = beginnings
         for number, (row, masks) in enumerate(zip(self.rows, self.masks[id(attention_mask)][1], strict=True)):
-            rests = row.rests(query[number] * scale, key[number], value[number], *masks)
+            rests = row.rests(query[number], key[number], value[number], scale, *masks)
             made[number, row.start : row.stop] = rests.transpose(0, 1)
         return made, None
 
@@ -100,6 +100,7 @@ class _Row:
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
+        scale: float,
         to_beginning: torch.Tensor,
         within: torch.Tensor,
     ) -> torch.Tensor:
@@ -108,7 +109,8 @@ class _Row:
         One softmax over two products, so that no key is copied for each rest. In float32, as fused kernels reckon.
         """
         heads, start, places = key.shape[0], self.start, self.places
-        asked = query[:, start : self.stop].float().unflatten(0, (heads, -1))  # [n_key_heads, n_groups, n_tokens, …]
+        # [n_key_heads, n_groups, n_tokens, n_dimensions]
+        asked = query[:, start : self.stop].float().unflatten(0, (heads, -1)) * scale
         keys, values = key.float()[:, None], value.float()[:, None]
         own_keys, own_values = keys[:, :, start:][:, :, places], values[:, :, start:][:, :, places]
         shared = asked @ keys[:, :, :start].transpose(-1, -2) + to_beginning
