@@ -25,8 +25,7 @@ def retrieved(config: Config, task: Task) -> dict[str, list[int]]:
     hard = retrieval.model_copy(update={"retriever": parts, "top_k": HARD})
     with tempfile.TemporaryDirectory() as scratch, Blend(hard, config, Path(scratch)) as blend:
         candidates = blend.retrieve(task.train, task)
-    found: dict[str, list[int]] = candidates.groupby("query_id")["label_id"].agg(list).to_dict()
-    return found
+    return {str(query_id): rows["label_id"].tolist() for query_id, rows in candidates.groupby("query_id", sort=False)}
 
 
 def drawn(right: int, candidates: list[int], seen: set[int], count: int, rng: np.random.Generator) -> list[int]:

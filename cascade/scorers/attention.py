@@ -110,7 +110,7 @@ class _Row:
         """
         heads, start, places = key.shape[0], self.start, self.places
         # [n_key_heads, n_groups, n_tokens, n_dimensions]
-        asked = query[:, start : self.stop].float().unflatten(0, (heads, -1)) * scale
+        asked = query[:, start : self.stop].float().reshape(heads, -1, self.stop - start, query.shape[-1]) * scale
         keys, values = key.float()[:, None], value.float()[:, None]
         own_keys, own_values = keys[:, :, start:][:, :, places], values[:, :, start:][:, :, places]
         shared = asked @ keys[:, :, :start].transpose(-1, -2) + to_beginning
