@@ -268,6 +268,7 @@ def test_a_rate_is_measured_with_the_settings_that_the_profile_tells_apart(made:
     rates = {(rate.kind, rate.stage): rate for rate in int8.rate if rate.source == "int8"}
     assert rates["llm", "rerank-first"].settings == {"VLLM_MARLIN_INPUT_DTYPE": "int8"}
     assert rates["cross-encoder", "rerank-ce"].settings == {}
+    assert len(calibration.calibrate(config, made.task, int8, runs, "again").rate) == len(int8.rate)
     both = calibration.calibrate(made.config, made.task, int8, runs, "plain")
     for settings, source in ((environment, "int8"), ({}, "plain"), ({"NCCL_P2P_DISABLE": "1"}, "plain")):
         rate = both.find("llm", "rerank-first", "norhere", "vllm", settings)
