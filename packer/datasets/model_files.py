@@ -12,11 +12,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cascade.models.checks import sharded
+
 # By name in small letters, in the model's folder and in those of its modules (modules.json).
 NEEDED = (
     "config.json", "*_config.json", "config_*.json", "modules.json", "tokenizer*.json", "tekken.json", "vocab.*",
     "vocab-*.json", "merges.txt", "*.model", "*.spm", "*.tiktoken", "bpe.codes", "added_tokens.json",
-    "special_tokens_map.json", "chat_template*.jinja", "chat_template.json",
+    "special_tokens_map.json", "chat_template*.jinja", "chat_template.json", sharded.MARK,
 )  # fmt: skip
 # Only in the model's folder: what a licence requires to stay with the weights.
 LEGAL = ("license*", "licence*", "copying*", "notice*", "*use_policy*", "readme*")

@@ -23,7 +23,7 @@ NEEDED = [
     "LICENSE.txt", "NOTICE", "README.md", "added_tokens.json", "chat_template.jinja", "config.json",
     "config_sentence_transformers.json", "generation_config.json", "merges.txt", "preprocessor_config.json",
     "qwen.tiktoken", "sentence_bert_config.json", "special_tokens_map.json", "spiece.model", "tekken.json",
-    "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt",
+    "sharded.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt",
     "additional_chat_templates/rag.jinja",
 ]  # fmt: skip
 LEAVINGS = [
