@@ -216,14 +216,14 @@ def test_where_there_is_nothing_to_select_by_that_is_said(context: RunContext, s
     write_table(context, "ce", SECOND)
     points = curve(context, stage, "min_score")
     assert points.empty and list(points.columns) == ["threshold", "kept", "map"]
-    assert "No earlier pipeline's probabilities are there to select by" in texts(trade_off(context, stage))
+    assert "No earlier pipeline's scores are there to select by" in texts(trade_off(context, stage))
 
 
 @pytest.mark.parametrize("missing", ["first", "second"])
 def test_without_a_table_there_is_no_curve(context: RunContext, missing: str) -> None:
     context.config.table_path(missing, context.run).unlink()
     assert curve(context, "second", "max_top1").empty
-    assert "No earlier pipeline's probabilities" in texts(trade_off(context, "second"))
+    assert "No earlier pipeline's scores" in texts(trade_off(context, "second"))
 
 
 def test_the_trade_off_draws_a_line_for_each_key(context: RunContext) -> None:
