@@ -130,10 +130,10 @@ def open_for_test(
     return work
 
 
-def run_sample_llm(folder: Path, engine: str) -> dict[str, dict[str, Any]]:
+def run_on_vllm(folder: Path) -> dict[str, dict[str, Any]]:
     """Runs tiny-llm.toml whole on the sample's first questions; the ledger's `score` entries by stage.
 
-    Everything that any engine must leave is asserted here.
+    What any engine must leave is asserted here. On transformers the rehearsal of smoke.toml is a whole run.
     """
     given = folder / "data"
     given.mkdir()
@@ -142,7 +142,7 @@ def run_sample_llm(folder: Path, engine: str) -> dict[str, dict[str, Any]]:
         pd.read_csv(ROOT / "sample" / name, dtype=str).head(questions).to_csv(given / name, index=False)
     command = [
         sys.executable, "-m", "cascade", "run", "--config", "configs/tiny-llm.toml", "--data", str(given),
-        "--engine", engine, "--out", str(folder / "out"),
+        "--engine", "vllm", "--out", str(folder / "out"),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

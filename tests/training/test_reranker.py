@@ -101,5 +101,8 @@ def test_an_adapter_is_left_with_its_canaries_and_prefers_the_right(tmp_path: Pa
 
 def test_only_what_asks_an_llm_is_trained_here(tmp_path: Path) -> None:
     text = f'kind = "cross-encoder"\nmodel = "{MODEL}"\n'
-    with pytest.raises(ConfigError, match="pipeline 'p' is of kind 'cross-encoder'; fix: name one that asks an LLM"):
-        reranker.pipeline_of(make_config(tmp_path, text), "p")
+    config = make_config(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        reranker.pipeline_of(config, "p")
+    assert (caught.value.path, caught.value.what) == (config.path, "pipeline 'p' is of kind 'cross-encoder'")
+    assert caught.value.mend == "name one that asks an LLM"

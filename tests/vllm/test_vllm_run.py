@@ -8,7 +8,7 @@ from pathlib import Path
 from cascade.base.runtime import ROOT
 from cascade.config import schema as configs
 from packer.vllm import api, names
-from tests.llm import run_sample_llm
+from tests.llm import run_on_vllm
 
 
 def test_the_installed_vllm_has_every_name_that_is_used() -> None:
@@ -20,7 +20,7 @@ def test_the_installed_vllm_has_every_name_that_is_used() -> None:
 
 
 def test_the_sample_runs_whole_on_vllm(tmp_path: Path) -> None:
-    scored = run_sample_llm(tmp_path, "vllm")
+    scored = run_on_vllm(tmp_path)
     # A query's candidates share their prompts' beginning; so do all queries the instruction.
     assert scored["rerank-point"]["cached_tokens"] > 0.5 * scored["rerank-point"]["tokens"]
     assert scored["reason"]["cached_tokens"] > 0
