@@ -113,9 +113,8 @@ def cross_encoder(folder: Path, candidates: int) -> tuple[float, Any]:
     scorer, config, pipeline = opened(folder, "transformers")
     prompts, _ = prompts_of(scorer, config, pipeline, QUERIES, candidates)
     texts = [scorer.tokenizer.decode(prompt) for prompt in prompts]
-    model = CrossEncoder(
-        str(locate.model_path(SMOLLM2, folder)), num_labels=1, device="cpu", max_length=pipeline.max_length
-    )
+    dtype = {"dtype": "float32"}  # not the files' float16, which a CPU is slow at
+    model = CrossEncoder(path, num_labels=1, device="cpu", max_length=pipeline.max_length, model_kwargs=dtype)
     model.model.config.pad_token_id = model.tokenizer.pad_token_id
     del scorer
     # A pair is a text in two parts; both orders of halves read the same tokens.
