@@ -114,6 +114,7 @@ def cross_encoder(folder: Path, candidates: int) -> tuple[float, Any]:
     prompts, _ = prompts_of(scorer, config, pipeline, QUERIES, candidates)
     texts = [scorer.tokenizer.decode(prompt) for prompt in prompts]
     dtype = {"dtype": "float32"}  # not the files' float16, which a CPU is slow at
+    path = str(locate.model_path(SMOLLM2, folder))
     model = CrossEncoder(path, num_labels=1, device="cpu", max_length=pipeline.max_length, model_kwargs=dtype)
     model.model.config.pad_token_id = model.tokenizer.pad_token_id
     del scorer
