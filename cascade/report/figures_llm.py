@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from cascade.competitions.base import Query, Task
 from cascade.config.schema import LLMPipeline
-from cascade.config.selecting import RANKS, Select
+from cascade.config.selecting import PROBABILITIES, RANKS, Select
 from cascade.models import locate, prompters
 from cascade.models.prompts import query_fields
 from cascade.rankings import metrics
@@ -86,14 +86,15 @@ def curve(context: RunContext, pipeline: str, key: str) -> pd.DataFrame:
     """
     settings = context.config.pipeline_named(pipeline)
     name = (settings.select and settings.select.by) or settings.candidates
-    by, own = _telling(context, name), reading.read_table(context, pipeline)
-    if by is None or own is None:
+    earlier, by = context.config.find_pipeline(name), reading.read_table(context, name)
+    own = reading.read_table(context, pipeline)
+    if earlier is None or earlier.scale == RANKS or by is None or own is None:
         return pd.DataFrame(columns=["threshold", "kept", "map"])
     joined = own.merge(by[[*PAIR, "score"]], on=PAIR, how="left", suffixes=("", "_by"))
     before = reading.candidates(context, settings.candidates)
     prompts = own.groupby("query_id").size()
     rows = []
-    for threshold in _thresholds(by, key):  # a table's own float32 decides what is below
+    for threshold in _thresholds(by, key, earlier.scale):  # a table's own float32 decides what is below
         if key == "min_score":
             left = joined[~(joined["score_by"] < threshold)]
         else:
@@ -108,19 +109,13 @@ def curve(context: RunContext, pipeline: str, key: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["threshold", "kept", "map"])
 
 
-def _telling(context: RunContext, name: str) -> pd.DataFrame | None:
-    """The ranking of that name, where it is an earlier pipeline's and its scores tell how sure a query is."""
-    earlier = context.config.find_pipeline(name)
-    return None if earlier is None or earlier.scale == RANKS else reading.read_table(context, name)
-
-
-def _thresholds(by: pd.DataFrame, key: str) -> list[float]:
-    """Values of a key of `select` that part the scores of `by`: of probabilities 0 to 1, of log-odds their span."""
-    lowest, highest = float(by["score"].min()), float(by["score"].max())
-    if lowest >= 0 and highest <= 1:
-        lowest, highest = 0.0, 1.0
-    elif key == "max_margin":
-        lowest, highest = 0.0, highest - lowest
+def _thresholds(by: pd.DataFrame, key: str, scale: str) -> list[float]:
+    """Values of a key of `select` for the scores of `by`: from 0 to 1 for probabilities, else all that occur."""
+    lowest, highest = 0.0, 1.0
+    if scale != PROBABILITIES:
+        lowest, highest = float(by["score"].min()), float(by["score"].max())
+        if key == "max_margin":
+            lowest, highest = 0.0, highest - lowest
     return [float(value) for value in np.linspace(lowest, highest, STEPS)]
 
 

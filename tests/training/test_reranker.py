@@ -31,7 +31,8 @@ KINDS = {"pointwise": POINTWISE, "listwise": LISTWISE, "tournament": TOURNAMENT}
 
 def config_of(folder: Path, kind: str) -> Config:
     text = KINDS[kind].replace("tiny-pointwise", "mine").replace("tiny-listwise", "mine") + "top_k = 6\n"
-    return make_config(folder, text).model_copy(update={"adapters": "adapters"})
+    # Relative to the config, as in configs/.
+    return make_config(folder, text).model_copy(update={"adapters": f"../{folder.name}/adapters"})
 
 
 @pytest.mark.parametrize("kind", KINDS)

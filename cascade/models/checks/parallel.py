@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from cascade.base.errors import NotHereError
@@ -20,12 +21,9 @@ def facts(stage: str, model: LanguageModel, config: Config, target: Target) -> I
     def look() -> Iterator[Fact]:
         if model.parallel != "tensor":
             return
-        try:
-            folder = locate.model_path(model.model, config.path.parent)
-            cards, missing = placement.devices_of(config, target.gpus)
-        except NotHereError:
-            return  # which is a fact about the model or the devices
-        count = len([*cards, *missing])
+        if (found := spread(model, config, target)) is None:
+            return
+        folder, count = found
         settings = locate.read_json(folder / "config.json", model.model)
         if why := indivisible(settings.get("text_config", settings), settings, count):
             yield Fact(name, False, f"{model.model}: {why}, so vLLM cannot share it out over {count} cards", MEND)
@@ -34,6 +32,15 @@ def facts(stage: str, model: LanguageModel, config: Config, target: Target) -> I
 
     name = f"{stage}: parallel"
     return tried(name, look, target.is_here)
+
+
+def spread(model: LanguageModel, config: Config, target: Target) -> tuple[Path, int] | None:
+    """The model's folder, and how many cards the run names; None where either is not here, which is another fact."""
+    try:
+        cards, missing = placement.devices_of(config, target.gpus)
+        return locate.model_path(model.model, config.path.parent), len([*cards, *missing])
+    except NotHereError:
+        return None
 
 
 def indivisible(text: Mapping[str, Any], settings: Mapping[str, Any], cards: int) -> str:

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cascade.base.errors import NotHereError
 from cascade.config.schema import Config, LanguageModel
-from cascade.models import locate, placement
-from cascade.models.checks import quantisation
+from cascade.models import locate
+from cascade.models.checks import parallel, quantisation
 from cascade.models.checks.facts import Fact, tried
 from cascade.models.checks.target import Target
 
@@ -36,11 +35,9 @@ def facts(stage: str, model: LanguageModel, config: Config, target: Target) -> I
             told = f"load_format = '{FORMAT}' is for parallel = 'tensor'"
             yield Fact(name, False, told, "set parallel = 'tensor', or remove load_format")
             return
-        try:
-            folder = locate.model_path(model.model, config.path.parent)
-            cards, missing = placement.devices_of(config, target.gpus)
-        except NotHereError:
-            return  # which is a fact about the model or the devices
+        if (found := parallel.spread(model, config, target)) is None:
+            return
+        folder, cards = found
         ranks = ranks_in(folder)
         if not is_on(model, config):
             if ranks:
@@ -51,7 +48,7 @@ def facts(stage: str, model: LanguageModel, config: Config, target: Target) -> I
         if why := refused(quantised, {**config.vllm, **model.vllm}.get("quantization")):
             yield Fact(name, False, f"{folder / 'config.json'}: {why}", UNSHARDED)
         elif ranks or any(folder.glob("*.safetensors")):  # else what describes it was fetched alone
-            yield from _parts(name, folder, ranks, len([*cards, *missing]), target)
+            yield from _parts(name, folder, ranks, cards, target)
 
     return tried(name, look, target.is_here)
 

@@ -174,6 +174,8 @@ def test_a_score_at_the_threshold_is_kept_as_the_pipeline_keeps_it(context: RunC
 
 
 def test_thresholds_of_log_odds_span_the_scores(context: RunContext) -> None:
+    first = context.config.pipeline_named("first")
+    context = dataclasses.replace(context, config=context.config.changed(first, scores="logits"))
     write_table(context, "first", {"20_A": [(1, 4.0), (0, -3.0)], "20_B": [(20, 2.0), (1, 1.0)]})
     write_table(context, "second", {"20_A": [(0, 0.5), (1, 0.3)], "20_B": [(1, 0.4), (20, 0.3)]})
     points = {key: curve(context, "second", key) for key in figures_llm.KEYS}
@@ -181,6 +183,9 @@ def test_thresholds_of_log_odds_span_the_scores(context: RunContext) -> None:
     assert spans == {"min_score": (-3.0, 4.0), "max_top1": (-3.0, 4.0), "max_margin": (0.0, 7.0)}
     kept = points["min_score"]["kept"]
     assert [kept[0], kept[9], kept[14], kept[20]] == [1.0, 0.75, 0.5, 0.25]  # at -3, 0.15, 1.9 and 4
+    write_table(context, "first", {"20_A": [(1, 0.9), (0, 0.5)], "20_B": [(20, 0.7), (1, 0.2)]})
+    within = curve(context, "second", "min_score")["threshold"]
+    assert (within.min(), within.max()) == pytest.approx((0.2, 0.9))  # which are no probabilities
     assert points["max_margin"]["kept"][5] == 0.5  # at 1.75 only 20_B, whose margin is 1, is asked about
 
 
