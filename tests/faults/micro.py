@@ -22,7 +22,7 @@ from tests.faults.watcher import Watcher
 from tests.runs import copy_plain_notebooks
 
 QUESTIONS = 2
-RESERVE = 10.0  # seconds that the config keeps, as Kaggle's own limit would come only then
+RESERVE = 20.0  # seconds that the config keeps, as Kaggle's own limit would come only then: half is for what ends a run
 MARK = "CASCADE_FAULT"  # the variable by which a run's processes are known
 DISK = 64  # MB that the run's folder has
 STAGES = ("reason", "retrieve-r1", "rerank-point", "ensemble")

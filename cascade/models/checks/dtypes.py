@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cascade.base.errors import NotHereError
-from cascade.config.parts import Encoder
+from cascade.config.parts import EmbeddingModel, Encoder
 from cascade.config.schema import Config, LanguageModel
 from cascade.models import locate, placement, precision
 from cascade.models.checks.facts import Fact, tried
@@ -26,6 +26,8 @@ def facts(stage: str, model: Encoder | LanguageModel, config: Config, target: Ta
         dtype = model.dtype or precision.usual(model, device, target.capability, precision.asked(model, config))
         if why := precision.problem(dtype, device, target.capability):
             yield Fact(name, False, why, "set dtype = 'float16', or leave it out")
+        elif isinstance(model, EmbeddingModel) and model.load_in_4bit and device == "cpu":
+            yield Fact(name, False, "4-bit weights require a GPU, not the CPU", "leave out load_in_4bit")
         elif why := _refused(model, dtype, config, target):
             yield Fact(name, False, why, FLOAT32)
         else:

@@ -267,6 +267,18 @@ def test_a_model_that_vllm_refuses_in_float16_is_told(tmp_path: Path, dtype: str
     assert fact.ok or fact.found == "vLLM 0.19.1 rejects model_type 'gemma2' in float16"
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_4_bit_weights_without_a_gpu_are_told(tmp_path: Path, device: str) -> None:
+    nano.make_model(tmp_path)
+    retrieval = {"name": "r1", "retriever": [{"kind": "dense", "model": "qwen-nano", "load_in_4bit": True}]}
+    config = nano.config(tmp_path, retrieval=[retrieval], devices=[device])
+    fact = looked_at(config, Target("a machine", int(device != "cpu"), (), has_vllm=False, vllm=None))[
+        "r1 (dense): dtype"
+    ]
+    assert fact.ok is (device != "cpu")
+    assert fact.ok or fact.found == "4-bit weights require a GPU, not the CPU"
+
+
 @pytest.mark.parametrize(
     ("answer", "visible", "expected"),
     [
