@@ -49,7 +49,9 @@ def make(
         alone = config.model_copy(update={"engine": "transformers"})
         reranker = LLMReranker(place, held, alone, task.texts)
         engine = f"transformers, {dtype}, {held.model}"
-        yield canaries.write(pipeline, config, task, reranker.prompter, reranker.answer, engine)
+        yield canaries.write(
+            pipeline, config, canaries.chosen(pipeline, task), reranker.prompter, reranker.answer, engine
+        )
 
 
 def _check(config: Config, device: str, dtype: str, pipelines: Sequence[LLMPipeline]) -> None:

@@ -72,7 +72,8 @@ def _write_canaries(trained: LLMPipeline, config: Config, task: Task) -> None:
             held = pipeline.model_copy(update={"dtype": "float32"})
             reranker = LLMReranker(PLACE, held, config, task.texts)
             engine = f"transformers, float32, {pipeline.model}"
-            print(canaries.write(pipeline, config, task, reranker.prompter, reranker.answer, engine))
+            queries = canaries.chosen(pipeline, task)
+            print(canaries.write(pipeline, config, queries, reranker.prompter, reranker.answer, engine))
 
 
 def pipeline_of(config: Config, name: str) -> LLMPipeline:

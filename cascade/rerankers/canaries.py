@@ -61,7 +61,16 @@ def path_of(pipeline: LLMPipeline, config: Config) -> Path:
 
 
 def chosen(pipeline: LLMPipeline, task: Task) -> list[dict[str, Any]]:
-    """Queries of train with their fields and candidates' texts: `query_id, fields, candidates`."""
+    """Queries of train with their fields and candidates' texts: `query_id, fields, candidates`.
+
+    ModelError where there are none.
+    """
+    if task.train.empty:
+        raise ModelError(
+            "has no labelled query to make canaries of",
+            path=task.folder,
+            mend="pass the competition's data: --data dir",
+        )
     order = task.train["text"].str.len().argsort(kind="stable").tolist()
     places = sorted({round(number) for number in np.linspace(0, len(order) - 1, min(QUERIES, len(order)))})
     size = CANDIDATES if pipeline.kind == "pointwise" else len(answers(pipeline))
@@ -86,15 +95,19 @@ def questions(pipeline: LLMPipeline, queries: Sequence[Mapping[str, Any]]) -> li
     return [question for question in asked if question.options > 1]
 
 
-def write(pipeline: LLMPipeline, config: Config, task: Task, prompter: Prompter, answer: Answers, engine: str) -> Path:
-    """Has the model score the canaries, and writes them. `engine`: what it ran on, in words."""
-    queries = chosen(pipeline, task)
-    if not queries:
-        raise ModelError(
-            "has no labelled query to make canaries of",
-            path=task.folder,
-            mend="pass the competition's data: --data dir",
-        )
+def write(
+    pipeline: LLMPipeline,
+    config: Config,
+    queries: Sequence[dict[str, Any]],
+    prompter: Prompter,
+    answer: Answers,
+    engine: str,
+    path: Path | None = None,
+) -> Path:
+    """Has the model score the `chosen` queries, and writes canaries. `engine`: what it ran on, in words.
+
+    path: default `path_of`.
+    """
     asked = questions(pipeline, queries)
     if not asked:
         raise ModelError(
@@ -109,7 +122,7 @@ def write(pipeline: LLMPipeline, config: Config, task: Task, prompter: Prompter,
         "prompts": [_digest(each, prompter) for each in asked],
         "scores": [each.astype(float).round(6).tolist() for each in _answers(asked, answer)],
     }
-    path = path_of(pipeline, config)
+    path = path or path_of(pipeline, config)
     atomic.write_text(path, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return path
 
@@ -131,12 +144,13 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
-def check(pipeline: LLMPipeline, config: Config, prompter: Prompter) -> dict[str, Any] | None:
+def check(pipeline: LLMPipeline, config: Config, prompter: Prompter, path: Path | None = None) -> dict[str, Any] | None:
     """The stage's canaries; None where there are none, ModelError where they are of something else.
 
     The prompts are made again: by them a template, a chat template or a tokenizer that was changed is found.
+    path: default `path_of`.
     """
-    path = path_of(pipeline, config)
+    path = path or path_of(pipeline, config)
     if not path.exists():
         return None
     found = read(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,24 +52,25 @@ class LLMReranker:
         means = rows.groupby(["query_id", "label_id"], sort=False)["score"].mean().reset_index()
         return tables.from_scores(means), self.scorer.usage.take()
 
-    def prove(self, config: Config) -> None:
+    def prove(self, config: Config, path: Path | None = None) -> None:
         """Asks the model for its canaries' scores; ModelError where they are too far off.
 
         In Kaggle's rerun that is a warning: there a score that may be wrong is worth more than none. `usage` tells.
+        path: of the canaries, by default those beside the config.
         """
-        proved = self._proved(config)
+        proved = self._proved(config, path or canaries.path_of(self.pipeline, config))
         self.scorer.usage = Usage(shares=self.scorer.usage.shares, canaries=proved)
 
-    def _proved(self, config: Config) -> dict[str, Any]:
+    def _proved(self, config: Config, path: Path) -> dict[str, Any]:
         try:
-            found = canaries.check(self.pipeline, config, self.prompter)
+            found = canaries.check(self.pipeline, config, self.prompter, path)
             if found is None:
                 return {}
             began = clock.now()
             drift = canaries.drift(self.pipeline, found, self.answer)
             if not drift.mean <= self.pipeline.canary_bound:
                 raise ModelError(
-                    f"its scores are not those of {canaries.path_of(self.pipeline, config)} ({drift}, and "
+                    f"its scores are not those of {path}, made by {found['engine']} ({drift}, and "
                     f"canary_bound is {self.pipeline.canary_bound:g})",
                     key=f"model '{self.pipeline.model}'",
                     mend="check its adapter, quantisation, dtype and parallel, or raise canary_bound",

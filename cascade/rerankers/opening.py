@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
@@ -22,10 +23,12 @@ class Reranker(Protocol):
         ...
 
 
-def open_reranker(place: DeviceSlot, pipeline: AnyPipeline, config: Config, names: dict[int, str]) -> Any:
+def open_reranker(
+    place: DeviceSlot, pipeline: AnyPipeline, config: Config, names: dict[int, str], canaries: Path | None = None
+) -> Any:
     """What a pool's process works with: (queries, candidates) -> `Reranker.rerank` of them.
 
-    `names` are the labels' texts by id.
+    `names` are the labels' texts by id. canaries: the file to prove an LLM by; default: that beside the config.
     """
     made: Reranker
     if isinstance(pipeline, CrossEncoderPipeline):
@@ -36,6 +39,6 @@ def open_reranker(place: DeviceSlot, pipeline: AnyPipeline, config: Config, name
         from cascade.rerankers.llm import LLMReranker
 
         asked = LLMReranker(place, pipeline, config, names)
-        asked.prove(config)
+        asked.prove(config, canaries)
         made = asked
     return lambda task: made.rerank(*task)

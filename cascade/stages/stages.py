@@ -19,7 +19,7 @@ from cascade.processes import workers
 from cascade.rankings import normalising, selection, tables
 from cascade.scorers import writer
 from cascade.scorers.shares import Share, Shares
-from cascade.stages import checkpoints
+from cascade.stages import checkpoints, one_card
 from cascade.stages.context import RunContext
 from cascade.stages.fusing import fuse, write_submission
 from cascade.stages.reading import members, read_table, taken
@@ -79,9 +79,9 @@ def rerank(context: RunContext, pipeline: str) -> pd.DataFrame:
         (queries.loc[order[part]].reset_index(drop=True), pd.concat([by_query[query] for query in order[part]]))
         for part in checkpoints.share_out(weights, settings.chunk, len(_places(context, settings)))
     ]
-    facts = _in_chunks(
-        context, stage, settings, table, tasks, len(done), open_reranker, (settings, context.config, names)
-    )
+    with one_card.canaries_of(context, settings, _places(context, settings) if tasks else []) as made:
+        arguments = (settings, context.config, names, made)
+        facts = _in_chunks(context, stage, settings, table, tasks, len(done), open_reranker, arguments)
     if settings.select is not None:
         sentence = saving.sentence(facts.get("tokens", 0), facts.get("prompts", 0))
         print(f"{stage}: {sentence}")

@@ -157,6 +157,27 @@ def test_two_cpus_score_as_one_does(tmp_path: Path, parallel: str, one_worker: p
     assert len(logs) == (2 if parallel == "data" else 1)
 
 
+@pytest.mark.parametrize("bound", [0.5, 1e-9])
+def test_a_commit_run_holds_two_cards_to_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bound that float32 itself does not keep is what two cards that score otherwise would meet."""
+    monkeypatch.setattr("cascade.base.runtime.INPUT", tmp_path)
+    text = POINTWISE + f'parallel = "tensor"\ncanary_bound = {bound}\n'
+    context = make_bench(tmp_path, make_config(tmp_path, text, "vllm", ("cpu", "cpu")), queries=2)
+    if bound < 0.5:
+        with pytest.raises(
+            ModelError, match=r"not those of .*p\.json, made by vllm on cpu alone .*canary_bound is 1e-09"
+        ):
+            stages.rerank(context, "p")
+        return
+    stages.rerank(context, "p")
+    assert "rerank-p: its canaries are made by cpu alone" in capsys.readouterr().out
+    (entry,) = (entry for entry in ledger.read(context.run) if entry["phase"] == "score")
+    (proved,) = entry["canaries"]
+    assert proved["prompts"] == 64 and proved["mean"] < 1e-4 and proved["ranks"] > 0.999
+
+
 def test_a_killed_worker_gives_its_queries_to_the_other(
     tmp_path: Path, one_worker: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -275,11 +275,9 @@ def test_what_cannot_be_made(config: Config, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no enabled LLM pipeline is called 'q'; use one of p"):
         list(make(config, SAMPLE, ["q"], "cpu", "float32", None))
     task = EEDI.read(SAMPLE)
-    reranker, pipeline = opened(config)
+    _, pipeline = opened(config)
     with pytest.raises(CascadeError, match="no labelled query"):
-        canaries.write(
-            pipeline, config, replace(task, train=task.train.head(0)), reranker.prompter, reranker.answer, ""
-        )
+        canaries.chosen(pipeline, replace(task, train=task.train.head(0)))
     assert proved(make_config(tmp_path, POINTWISE)) == {}, "where there are none nothing is asked"
     assert said_before(make_config(tmp_path, POINTWISE)) is None
 
