@@ -86,13 +86,9 @@ plan: .venv/ready ## predict the time of each stage of CONFIG=file for QUERIES=n
 	$(BIN)/python -m cascade plan --config $(CONFIG) $(GIVEN) $(if $(QUERIES),--queries $(QUERIES)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(ENGINE),--engine $(ENGINE)) $(CALIBRATE:%=--calibrate %)
 
 ##@ Train
-# The default run has no cross-encoder.
-WITH_ENCODER := $(if $(filter command%,$(origin CONFIG)),$(CONFIG),configs/cross-encoder.toml)
 .PHONY: train
-train: .venv/ready ## train both MiniLM adapters on the sample, or DATA=dir CONFIG=file -> build/adapters, and print the config's fitted numbers
-	$(BIN)/python -m training retriever $(or $(GIVEN),--config $(CONFIG))
-	$(BIN)/python -m training cross-encoder --config $(WITH_ENCODER) $(GIVEN)
-	$(BIN)/python -m training weights --config $(CONFIG) $(GIVEN)
+train: .venv/ready ## train each adapter of CONFIG=file on FOLDS=n folds of the sample, or DATA=dir, and on all of it; score the folds, fit the config's numbers; goes on where it was stopped; QUERIES=n for an LLM, ONLY='fold-0/*'
+	$(BIN)/python -m training run --config $(CONFIG) $(GIVEN) $(if $(FOLDS),--folds $(FOLDS)) $(if $(QUERIES),--queries $(QUERIES)) $(if $(ONLY),--only '$(ONLY)')
 
 .PHONY: tiny-models
 tiny-models: .venv/ready ## train the sample's tiny LLM and its two adapters again; with DATA=dir -> build/

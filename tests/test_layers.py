@@ -15,7 +15,7 @@ LAYERS = {
     "cascade": "kaggle evaluation run report plan stages rerankers retrievers scorers rankings models competitions "
     "processes config base",
     "packer": "rehearsal kaggle datasets proofs vllm wheels",
-    "training": "",
+    "training": "jobs",
 }
 BELOW = {"cascade": (), "packer": ("cascade",), "training": ("cascade",)}
 

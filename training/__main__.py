@@ -8,6 +8,8 @@ import typer
 from cascade.base.command_line import ShowVersion, new_app, run_command_line
 from cascade.base.errors import StageError
 from cascade.competitions.registry import sample_of
+from cascade.config import schema as configs
+from training.jobs import models
 
 app = new_app()
 Data = Annotated[Path | None, typer.Option(help="folder with the train.csv to train on; default: the sample's")]
@@ -15,6 +17,7 @@ Config = Annotated[Path, typer.Option(help="the run's TOML file")]
 Out = Annotated[
     Path | None, typer.Option(help="folder for the adapter, which is replaced (default: in the sample, or in build/)")
 ]
+Adapters = Annotated[Path | None, typer.Option(help="folder of the retrieval's adapters, in place of the config's own")]
 SAMPLE, BUILD = Path("sample"), Path("build")
 
 
@@ -37,30 +40,86 @@ def place(data: Path, out: Path | None, name: str, option: str = "--out") -> Pat
     return found
 
 
+def loaded(config: Path, adapters: Path | None) -> configs.Config:
+    """The config, with the adapters that lie elsewhere."""
+    found = configs.load(config)
+    return found if adapters is None else found.model_copy(update={"adapters": str(adapters.resolve())})
+
+
+@app.command("run")
+def run_all(
+    config: Config = Path("configs/sample.toml"),
+    data: Data = None,
+    root: Annotated[Path | None, typer.Option(help="the training's own folder (default: in build/train/)")] = None,
+    folds: Annotated[int, typer.Option(min=2, help="how many folds")] = 3,
+    queries: Annotated[int | None, typer.Option(min=1, help="train each LLM on so many queries; default: all")] = None,
+    only: Annotated[str, typer.Option(help="only the jobs whose names fit this, and those they need: 'fold-0/*'")] = "",
+    show: Annotated[bool, typer.Option("--show", help="lists the jobs and what is due, and runs none")] = False,
+) -> None:
+    """Trains each adapter of the config on every fold and on all data, scores the folds, and fits the config's numbers.
+
+    What is up to date is left as it is, so that a run that was stopped goes on when it is repeated.
+    """
+    from training.jobs import runner, starting
+
+    settings, own = configs.load(config), data or sample_of(config)
+    board = starting.board(settings, own, root, place(own, None, "adapters"), folds, queries, only)
+    if show:
+        starting.show(board)
+        return
+    runner.run(board)
+
+
+@app.command("scores")
+def score_fold(
+    config: Config,
+    data: Annotated[Path, typer.Option(help="folder of data with a labelled test")],
+    adapters: Annotated[Path, typer.Option(help="folder of the adapters, in place of the config's")],
+    out: Annotated[Path, typer.Option(help="folder for scores.json and a run's tables")],
+) -> None:
+    """Scores every stage of a config with other adapters on data that they were not trained on."""
+    from training import scores
+
+    scores.write(configs.load(config), data, adapters, out)
+
+
 @app.command("retriever")
-def train_retriever(config: Config = Path("configs/sample.toml"), data: Data = None, out: Out = None) -> None:
-    """Trains the dense retriever's adapter."""
+def train_retriever(
+    adapter: Annotated[str | None, typer.Argument(help="of a retriever of kind 'dense'; default: the first")] = None,
+    config: Config = Path("configs/sample.toml"),
+    data: Data = None,
+    out: Out = None,
+    epochs: Annotated[float, typer.Option(min=0.01, help="how often each query is read")] = 4,
+    batch_size: Annotated[int, typer.Option(min=2, help="queries whose labels are one another's negatives")] = 32,
+    rate: Annotated[float, typer.Option(min=1e-6, max=1, help="the learning rate")] = 3e-4,
+    hard: Annotated[int, typer.Option(min=0, help="hard negatives a query, found after half of the epochs")] = 0,
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="also labels that train lacks, and that may be unseen, are negatives")
+    ] = False,
+) -> None:
+    """Trains a dense retriever's adapter."""
     from training import retriever
 
-    data = data or sample_of(config)
-    retriever.train(data, place(data, out, "adapters/retriever-minilm"))
+    data, run = data or sample_of(config), configs.load(config)
+    named = adapter or next(iter(models.retrievers(run)), "")
+    settings = retriever.Settings(epochs, batch_size, rate, hard, unlabelled)
+    retriever.train(data, run, adapter, place(data, out, f"adapters/{named}"), settings)
 
 
 @app.command("cross-encoder")
 def train_cross_encoder(
+    adapter: Annotated[str | None, typer.Argument(help="of a pipeline of that kind; default: the first")] = None,
     config: Config = Path("configs/cross-encoder.toml"),
     data: Data = None,
     out: Out = None,
+    adapters: Adapters = None,
 ) -> None:
-    """Trains the cross-encoder's adapter, with wrong candidates of the config's first retrieval as negatives."""
-    from cascade.config.schema import load
+    """Trains a cross-encoder's adapter, with wrong candidates of the config's first retrieval as negatives."""
     from training import cross_encoder
 
-    data, run = data or sample_of(config), load(config)
-    if cross_encoder.first_cross_encoder(run) is None:
-        typer.echo(f"{config} has no [[pipeline]] of kind 'cross-encoder': none is trained")
-        return
-    cross_encoder.train(data, run, place(data, out, "adapters/cross-encoder-minilm"))
+    data, run = data or sample_of(config), loaded(config, adapters)
+    named = adapter or next(iter(models.cross_encoders(run)), "")
+    cross_encoder.train(data, run, adapter, place(data, out, f"adapters/{named}"))
 
 
 @app.command("reranker")
@@ -69,14 +128,14 @@ def train_reranker(
     config: Config = Path("configs/sample-llm.toml"),
     data: Data = None,
     out: Out = None,
+    adapters: Adapters = None,
     queries: Annotated[int | None, typer.Option(min=1, help="train on so many of its queries; default: all")] = None,
     epochs: Annotated[float, typer.Option(min=0.01, help="how often each of them is read")] = 1.0,
 ) -> None:
     """Trains an LLM pipeline's adapter, with negatives of the config's first retrieval, and makes its canaries."""
-    from cascade.config.schema import load
     from training import reranker
 
-    run, data = load(config), data or sample_of(config)
+    run, data = loaded(config, adapters), data or sample_of(config)
     adapter = reranker.pipeline_of(run, stage).adapter or stage
     reranker.train(data, run, stage, place(data, out, f"adapters/{adapter}"), queries, epochs)
 
@@ -93,21 +152,16 @@ def train_tiny_models(
     tiny.train(data, place(data, models, "models", "--models"), place(data, adapters, "adapters", "--adapters"))
 
 
-@app.command()
-def weights(
+@app.command("fit")
+def fit_numbers(
+    root: Annotated[Path, typer.Argument(help="the folder of a training whose folds are done")],
     config: Config = Path("configs/sample.toml"),
-    data: Data = None,
-    scratch: Annotated[Path, typer.Option(help="folder for the folds and their adapters")] = Path("build/weights"),
-    folds: Annotated[int, typer.Option(min=2, help="how many folds")] = 3,
-    used: Annotated[int, typer.Option(min=1, help="how many of the folds to fit on")] = 2,
+    folds: Annotated[int, typer.Option(min=1, help="how many folds it has")] = 3,
 ) -> None:
-    """Fits the config's weights, gate and boost on folds of train.csv, and prints them."""
-    from cascade.base.manifest import sha256
+    """Fits the config's weights, gate and boost on a training's folds, prints them and writes them as TOML."""
     from training.weights import fit
 
-    data = data or sample_of(config)
-    # Of the data's own: adapters that lie there from a stopped fit are gone on with.
-    typer.echo(fit(config, data, scratch / sha256(data / "train.csv")[:12], folds, used))
+    typer.echo(fit(configs.load(config), root, folds))
 
 
 def command_line() -> None:

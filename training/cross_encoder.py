@@ -12,41 +12,43 @@ from datasets import Dataset
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.losses import MultipleNegativesRankingLoss
 
-from cascade.base.errors import ConfigError
 from cascade.competitions import registry
-from cascade.config.schema import Config, CrossEncoderPipeline
+from cascade.config.schema import Config
 from cascade.models import locate
 from cascade.rerankers.cross_encoder import load
 from training import lora, negatives
+from training.jobs import models
 
 NEGATIVES = 4
+MAX_LENGTH = 160  # tokens of a pair, where the config says nothing
 
 
-def train(folder: Path, config: Config, out: Path, epochs: float = 2, learning_rate: float = 5e-4) -> None:
-    """Trains on `folder`/train.csv, negatives from the config's first retrieval, and writes the adapter to `out`."""
+def train(
+    folder: Path, config: Config, name: str | None, out: Path, epochs: float = 2, learning_rate: float = 5e-4
+) -> None:
+    """Trains the adapter of that name on `folder`/train.csv and writes it to `out`; default: the config's first.
+
+    Negatives are from the config's first retrieval.
+    """
     lora.check_out(out)
+    pipeline = models.chosen(models.cross_encoders(config), name, "pipeline of kind 'cross-encoder'", config)
     task = registry.of(config).read(folder)
-    queries = task.train
-    pipeline = first_cross_encoder(config)
-    if pipeline is None:
-        raise ConfigError("has no [[pipeline]] of kind 'cross-encoder' to train", path=config.path, mend="add one")
-    head = pipeline.head
+    queries, head = task.train, pipeline.head
+    place = locate.model_path(pipeline.model, config.path.parent)
     with tempfile.TemporaryDirectory() as scratch:
         rows = Dataset.from_dict(groups(queries, negatives.retrieved(config, task), task.texts))
-        model = load(locate.model_path(lora.BASE, Path()), head, 160, lora.DEVICE, **lora.NO_DROPOUT)
+        model = load(place, head, pipeline.max_length or MAX_LENGTH, lora.DEVICE, **lora.no_dropout(place))
         peft_model = lora.add_lora(
-            model.transformers_model, rank=8, trained_whole=["pooler", "classifier"] if head == "classifier" else None
+            model.transformers_model,
+            rank=8,
+            trained_whole=["pooler", "classifier"] if head == "classifier" else None,
+            targets=lora.targets(place),
         )
         arguments = CrossEncoderTrainingArguments(**lora.arguments(epochs, 8, learning_rate, Path(scratch)))
         # The given negatives and one of the batch's: those are of other topics and teach little.
         loss = MultipleNegativesRankingLoss(model, num_negatives=1, scale=1.0, activation_fn=torch.nn.Identity())
         CrossEncoderTrainer(model=model, args=arguments, train_dataset=rows, loss=loss).train()
-    lora.save(peft_model, out)
-
-
-def first_cross_encoder(config: Config) -> CrossEncoderPipeline | None:
-    """The config's first pipeline of that kind."""
-    return next((each for each in config.pipeline if isinstance(each, CrossEncoderPipeline)), None)
+    lora.save(peft_model, out, pipeline.adapter_base or pipeline.model)
 
 
 def groups(queries: pd.DataFrame, candidates: dict[str, list[int]], names: dict[int, str]) -> dict[str, list[str]]:

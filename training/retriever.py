@@ -1,49 +1,103 @@
-"""LoRA for the dense retriever: query and label drawn together, the batch's others pushed away."""
+"""LoRA for a dense retriever: query and label drawn together, others pushed away: the batch's, and hard ones."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from datasets import Dataset
-from sentence_transformers import (
-    SentenceTransformer,
-    SentenceTransformerTrainer,
-    SentenceTransformerTrainingArguments,
+from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.sentence_transformer.losses import (
+    CachedMultipleNegativesRankingLoss,
+    MultipleNegativesRankingLoss,
 )
-from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 
 from cascade.competitions import registry
+from cascade.competitions.base import Task
+from cascade.config.parts import DensePart
+from cascade.config.schema import Config
 from cascade.models import locate
-from training import lora
+from cascade.retrievers import dense
+from training import lora, negatives
+from training.jobs import models
+
+MAX_LENGTH = 160  # tokens of a text, where the config says nothing
+AT_ONCE = 32  # texts whose gradients are kept: the batch, and so its negatives, may be larger than memory allows
 
 
-def train(folder: Path, out: Path, epochs: float = 4, batch_size: int = 32, learning_rate: float = 3e-4) -> None:
-    """Trains on `folder`/train.csv and writes the adapter to `out`."""
+@dataclass(frozen=True)
+class Settings:
+    """How it is trained. hard: negatives of each query, which the model itself finds after the first half.
+
+    unlabelled: whether labels that train lacks may be negatives; they may be unseen for the very reason that the test
+    asks for them (the 7th place's rule).
+    """
+
+    epochs: float = 4
+    batch_size: int = 32
+    rate: float = 3e-4
+    hard: int = 0
+    unlabelled: bool = False
+
+
+def train(folder: Path, config: Config, name: str | None, out: Path, settings: Settings) -> None:
+    """Trains the adapter of that name on `folder`/train.csv and writes it to `out`; default: the config's first."""
     lora.check_out(out)
-    task = registry.of_data(folder).read(folder)
-    model = SentenceTransformer(
-        str(locate.model_path(lora.BASE, Path())),
-        device=lora.DEVICE,
-        local_files_only=True,
-        config_kwargs=lora.NO_DROPOUT,
-    )
-    model.max_seq_length = 160
-    peft_model = lora.add_lora(model.transformers_model, rank=8)
-    rows = Dataset.from_dict(
-        {
-            "anchor": task.train["text"].tolist(),
-            "positive": [task.texts[id_] for id_ in task.train["label_id"]],
+    part = models.chosen(models.retrievers(config), name, "retriever of kind 'dense'", config)
+    task = registry.of(config).read(folder)
+    place = locate.model_path(part.model, config.path.parent)
+    model = dense.load(part, place, lora.DEVICE, {}, **lora.no_dropout(place))
+    if part.max_length is None:
+        model.max_seq_length = min(MAX_LENGTH, model.max_seq_length or MAX_LENGTH)
+    peft_model = lora.add_lora(model.transformers_model, rank=8, targets=lora.targets(place))
+    texts = [part.query_prompt + text for text in task.train["text"].tolist()]
+    rounds = [0] if not settings.hard else [0, settings.hard]
+    for hard in rounds:
+        columns = {
+            "anchor": texts,
+            "positive": [part.passage_prompt + task.texts[id_] for id_ in task.train["label_id"]],
         }
-    )
+        for number, column in enumerate(zip(*_hard(model, part, task, texts, hard, settings), strict=True)):
+            columns[f"negative_{number}"] = [part.passage_prompt + task.texts[id_] for id_ in column]
+        _fit(model, columns, settings, settings.epochs / len(rounds))
+    lora.save(peft_model, out, part.adapter_base or part.model)
+
+
+def _hard(
+    model: Any, part: DensePart, task: Task, texts: Sequence[str], count: int, settings: Settings
+) -> list[list[int]]:
+    """Of each query `count` wrong labels, drawn from those that the model as it is finds most like it."""
+    if not count:
+        return [[] for _ in texts]
+    ids = task.labels["label_id"].to_numpy()
+    passages = model.encode([part.passage_prompt + text for text in task.labels["text"]], normalize_embeddings=True)
+    queries = model.encode(list(texts), normalize_embeddings=True)
+    _, places = dense.nearest(np.asarray(queries), np.asarray(passages), negatives.HARD + 1)
+    rng = np.random.default_rng(lora.SEED)
+    known = set(ids.tolist()) if settings.unlabelled else task.seen
+    right = task.train["label_id"].tolist()
+    return [
+        negatives.drawn(label, ids[found].tolist(), known, count, rng)
+        for label, found in zip(right, places, strict=True)
+    ]
+
+
+def _fit(model: Any, columns: dict[str, list[str]], settings: Settings, epochs: float) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         arguments = SentenceTransformerTrainingArguments(
-            **lora.arguments(epochs, batch_size, learning_rate, Path(scratch)),
+            **lora.arguments(epochs, settings.batch_size, settings.rate, Path(scratch)),
             batch_sampler=BatchSamplers.NO_DUPLICATES,  # a batch's other positives serve as negatives
         )
-        trainer = SentenceTransformerTrainer(
-            model=model, args=arguments, train_dataset=rows, loss=MultipleNegativesRankingLoss(model)
+        loss = (
+            MultipleNegativesRankingLoss(model)
+            if settings.batch_size <= AT_ONCE
+            else CachedMultipleNegativesRankingLoss(model, mini_batch_size=AT_ONCE)
         )
-        trainer.train()
-    lora.save(peft_model, out)
+        SentenceTransformerTrainer(
+            model=model, args=arguments, train_dataset=Dataset.from_dict(columns), loss=loss
+        ).train()

@@ -10,26 +10,24 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from cascade.base import atomic
 from cascade.base.errors import ConfigError
 from cascade.competitions import registry
 from cascade.competitions.base import Task
-from cascade.config import schema as configs
 from cascade.config.parts import NeighboursPart
 from cascade.config.schema import Config
-from cascade.evaluation.folds import write_folds
 from cascade.models import placement
-from cascade.models.adapters import ADAPTER_FILES
 from cascade.processes import workers
 from cascade.rankings import fusion, metrics, tables
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from cascade.retrievers.blend import Blend
-from training import cross_encoder, retriever
+from training.jobs import models
+from training.jobs.graph import NUMBERS, Places
 
 # What is tried for a part of each kind; the others' weights are 1.
 WEIGHTS = {
@@ -73,9 +71,11 @@ class Fold:
         return self.score(fusion.to_table(fusion.boost_unseen(fused, self.task.seen, boost)))
 
 
-def fit(config_path: Path, folder: Path, scratch: Path, count: int, used: int) -> str:
-    """The numbers to put into the config, with the MAP each choice reached on the first `used` of `count` folds."""
-    config = configs.load(config_path)
+def fit(config: Config, root: Path, folds: int) -> str:
+    """The numbers to put into the config, with the MAP each choice reached, on the folds of a training.
+
+    root: its folder, which has the folds' data and adapters. Writes them to NUMBERS there too.
+    """
     retrieval = config.retrieval[0]
     if twice := [kind for kind, n in Counter(part.kind for part in retrieval.retriever).items() if n > 1]:
         raise ConfigError(
@@ -84,29 +84,21 @@ def fit(config_path: Path, folder: Path, scratch: Path, count: int, used: int) -
             key=f"retrieval '{retrieval.name}'",
             mend="remove one while fitting",
         )
-    pipeline = cross_encoder.first_cross_encoder(config)
+    pipeline = next(iter(models.cross_encoders(config).values()), None)
     made = []
-    competition = registry.of_data(folder)
-    for path in write_folds(competition, folder, scratch / "folds", count, competition.unseen, seed=0)[:used]:
-        adapters = (path / "adapters").resolve()
-        own = config.model_copy(update={"adapters": str(adapters)})
-        trained = {"retriever-minilm": retriever.train}
-        if pipeline is not None:
-            trained["cross-encoder-minilm"] = partial(cross_encoder.train, config=own)
-        for name, train in trained.items():
-            if not (adapters / name / ADAPTER_FILES[1]).is_file():  # a stopped fit goes on where it was
-                print(f"{path}: training {name}")
-                train(path, out=adapters / name)
-        made.append((own, _scored(path, own)))
-    folds = [fold for _, fold in made]
-    kinds = [kind for kind in folds[0].kinds if kind in WEIGHTS]
-    fixed = {kind: 1.0 for kind in folds[0].kinds if kind not in WEIGHTS}
+    places = Places(root, root)
+    for number in range(folds):
+        own = config.model_copy(update={"adapters": str(places.adapters_of(number).resolve())})
+        made.append((own, _scored(places.data(number), own, root / "cache")))
+    scored = [fold for _, fold in made]
+    kinds = [kind for kind in scored[0].kinds if kind in WEIGHTS]
+    fixed = {kind: 1.0 for kind in scored[0].kinds if kind not in WEIGHTS}
     tried = itertools.product(GATES if "neighbours" in kinds else GATES[:1], *(WEIGHTS[kind] for kind in kinds))
 
     def weights(choice: Sequence[float]) -> dict[str, float]:
         return {**fixed, **dict(zip(kinds, choice[1:], strict=True))}
 
-    chosen = best(tried, lambda choice: _mean(fold.score(fold.blend(weights(choice), choice[0])) for fold in folds))
+    chosen = best(tried, lambda choice: _mean(fold.score(fold.blend(weights(choice), choice[0])) for fold in scored))
     for own, fold in made:
         fold.rankings = {"r": fold.blend(weights(chosen), chosen[0], retrieval.top_k)}
         if pipeline is not None:
@@ -115,27 +107,41 @@ def fit(config_path: Path, folder: Path, scratch: Path, count: int, used: int) -
             ranking, _ = reranker.rerank(fold.task.queries, tables.cut(fold.rankings["r"], pipeline.top_k))
             fold.rankings = {"ce": ranking, **fold.rankings}
     choices = itertools.product(FUSION if pipeline is not None else (1.0,), BOOSTS)
-    weight, boost = best(choices, lambda choice: _mean(fold.ensemble(*choice) for fold in folds))
+    weight, boost = best(choices, lambda choice: _mean(fold.ensemble(*choice) for fold in scored))
     said = ", ".join(f"{kind} weight {value:g}" for kind, value in weights(chosen).items())
     lines = [
-        said + (f", gate {chosen[0]}" if "neighbours" in kinds else "") + f": MAP {_of(folds, 'r'):.4f}",
+        said + (f", gate {chosen[0]}" if "neighbours" in kinds else "") + f": MAP {_of(scored, 'r'):.4f}",
         f"ensemble: retrieval weight 1, {f'cross-encoder weight {weight}, ' if pipeline else ''}unseen_boost {boost}:"
-        f" MAP {_mean(fold.ensemble(weight, boost) for fold in folds):.4f}"
-        f" (without boost {_mean(fold.ensemble(weight, 1.0) for fold in folds):.4f})",
+        f" MAP {_mean(fold.ensemble(weight, boost) for fold in scored):.4f}"
+        f" (without boost {_mean(fold.ensemble(weight, 1.0) for fold in scored):.4f})",
     ]
     if pipeline is not None:
-        lines.insert(1, f"cross-encoder alone: MAP {_of(folds, 'ce'):.4f}")
+        lines.insert(1, f"cross-encoder alone: MAP {_of(scored, 'ce'):.4f}")
+    names = ({pipeline.name: weight} if pipeline is not None else {}) | {retrieval.name: 1.0}
+    atomic.write_text(root / NUMBERS, fragment(weights(chosen), chosen[0], names, boost, lines))
     return "\n".join(lines)
 
 
-def _scored(path: Path, config: Config) -> Fold:
-    task = registry.of_data(path).read(path)
+def fragment(
+    weights: Mapping[str, float], gate: float, ensemble: Mapping[str, float], boost: float, told: Sequence[str]
+) -> str:
+    """The numbers as a config has them."""
+    lines = [f"# {line}" for line in told]
+    for kind, weight in weights.items():
+        lines += ["", "[[retrieval.retriever]]", f'kind = "{kind}"', f"weight = {weight}"]
+        lines += [f"gate = {gate}"] if kind == "neighbours" else []
+    pairs = ", ".join(f'"{name}" = {weight}' for name, weight in ensemble.items())
+    return "\n".join([*lines, "", "[ensemble]", f"weights = {{ {pairs} }}", f"unseen_boost = {boost}", ""])
+
+
+def _scored(path: Path, config: Config, cache: Path) -> Fold:
+    task = registry.of(config).read(path)
     assert task.truth is not None
     labelled = task.queries["query_id"].isin(task.truth["query_id"])
     task = replace(task, queries=task.queries[labelled].reset_index(drop=True))
     retrieval = config.retrieval[0]
     fold = Fold(task, {}, {}, {})
-    with Blend(retrieval, config, path / "cache") as blend:
+    with Blend(retrieval, config, cache) as blend:
         for part in retrieval.retriever:
             if isinstance(part, NeighboursPart):
                 for gate in GATES:

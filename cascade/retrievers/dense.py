@@ -33,8 +33,6 @@ def open_encoder(
     An adapter is merged, except into 4-bit weights, where merging would round it away.
     """
     import torch
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     kwargs: dict[str, Any] = {"dtype": getattr(torch, dtype)}
     if part.load_in_4bit:
@@ -44,27 +42,11 @@ def open_encoder(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=kwargs["dtype"]
         )
         kwargs["device_map"] = {"": place.device}
-    modules: list[Any] | None = None
-    if part.pooling is not None:
-        trust = {"trust_remote_code": part.trust_remote_code}
-        transformer = Transformer(str(folder), model_kwargs={**kwargs, **trust}, config_kwargs=trust)
-        modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=part.pooling)]
-    model: Any = SentenceTransformer(
-        None if modules else str(folder),
-        modules=modules,
-        device=place.device,
-        local_files_only=True,
-        model_kwargs=kwargs,
-        trust_remote_code=part.trust_remote_code,
-    )
-    # The config's prompts alone: a model's default would stand before passages and queries alike.
-    model.default_prompt_name, model.prompts = None, {}
+    model = load(part, folder, place.device, kwargs)
     if adapter is not None and part.load_in_4bit:
         model.transformers_model.load_adapter(str(adapter))
     else:
         adapters.merge_adapter(model.transformers_model, adapter)
-    if part.max_length:
-        model.max_seq_length = part.max_length
     model.eval()
 
     def encode(task: tuple[list[str], str]) -> np.ndarray:
@@ -80,6 +62,32 @@ def open_encoder(
         return found
 
     return encode
+
+
+def load(part: EmbeddingModel, folder: Path, device: str, kwargs: dict[str, Any], **config: Any) -> Any:
+    """The SentenceTransformer without its adapter; `kwargs` go to transformers' model, `config` to its config."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    modules: list[Any] | None = None
+    trust = {"trust_remote_code": part.trust_remote_code}
+    if part.pooling is not None:
+        transformer = Transformer(str(folder), model_kwargs={**kwargs, **trust}, config_kwargs={**config, **trust})
+        modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=part.pooling)]
+    model: Any = SentenceTransformer(
+        None if modules else str(folder),
+        modules=modules,
+        device=device,
+        local_files_only=True,
+        model_kwargs=kwargs,
+        config_kwargs=config,
+        **trust,
+    )
+    # The config's prompts alone: a model's default would stand before passages and queries alike.
+    model.default_prompt_name, model.prompts = None, {}
+    if part.max_length:
+        model.max_seq_length = part.max_length
+    return model
 
 
 class Embedder:

@@ -1,0 +1,195 @@
+"""Jobs: done once, again where anything they read has changed, each failure its own, and a kill costs what it hit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cascade.base.errors import ConfigError, StageError
+from cascade.base.runtime import ROOT
+from cascade.config import schema as configs
+from cascade.processes.workers import device_slots
+from cascade.run import lock
+from tests import processes
+from training import weights
+from training.jobs import graph, models, runner, starting
+from training.jobs.job import Job
+from training.jobs.runner import DONE, FAILED, KEPT, LEFT, Board
+
+MARK = "CASCADE_JOBS_TEST"
+
+
+def step(folder: Path, name: str, *needs: str, seconds: float = 0.0, fails: bool = False, about: str = "") -> Job:
+    """A job that reads given.txt and what it needs, and leaves a file."""
+    command = ("tests.training.step", str(folder / name), str(seconds), *(["3"] if fails else []))
+    reads = (folder / "given.txt", *(folder / need for need in needs))
+    return Job(name, command, reads, (folder / name,), about, needs)
+
+
+def states(board: Board) -> dict[str, str]:
+    return {name: standing.state for name, standing in board.standings.items()}
+
+
+def run(folder: Path, *jobs: Job, at_once: int = 1) -> Board:
+    board = Board(jobs, folder / "root", device_slots(["cpu"] * at_once))
+    board.run()
+    return board
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "given.txt").write_text("one")
+    return tmp_path
+
+
+def test_what_is_up_to_date_is_not_done_again(folder: Path) -> None:
+    jobs = step(folder, "a"), step(folder, "b", "a"), step(folder, "c")
+    assert {*states(run(folder, *jobs, at_once=2)).values()} == {DONE}
+    assert {*states(run(folder, *jobs)).values()} == {KEPT}
+    told = json.loads((folder / "root" / "jobs" / "b.json").read_text())
+    assert told["command"] == list(jobs[1].command) and told["seconds"] > 0
+
+
+@pytest.mark.parametrize("change", ["input", "output", "settings", "record"])
+def test_what_has_changed_is_done_again_and_what_reads_it(folder: Path, change: str) -> None:
+    jobs = [step(folder, "a"), step(folder, "b", "a"), step(folder, "c")]
+    run(folder, *jobs)
+    if change == "input":
+        (folder / "given.txt").write_text("two")
+    if change == "output":
+        (folder / "a").write_text("somebody's")
+    if change == "settings":
+        jobs[0] = step(folder, "a", about="rank 16")
+    if change == "record":
+        (folder / "root" / "jobs" / "a.json").write_text('{"digest": ')
+    found = states(run(folder, *jobs))
+    assert found == {"a": DONE, "b": DONE, "c": DONE if change == "input" else KEPT}
+
+
+def test_a_failure_leaves_the_others_running(folder: Path) -> None:
+    jobs = step(folder, "a", fails=True), step(folder, "b", "a"), step(folder, "c", "b"), step(folder, "d")
+    board = Board(jobs, folder / "root", device_slots(["cpu"]))
+    with pytest.raises(StageError) as error:
+        runner.run(board)
+    assert states(board) == {"a": FAILED, "b": LEFT, "c": LEFT, "d": DONE}
+    assert error.value.path == folder / "root"
+    for told in (
+        "3 of 4 jobs",
+        "a failed (exit code 1: error: asked to end with 3)",
+        "b was not run (needs a)",
+        "a.log",
+    ):
+        assert told in str(error.value)
+
+
+def test_a_job_that_leaves_nothing_has_failed(folder: Path) -> None:
+    job = Job("a", ("tests.training.step", str(folder / "elsewhere"), "0"), (), (folder / "a",))
+    board = run(folder, job)
+    assert states(board) == {"a": FAILED} and board.standings["a"].why == f"it left no {folder / 'a'}"
+
+
+def test_as_many_jobs_at_once_as_places(folder: Path) -> None:
+    jobs = [step(folder, name, seconds=0.5) for name in "abcd"]
+    board = run(folder, *jobs, at_once=2)
+    starts = sorted((each.began, each.began + each.seconds) for each in board.standings.values())
+    overlaps = [sum(begun <= start < ended for begun, ended in starts) for start, _ in starts]
+    assert max(overlaps) == 2
+    assert board.left() == 0 and board.table().row_count == 4
+
+
+def test_a_second_training_in_the_folder_is_refused(folder: Path) -> None:
+    board = Board([step(folder, "a")], folder / "root", device_slots(["cpu"]))
+    with lock.held(folder / "root"), pytest.raises(StageError, match="another --root"):
+        runner.run(board)
+
+
+def test_a_killed_runner_leaves_nothing_running_and_repeats_one_job(folder: Path) -> None:
+    script = folder / "run.py"
+    script.write_text(
+        "import sys\nfrom pathlib import Path\nfrom tests.training.test_jobs import run, step\n"
+        f"folder = Path({str(folder)!r})\n"
+        "run(folder, step(folder, 'a'), step(folder, 'b', 'a', seconds=60))\n"
+    )
+    environment = os.environ | {MARK: folder.name, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, script], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while not (folder / "root" / "logs" / "b.log").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    until = time.monotonic() + 10
+    while processes.marked(MARK, folder.name) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not processes.marked(MARK, folder.name)
+    assert not (folder / "b").exists()
+    found = states(run(folder, step(folder, "a"), step(folder, "b", "a", seconds=0.0)))
+    assert found == {"a": KEPT, "b": DONE}
+
+
+def test_only_takes_what_it_needs_with_it(folder: Path) -> None:
+    jobs = [step(folder, "a"), step(folder, "b", "a"), step(folder, "c", "b"), step(folder, "d")]
+    assert [job.name for job in starting.wanted(jobs, "c")] == ["a", "b", "c"]
+    assert [job.name for job in starting.wanted(jobs, "[ad]")] == ["a", "d"]
+    with pytest.raises(StageError, match="fits no job's name; use one of a, b, c, d"):
+        starting.wanted(jobs, "fold-*")
+
+
+def test_every_adapter_of_a_config_is_a_job(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").touch()
+    config = configs.load(ROOT / "configs" / "tiny-llm.toml")
+    jobs = {job.name: job for job in graph.jobs(config, tmp_path, graph.Places(tmp_path, tmp_path / "done"), 2, 50)}
+    assert [*jobs][:2] == ["folds", "fold-0/retriever-minilm"]
+    every = {*models.retrievers(config), *models.cross_encoders(config), *models.rerankers(config)}
+    assert every == {"retriever-minilm", "cross-encoder-minilm", "tiny-listwise", "tiny-pointwise"}
+    assert every <= {*jobs} and {f"fold-1/{name}" for name in every} <= {*jobs}
+    ranked = jobs["fold-1/tiny-pointwise"]
+    assert {"folds", "fold-1/retriever-minilm"} == {*ranked.needs}, "negatives are found by the fold's own retriever"
+    assert "--queries 50" in " ".join(ranked.command)
+    assert any(path.name == "pointwise.txt" for path in ranked.reads)
+    assert {*jobs["fold-0/scores"].needs} == {"folds", *(f"fold-0/{name}" for name in every)}
+
+
+def test_an_adapter_that_the_config_does_not_have() -> None:
+    config = configs.load(ROOT / "configs" / "sample.toml")
+    with pytest.raises(ConfigError, match="has no retriever with adapter 'mine'; use one of retriever-minilm"):
+        models.chosen(models.retrievers(config), "mine", "retriever", config)
+    with pytest.raises(ConfigError, match='has no pipeline with an adapter; add adapter = "name" to a pipeline'):
+        models.chosen(models.cross_encoders(config), None, "pipeline", config)
+
+
+def test_a_training_from_folds_to_numbers(tmp_path: Path) -> None:
+    """Of a config that trains no model: folds, their scores, the numbers; and nothing of it twice."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for name, rows in (("train.csv", 80), ("test.csv", 4), ("misconception_mapping.csv", 400)):
+        pd.read_csv(ROOT / "sample" / name, dtype=str, keep_default_na=False).head(rows).to_csv(
+            data / name, index=False
+        )
+    config = tmp_path / "mine.toml"
+    config.write_text(
+        '[[retrieval]]\nname = "r1"\nretriever = [{ kind = "tfidf" }, { kind = "classifier" }]\n'
+        "[ensemble]\nweights = { r1 = 1.0 }\n"
+    )
+    root = tmp_path / "root"
+    command = [sys.executable, "-m", "training", "run", "--config", str(config), "--data", str(data), "--folds", "2"]
+    whole = subprocess.run([*command, "--root", str(root)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+    scores = [json.loads((root / f"fold-{fold}" / "scores.json").read_text())["submission"] for fold in (0, 1)]
+    assert all(0.1 < each["map"] < 0.9 and each["unseen"] > 0.4 * each["queries"] for each in scores)
+    assert all(f"{each['map']:.4f}" in whole.stdout for each in scores)
+    numbers = tomllib.loads((root / graph.NUMBERS).read_text())
+    assert [part["kind"] for part in numbers["retrieval"]["retriever"]] == ["tfidf", "classifier"]
+    assert numbers["ensemble"]["weights"] == {"r1": 1.0} and numbers["ensemble"]["unseen_boost"] in weights.BOOSTS
+    again = subprocess.run(
+        [*command, "--root", str(root), "--show"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert again.stdout.count("up to date") == 4 and "due" not in again.stdout

@@ -1,0 +1,48 @@
+"""What of a config can be trained: its adapters, each with the part or pipeline that it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from cascade.base.errors import ConfigError
+from cascade.config.parts import Adapted, DensePart
+from cascade.config.schema import Config, CrossEncoderPipeline, LLMPipeline
+
+T = TypeVar("T", bound=Adapted)
+
+
+def retrievers(config: Config) -> dict[str, DensePart]:
+    """The dense parts, by their adapters; the first of those that share one."""
+    return _first(part for retrieval in config.retrieval for part in retrieval.retriever if isinstance(part, DensePart))
+
+
+def cross_encoders(config: Config) -> dict[str, CrossEncoderPipeline]:
+    """The enabled cross-encoders, by their adapters."""
+    return _first(each for each in config.pipeline if isinstance(each, CrossEncoderPipeline) and each.enabled)
+
+
+def rerankers(config: Config) -> dict[str, LLMPipeline]:
+    """The enabled pipelines that ask an LLM, by their adapters; the first of those that share one."""
+    return _first(each for each in config.pipeline if isinstance(each, LLMPipeline) and each.enabled)
+
+
+def chosen(known: Mapping[str, T], name: str | None, what: str, config: Config) -> T:
+    """The one whose adapter has that name, or the first; ConfigError where there is none."""
+    if known and name is None:
+        return next(iter(known.values()))
+    if name is not None and name in known:
+        return known[name]
+    raise ConfigError(
+        f"has no {what} with " + (f"adapter '{name}'" if name else "an adapter"),
+        path=config.path,
+        mend=f"use one of {', '.join(known)}" if known else f'add adapter = "name" to a {what}',
+    )
+
+
+def _first(adapted: Iterable[T]) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for each in adapted:
+        if each.adapter is not None:
+            found.setdefault(each.adapter, each)
+    return found

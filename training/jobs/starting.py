@@ -1,0 +1,55 @@
+"""From a config and data to the board of jobs that is to run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from rich.console import Console
+
+from cascade.base.errors import StageError
+from cascade.base.manifest import sha256
+from cascade.config.schema import Config
+from cascade.models import placement
+from cascade.processes.workers import device_slots
+from training.jobs import graph
+from training.jobs.job import Job
+from training.jobs.runner import Board
+
+BUILD = Path("build/train")
+
+
+def board(
+    config: Config, data: Path, root: Path | None, adapters: Path, folds: int, queries: int | None, only: str
+) -> Board:
+    """The jobs of `make train`. root: default a folder of the config's and the data's own, under build/train/."""
+    if not (data / "train.csv").is_file():
+        raise StageError("has no train.csv to train on", path=data, mend="pass --data with the competition's files")
+    root = root or BUILD / f"{config.path.stem}-{sha256(data / 'train.csv')[:12]}"
+    made = graph.jobs(config, data, graph.Places(root, adapters), folds, queries)
+    # One job a GPU; a CPU's has all cores.
+    devices = [device for device in placement.device_list(config) if device != "cpu"] or ["cpu"]
+    return Board(wanted(made, only), root, device_slots(devices))
+
+
+def wanted(jobs: Sequence[Job], only: str) -> list[Job]:
+    """The jobs whose names fit `only`, and all that they need; StageError where none does."""
+    if not only:
+        return list(jobs)
+    by_name = {job.name: job for job in jobs}
+    taken = {name for name in by_name if fnmatchcase(name, only)}
+    if not taken:
+        raise StageError("fits no job's name", key=f"--only '{only}'", mend=f"use one of {', '.join(by_name)}")
+    for job in reversed(jobs):
+        if job.name in taken:
+            taken |= {*job.needs}
+    return [job for job in jobs if job.name in taken]
+
+
+def show(found: Board) -> None:
+    """Prints each job with its command, and whether it is up to date."""
+    console = Console(width=max(120, Console().width))
+    for job in found.jobs:
+        state = "up to date" if job.is_done(found.root) else "due"
+        console.print(f"{job.name}: {state}: python -m {' '.join(job.command)}", highlight=False, markup=False)
