@@ -157,11 +157,12 @@ def fit_numbers(
     root: Annotated[Path, typer.Argument(help="the folder of a training whose folds are done")],
     config: Config = Path("configs/sample.toml"),
     folds: Annotated[int, typer.Option(min=1, help="how many folds it has")] = 3,
+    adapters: Annotated[Path, typer.Option(help="folder of the adapters trained on all data")] = BUILD / "adapters",
 ) -> None:
     """Fits the config's weights, gate and boost on a training's folds, prints them and writes them as TOML."""
     from training.weights import fit
 
-    typer.echo(fit(configs.load(config), root, folds))
+    typer.echo(fit(configs.load(config), root, folds, adapters))
 
 
 def command_line() -> None:

@@ -90,7 +90,7 @@ def save(model: PeftModel, folder: Path, base: str = BASE) -> None:
     check_out(folder)
     model.peft_config["default"].base_model_name_or_path = base
     shutil.rmtree(folder, ignore_errors=True)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, save_embedding_layers=False)  # "auto" asks the hub about the base
     for path in folder.iterdir():
         if path.name not in ADAPTER_FILES:
             path.unlink()

@@ -62,14 +62,16 @@ def train(folder: Path, config: Config, name: str | None, out: Path, settings: S
             "anchor": texts,
             "positive": [part.passage_prompt + task.texts[id_] for id_ in task.train["label_id"]],
         }
-        for number, column in enumerate(zip(*_hard(model, part, task, texts, hard, settings), strict=True)):
+        for number, column in enumerate(
+            zip(*hard_negatives(model, part, task, texts, hard, settings.unlabelled), strict=True)
+        ):
             columns[f"negative_{number}"] = [part.passage_prompt + task.texts[id_] for id_ in column]
         _fit(model, columns, settings, settings.epochs / len(rounds))
     lora.save(peft_model, out, part.adapter_base or part.model)
 
 
-def _hard(
-    model: Any, part: DensePart, task: Task, texts: Sequence[str], count: int, settings: Settings
+def hard_negatives(
+    model: Any, part: DensePart, task: Task, texts: Sequence[str], count: int, unlabelled: bool
 ) -> list[list[int]]:
     """Of each query `count` wrong labels, drawn from those that the model as it is finds most like it."""
     if not count:
@@ -79,7 +81,7 @@ def _hard(
     queries = model.encode(list(texts), normalize_embeddings=True)
     _, places = dense.nearest(np.asarray(queries), np.asarray(passages), negatives.HARD + 1)
     rng = np.random.default_rng(lora.SEED)
-    known = set(ids.tolist()) if settings.unlabelled else task.seen
+    known = set(ids.tolist()) if unlabelled else task.seen
     right = task.train["label_id"].tolist()
     return [
         negatives.drawn(label, ids[found].tolist(), known, count, rng)

@@ -26,8 +26,10 @@ from cascade.processes import workers
 from cascade.rankings import fusion, metrics, tables
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
 from cascade.retrievers.blend import Blend
+from training import fitted
+from training.fitted import Numbers
 from training.jobs import models
-from training.jobs.graph import NUMBERS, Places
+from training.jobs.graph import CONFIG, NUMBERS, Places
 
 # What is tried for a part of each kind; the others' weights are 1.
 WEIGHTS = {
@@ -71,10 +73,11 @@ class Fold:
         return self.score(fusion.to_table(fusion.boost_unseen(fused, self.task.seen, boost)))
 
 
-def fit(config: Config, root: Path, folds: int) -> str:
+def fit(config: Config, root: Path, folds: int, adapters: Path) -> str:
     """The numbers to put into the config, with the MAP each choice reached, on the folds of a training.
 
-    root: its folder, which has the folds' data and adapters. Writes them to NUMBERS there too.
+    root: its folder, which has the folds' data and adapters. There NUMBERS is written, and CONFIG, which has them and
+    `adapters`, those trained on all data.
     """
     retrieval = config.retrieval[0]
     if twice := [kind for kind, n in Counter(part.kind for part in retrieval.retriever).items() if n > 1]:
@@ -117,21 +120,26 @@ def fit(config: Config, root: Path, folds: int) -> str:
     ]
     if pipeline is not None:
         lines.insert(1, f"cross-encoder alone: MAP {_of(scored, 'ce'):.4f}")
-    names = ({pipeline.name: weight} if pipeline is not None else {}) | {retrieval.name: 1.0}
-    atomic.write_text(root / NUMBERS, fragment(weights(chosen), chosen[0], names, boost, lines))
+    # The other members keep their weights: an LLM's ranking of the folds would cost hours.
+    fused = {retrieval.name: 1.0} | ({pipeline.name: weight} if pipeline is not None else {})
+    names = {name: fused.get(name, given) for name, given in config.ensemble.weights.items()}
+    numbers = Numbers(weights(chosen), chosen[0] if "neighbours" in kinds else None, names, boost)
+    atomic.write_text(root / NUMBERS, fragment(numbers, lines))
+    if fitted.write(config, numbers, adapters, root / CONFIG):
+        lines.append(f"with {adapters}: make run CONFIG={root / CONFIG}")
+    else:
+        lines.append(f"copy them from {root / NUMBERS} into {config.path}")
     return "\n".join(lines)
 
 
-def fragment(
-    weights: Mapping[str, float], gate: float, ensemble: Mapping[str, float], boost: float, told: Sequence[str]
-) -> str:
+def fragment(numbers: Numbers, told: Sequence[str]) -> str:
     """The numbers as a config has them."""
     lines = [f"# {line}" for line in told]
-    for kind, weight in weights.items():
+    for kind, weight in numbers.weights.items():
         lines += ["", "[[retrieval.retriever]]", f'kind = "{kind}"', f"weight = {weight}"]
-        lines += [f"gate = {gate}"] if kind == "neighbours" else []
-    pairs = ", ".join(f'"{name}" = {weight}' for name, weight in ensemble.items())
-    return "\n".join([*lines, "", "[ensemble]", f"weights = {{ {pairs} }}", f"unseen_boost = {boost}", ""])
+        lines += [f"gate = {numbers.gate}"] if kind == "neighbours" else []
+    pairs = ", ".join(f'"{name}" = {weight}' for name, weight in numbers.ensemble.items())
+    return "\n".join([*lines, "", "[ensemble]", f"weights = {{ {pairs} }}", f"unseen_boost = {numbers.boost}", ""])
 
 
 def _scored(path: Path, config: Config, cache: Path) -> Fold:

@@ -176,8 +176,8 @@ def test_a_training_from_folds_to_numbers(tmp_path: Path) -> None:
         )
     config = tmp_path / "mine.toml"
     config.write_text(
-        '[[retrieval]]\nname = "r1"\nretriever = [{ kind = "tfidf" }, { kind = "classifier" }]\n'
-        "[ensemble]\nweights = { r1 = 1.0 }\n"
+        '[[retrieval]]\nname = "r1"\n[[retrieval.retriever]]\nkind = "tfidf"\n'
+        '[[retrieval.retriever]]\nkind = "classifier"\n[ensemble]\nweights = { r1 = 1.0 }\n'
     )
     root = tmp_path / "root"
     command = [sys.executable, "-m", "training", "run", "--config", str(config), "--data", str(data), "--folds", "2"]
@@ -189,6 +189,10 @@ def test_a_training_from_folds_to_numbers(tmp_path: Path) -> None:
     numbers = tomllib.loads((root / graph.NUMBERS).read_text())
     assert [part["kind"] for part in numbers["retrieval"]["retriever"]] == ["tfidf", "classifier"]
     assert numbers["ensemble"]["weights"] == {"r1": 1.0} and numbers["ensemble"]["unseen_boost"] in weights.BOOSTS
+    ready = configs.load(root / graph.CONFIG)
+    assert [part.weight for part in ready.retrieval[0].retriever] == [
+        part["weight"] for part in numbers["retrieval"]["retriever"]
+    ]
     again = subprocess.run(
         [*command, "--root", str(root), "--show"], cwd=ROOT, capture_output=True, text=True, check=True
     )

