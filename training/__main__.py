@@ -40,12 +40,6 @@ def place(data: Path, out: Path | None, name: str, option: str = "--out") -> Pat
     return found
 
 
-def loaded(config: Path, adapters: Path | None) -> configs.Config:
-    """The config, with the adapters that lie elsewhere."""
-    found = configs.load(config)
-    return found if adapters is None else found.model_copy(update={"adapters": str(adapters.resolve())})
-
-
 @app.command("run")
 def run_all(
     config: Config = Path("configs/sample.toml"),
@@ -63,7 +57,7 @@ def run_all(
     from training.jobs import runner, starting
 
     settings, own = configs.load(config), data or sample_of(config)
-    board = starting.board(settings, own, root, place(own, None, "adapters"), folds, queries, only)
+    board = starting.board(settings, own, root, folds, queries, only)
     if show:
         starting.show(board)
         return
@@ -115,11 +109,11 @@ def train_cross_encoder(
     adapters: Adapters = None,
 ) -> None:
     """Trains a cross-encoder's adapter, with wrong candidates of the config's first retrieval as negatives."""
-    from training import cross_encoder
+    from training import cross_encoder, lora
 
-    data, run = data or sample_of(config), loaded(config, adapters)
+    data, run = data or sample_of(config), configs.load(config)
     named = adapter or next(iter(models.cross_encoders(run)), "")
-    cross_encoder.train(data, run, adapter, place(data, out, f"adapters/{named}"))
+    cross_encoder.train(data, lora.with_adapters(run, adapters), adapter, place(data, out, f"adapters/{named}"))
 
 
 @app.command("reranker")
@@ -135,9 +129,9 @@ def train_reranker(
     """Trains an LLM pipeline's adapter, with negatives of the config's first retrieval, and makes its canaries."""
     from training import reranker
 
-    run, data = loaded(config, adapters), data or sample_of(config)
+    run, data = configs.load(config), data or sample_of(config)
     adapter = reranker.pipeline_of(run, stage).adapter or stage
-    reranker.train(data, run, stage, place(data, out, f"adapters/{adapter}"), queries, epochs)
+    reranker.train(data, run, stage, place(data, out, f"adapters/{adapter}"), queries, epochs, adapters)
 
 
 @app.command("tiny-models")
@@ -157,12 +151,11 @@ def fit_numbers(
     root: Annotated[Path, typer.Argument(help="the folder of a training whose folds are done")],
     config: Config = Path("configs/sample.toml"),
     folds: Annotated[int, typer.Option(min=1, help="how many folds it has")] = 3,
-    adapters: Annotated[Path, typer.Option(help="folder of the adapters trained on all data")] = BUILD / "adapters",
 ) -> None:
     """Fits the config's weights, gate and boost on a training's folds, prints them and writes them as TOML."""
     from training.weights import fit
 
-    typer.echo(fit(configs.load(config), root, folds, adapters))
+    typer.echo(fit(configs.load(config), root, folds))
 
 
 def command_line() -> None:

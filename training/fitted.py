@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ TOP, PART = "", "retrieval.retriever"
 
 @dataclass(frozen=True)
 class Numbers:
-    """What was fitted. weights: of the first retrieval's parts, by their kinds; ensemble: of its members, by name."""
+    """What was fitted. weights: of the first retrieval's parts, in their order; ensemble: of its members, by name."""
 
-    weights: Mapping[str, float]
+    weights: Sequence[float]
     gate: float | None
     ensemble: Mapping[str, float]
     boost: float
@@ -81,8 +81,8 @@ def edited(config: Config, numbers: Numbers, adapters: Path, path: Path) -> str:
         place = os.path.relpath((config.path.parent / config.competition).resolve(), path.parent.resolve())
         blocks[0].set("competition", f'"{place}"')
     parts = [block for block in blocks if block.name == PART][: len(config.retrieval[0].retriever)]
-    for block, part in zip(parts, config.retrieval[0].retriever, strict=False):
-        block.set("weight", str(numbers.weights[part.kind]))
+    for block, part, weight in zip(parts, config.retrieval[0].retriever, numbers.weights, strict=False):
+        block.set("weight", str(weight))
         if part.kind == "neighbours" and numbers.gate is not None:
             block.set("gate", str(numbers.gate))
     for block in blocks:
@@ -126,8 +126,8 @@ def _plain(config: Config, base: Path) -> Any:
 def _wanted(config: Config, numbers: Numbers, adapters: Path) -> Any:
     found = _plain(config, config.path.parent)
     found["adapters"] = str(adapters.resolve())
-    for part in found["retrieval"][0]["retriever"]:
-        part["weight"] = numbers.weights[part["kind"]]
+    for part, weight in zip(found["retrieval"][0]["retriever"], numbers.weights, strict=True):
+        part["weight"] = weight
         if part["kind"] == "neighbours" and numbers.gate is not None:
             part["gate"] = numbers.gate
     found["ensemble"] |= {"weights": dict(numbers.ensemble), "unseen_boost": numbers.boost}

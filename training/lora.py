@@ -12,6 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from cascade.base.folder import check_replaceable
+from cascade.config.schema import Config
 from cascade.models import locate
 from cascade.models.adapters import ADAPTER_FILES
 
@@ -39,6 +40,11 @@ def no_dropout(folder: Path) -> dict[str, Any]:
 def targets(folder: Path) -> Sequence[str] | str:
     """The linear layers to put LoRA on: of a BERT those of its encoder, of any other all."""
     return ENCODER_LAYERS if is_bert(folder) else "all-linear"
+
+
+def with_adapters(config: Config, adapters: Path | None) -> Config:
+    """The config with adapters that lie in another folder, where one is given."""
+    return config if adapters is None else config.model_copy(update={"adapters": str(adapters.resolve())})
 
 
 def add_lora(

@@ -43,8 +43,13 @@ WRITTEN = 16  # queries whose reasons are written together
 PLACE = DeviceSlot(("cuda:0" if lora.DEVICE == "cuda" else "cpu",))
 
 
-def train(folder: Path, config: Config, name: str, out: Path, queries: int | None, epochs: float) -> None:
-    """Trains on `folder`/train.csv, on at most so many of its queries, writes the adapter to `out`, and its canaries.
+def train(
+    folder: Path, config: Config, name: str, out: Path, queries: int | None, epochs: float, adapters: Path | None = None
+) -> None:
+    """Trains on `folder`/train.csv, on at most so many of its queries, and writes the adapter to `out`.
+
+    If that is the config's own place for it, its canaries are written too. adapters: the retrieval's, in place of the
+    config's.
 
     The loss is the cross-entropy of the right candidate: of the letters, or, pointwise, of a softmax over the
     log-odds of yes to no (MAP 2025, 1st place).
@@ -52,10 +57,11 @@ def train(folder: Path, config: Config, name: str, out: Path, queries: int | Non
     lora.check_out(out)
     pipeline = pipeline_of(config, name)
     config = config.model_copy(update={"engine": "transformers"})
+    given = lora.with_adapters(config, adapters)
     task = registry.of(config).read(folder)
     chosen = task.train.sample(n=min(queries or len(task.train), len(task.train)), random_state=lora.SEED)
-    candidates = negatives.retrieved(config, task)
-    chosen = reasons.join(chosen, _written(chosen, config))
+    candidates = negatives.retrieved(given, task)
+    chosen = reasons.join(chosen, _written(chosen, given))
     model = _load(pipeline, config)
     examples = Examples(pipeline, config, task, candidates)
     peft_model = lora.add_lora(model, RANK, targets="all-linear")

@@ -88,8 +88,11 @@ def emptied(run: Path, config: Config) -> Path:
     return run
 
 
-def measure(config: Config, folder: Path, run: Path) -> Iterator[dict[str, Any]]:
-    """One row a system on the labelled test of `folder`: its name, `metrics.report`, seconds, and the pairs counted."""
+def measure(config: Config, folder: Path, run: Path, proves: bool = True) -> Iterator[dict[str, Any]]:
+    """One row a system on the labelled test of `folder`: its name, `metrics.report`, seconds, and the pairs counted.
+
+    proves: see `RunContext`.
+    """
     task = registry.of(config).read(folder)
     labels = task.truth
     if labels is None:
@@ -105,7 +108,7 @@ def measure(config: Config, folder: Path, run: Path) -> Iterator[dict[str, Any]]
         task = replace(task, queries=task.queries[labelled].reset_index(drop=True))
     seen = labels["label_id"].isin(task.seen)
     counts = {"queries": len(seen), "seen": int(seen.sum()), "unseen": int((~seen).sum())}
-    for system, table, seconds in systems(RunContext(config, task, run)):
+    for system, table, seconds in systems(RunContext(config, task, run, proves=proves)):
         yield {
             "system": system,
             **metrics.report(table, labels, task.seen, task.depth, (task.depth, DEPTH)),

@@ -10,12 +10,19 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# Set by a parent to its own id: one that died before this process first looked would be taken for another.
+PARENT = "CASCADE_PARENT"
+
+
+def told() -> dict[str, str]:
+    """The variable by which a process of this module knows whose it is."""
+    return {PARENT: str(os.getpid())}
 
 
 def die_with_parent() -> None:
     """Asks Linux to SIGKILL this process when its parent ends; without effect elsewhere."""
     if sys.platform == "linux":
-        parent = os.getppid()
+        parent = int(os.environ.pop(PARENT, 0)) or os.getppid()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it died before it was being watched
             sys.exit(1)

@@ -52,13 +52,13 @@ class LLMReranker:
         means = rows.groupby(["query_id", "label_id"], sort=False)["score"].mean().reset_index()
         return tables.from_scores(means), self.scorer.usage.take()
 
-    def prove(self, config: Config, path: Path | None = None) -> None:
+    def prove(self, config: Config, path: Path) -> None:
         """Asks the model for its canaries' scores; ModelError where they are too far off.
 
         In Kaggle's rerun that is a warning: there a score that may be wrong is worth more than none. `usage` tells.
-        path: of the canaries, by default those beside the config.
+        path: of the canaries.
         """
-        proved = self._proved(config, path or canaries.path_of(self.pipeline, config))
+        proved = self._proved(config, path)
         self.scorer.usage = Usage(shares=self.scorer.usage.shares, canaries=proved)
 
     def _proved(self, config: Config, path: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def open_reranker(
 ) -> Any:
     """What a pool's process works with: (queries, candidates) -> `Reranker.rerank` of them.
 
-    `names` are the labels' texts by id. canaries: the file to prove an LLM by; default: that beside the config.
+    `names` are the labels' texts by id. canaries: the file to prove an LLM by, if it is there.
     """
     made: Reranker
     if isinstance(pipeline, CrossEncoderPipeline):
@@ -39,6 +39,7 @@ def open_reranker(
         from cascade.rerankers.llm import LLMReranker
 
         asked = LLMReranker(place, pipeline, config, names)
-        asked.prove(config, canaries)
+        if canaries is not None:
+            asked.prove(config, canaries)
         made = asked
     return lambda task: made.rerank(*task)

@@ -12,7 +12,7 @@ from typing import Any
 
 from cascade.base import clock, folder, ledger
 from cascade.config.schema import ENSEMBLE, REASON
-from cascade.processes import environ, gpu, tree
+from cascade.processes import die_with_parent, environ, gpu, tree
 from cascade.run import console, outcome
 from cascade.run.budget import Budget
 from cascade.run.outcome import Result
@@ -109,7 +109,7 @@ class StageRunner:
         log = self.context.run / folder.LOGS / f"{stage.name}.log"
         gpu_before = gpu.gpu_memory_used_mb()
         ended = tree.run(
-            self._command(stage, parameters), log, environ.clean() | SET, until,
+            self._command(stage, parameters), log, environ.clean() | SET | die_with_parent.told(), until,
             lambda seconds: self.printer.progress(stage.name, seconds, log),
         )  # fmt: skip
         gpu.wait_for_gpu_memory(gpu_before)

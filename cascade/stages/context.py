@@ -22,7 +22,8 @@ from cascade.rankings import reasons
 class RunContext:
     """What every stage works on: its config, the data, the run's folder, and when it must have stopped.
 
-    resume: go on with what an earlier run of a chunked stage finished.
+    resume: go on with what an earlier run of a chunked stage finished. proves: whether LLMs are asked for their
+    canaries, which are of the config's adapters, not of others in their place.
     """
 
     config: Config
@@ -30,6 +31,7 @@ class RunContext:
     run: Path
     deadline: float = 0.0
     resume: bool = False
+    proves: bool = True
     # The tables that were read, each with the file that it was: see `reading.table_at`.
     read: dict[Path, tuple[Any, pd.DataFrame]] = field(default_factory=dict, init=False, repr=False, compare=False)
 

@@ -15,7 +15,6 @@ from typing import Any
 import psutil
 
 from cascade.base import clock, ledger, runtime
-from cascade.base.errors import CascadeError
 from cascade.config.schema import Config, LLMPipeline, Pipeline
 from cascade.models import locate
 from cascade.processes import gpu, workers
@@ -29,32 +28,38 @@ NOT_PROVED = "not proved: nothing says that the scores of several cards together
 
 @contextmanager
 def canaries_of(context: RunContext, pipeline: Pipeline, slots: Sequence[DeviceSlot]) -> Iterator[Path | None]:
-    """The canaries that one card makes now; None where none are called for, or it cannot make them, which is said.
+    """The file that the stage's LLM is held to, if it is there; None where it is not to be proved.
 
-    Only in Kaggle's commit run: in the rerun, the time is the submission's.
+    It is that beside the config, or one that a card makes now, alone. That is only so in Kaggle's commit run: in the
+    rerun, the time is the submission's. What keeps the card from it is said, and costs nothing else.
     """
-    spread = isinstance(pipeline, LLMPipeline) and len(slots) == 1 and len(slots[0].devices) > 1
-    called_for = spread and runtime.is_kaggle() and not runtime.is_rerun()
-    if not isinstance(pipeline, LLMPipeline) or not called_for or canaries.path_of(pipeline, context.config).exists():
+    if not isinstance(pipeline, LLMPipeline) or not context.proves:
         yield None
+        return
+    own = canaries.path_of(pipeline, context.config)
+    spread = len(slots) == 1 and len(slots[0].devices) > 1
+    if not spread or not runtime.is_kaggle() or runtime.is_rerun() or own.exists():
+        yield own
         return
     start = clock.now()
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / f"{pipeline.name}.json"
         try:
             why = _too_large(pipeline, context.config, slots[0].device) or _made(context, pipeline, slots[0], path)
-        except CascadeError as error:
-            why = str(error)
+        except Exception as error:  # of whatever kind: the stage goes on without
+            why = str(error) or type(error).__name__
         told = f"{NOT_PROVED} ({why})" if why else f"its canaries are made by {slots[0].devices[0]} alone"
         print(f"{pipeline.stage}: {told}", flush=True)
         ledger.record(context.run, pipeline.stage, "one card", start, clock.now(), decision=told)
-        yield None if why else path
+        yield own if why else path
 
 
 def _too_large(pipeline: LLMPipeline, config: Config, device: str) -> str:
     """Why the model does not fit one card; "" where it does."""
-    files = locate.model_path(pipeline.model, config.path.parent).glob("*.safetensors")
-    weights = sum(file.stat().st_size for file in files)
+    folder = locate.model_path(pipeline.model, config.path.parent)
+    weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    if not weights:
+        return f"{folder} has no *.safetensors, by which the model's size is known"
     cards = [float(line) * 2**20 for line in gpu.nvidia_smi("memory.total") if line.replace(".", "").isdigit()]
     room = min(cards, default=0.0) if device != "cpu" else float(psutil.virtual_memory().total)
     if weights <= FITS * room:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     out, seconds, *code = sys.argv[1:]
+    print("runs", flush=True)
     time.sleep(float(seconds))
     if code:
         sys.exit(f"error: asked to end with {code[0]}")

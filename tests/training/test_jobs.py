@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,6 +19,7 @@ import pytest
 from cascade.base.errors import ConfigError, StageError
 from cascade.base.runtime import ROOT
 from cascade.config import schema as configs
+from cascade.config.schema import Config, LLMPipeline
 from cascade.processes.workers import device_slots
 from cascade.run import lock
 from tests import processes
@@ -101,15 +104,58 @@ def test_as_many_jobs_at_once_as_places(folder: Path) -> None:
     jobs = [step(folder, name, seconds=0.5) for name in "abcd"]
     board = run(folder, *jobs, at_once=2)
     starts = sorted((each.began, each.began + each.seconds) for each in board.standings.values())
-    overlaps = [sum(begun <= start < ended for begun, ended in starts) for start, _ in starts]
-    assert max(overlaps) == 2
+    assert max(at_once(starts)) == 2
     assert board.left() == 0 and board.table().row_count == 4
+
+
+def at_once(starts: list[tuple[float, float]]) -> list[int]:
+    """How many ran at the start of each."""
+    return [sum(begun <= start < ended for begun, ended in starts) for start, _ in starts]
+
+
+def test_nothing_runs_beside_a_job_that_takes_all_devices(folder: Path) -> None:
+    jobs = [step(folder, "a", seconds=0.3), replace(step(folder, "b", seconds=0.3), whole=True), step(folder, "c")]
+    board = run(folder, *jobs, at_once=2)
+    assert {*states(board).values()} == {DONE}
+    assert max(at_once([(each.began, each.began + each.seconds) for each in board.standings.values()])) <= 2
+    own = board.standings["b"]
+    for other in (board.standings["a"], board.standings["c"]):
+        assert other.began + other.seconds <= own.began or own.began + own.seconds <= other.began
 
 
 def test_a_second_training_in_the_folder_is_refused(folder: Path) -> None:
     board = Board([step(folder, "a")], folder / "root", device_slots(["cpu"]))
+    runner.run(board)
     with lock.held(folder / "root"), pytest.raises(StageError, match="another --root"):
         runner.run(board)
+
+
+def test_a_persons_folder_is_no_place_for_a_training(folder: Path) -> None:
+    (folder / "root" / "logs").mkdir(parents=True)
+    (folder / "root" / "logs" / "a.log").write_text("mine")
+    board = Board([step(folder, "a")], folder / "root", device_slots(["cpu"]))
+    with pytest.raises(StageError, match="contains logs, and no training made it"):
+        runner.run(board)
+    assert (folder / "root" / "logs" / "a.log").read_text() == "mine" and not (folder / "a").exists()
+
+
+def test_the_trainings_own_code_is_part_of_what_a_job_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(folder, step(folder, "a"))
+    monkeypatch.setattr("training.jobs.job.code", lambda: "another")
+    assert states(run(folder, step(folder, "a"))) == {"a": DONE}
+
+
+def test_what_a_record_or_a_score_file_lacks_costs_nothing_else(folder: Path) -> None:
+    jobs = replace(step(folder, "a"), scores=folder / "a"), step(folder, "b")
+    run(folder, *jobs)
+    path = folder / "root" / "jobs" / "a.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": None}))
+    board = run(folder, *jobs)
+    assert states(board) == {"a": KEPT, "b": KEPT} and board.table().row_count == 2
+    (folder / "root" / "jobs" / "b.json").unlink()
+    (folder / "root" / "jobs" / "b.json").mkdir()
+    board = run(folder, *jobs)
+    assert states(board) == {"a": KEPT, "b": FAILED} and "record cannot be written" in board.standings["b"].why
 
 
 def test_a_killed_runner_leaves_nothing_running_and_repeats_one_job(folder: Path) -> None:
@@ -122,7 +168,8 @@ def test_a_killed_runner_leaves_nothing_running_and_repeats_one_job(folder: Path
     environment = os.environ | {MARK: folder.name, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([sys.executable, script], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     until = time.monotonic() + 60
-    while not (folder / "root" / "logs" / "b.log").exists() and time.monotonic() < until:
+    log = folder / "root" / "logs" / "b.log"
+    while not (log.exists() and "runs" in log.read_text()) and time.monotonic() < until:
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -146,16 +193,84 @@ def test_only_takes_what_it_needs_with_it(folder: Path) -> None:
 def test_every_adapter_of_a_config_is_a_job(tmp_path: Path) -> None:
     (tmp_path / "train.csv").touch()
     config = configs.load(ROOT / "configs" / "tiny-llm.toml")
-    jobs = {job.name: job for job in graph.jobs(config, tmp_path, graph.Places(tmp_path, tmp_path / "done"), 2, 50)}
+    jobs = {job.name: job for job in graph.jobs(config, tmp_path, tmp_path / "root", 2, 50)}
     assert [*jobs][:2] == ["folds", "fold-0/retriever-minilm"]
     every = {*models.retrievers(config), *models.cross_encoders(config), *models.rerankers(config)}
     assert every == {"retriever-minilm", "cross-encoder-minilm", "tiny-listwise", "tiny-pointwise"}
     assert every <= {*jobs} and {f"fold-1/{name}" for name in every} <= {*jobs}
     ranked = jobs["fold-1/tiny-pointwise"]
     assert {"folds", "fold-1/retriever-minilm"} == {*ranked.needs}, "negatives are found by the fold's own retriever"
-    assert "--queries 50" in " ".join(ranked.command)
+    own = tmp_path / "root" / "fold-1" / "adapters"
+    assert f"--queries 50 --config {config.path}" in " ".join(ranked.command)
+    assert ranked.command[-2:] == ("--adapters", str(own)) and ranked.leaves == (own / "tiny-pointwise",)
+    assert jobs["fold-1/retriever-minilm"].command[-1] == str(own / "retriever-minilm")
+    assert not any(job.whole for job in jobs.values())
     assert any(path.name == "pointwise.txt" for path in ranked.reads)
     assert {*jobs["fold-0/scores"].needs} == {"folds", *(f"fold-0/{name}" for name in every)}
+
+
+def changed(config: Config, **keys: Any) -> Config:
+    """The config with other keys of its first LLM pipeline."""
+    first = next(each for each in config.pipeline if isinstance(each, LLMPipeline))
+    others = [each.model_copy(update=keys) if each is first else each for each in config.pipeline]
+    return config.model_copy(update={"pipeline": others})
+
+
+@pytest.mark.parametrize(
+    ("keys", "trained", "scored"),
+    [
+        ({"limit": 60.0}, False, True),
+        ({"chunk": 3}, False, True),
+        ({"max_length": 512}, True, True),
+        ({"enabled": False}, True, True),  # another pipeline has the adapter, and teaches it otherwise
+    ],
+)
+def test_what_the_config_says_of_an_adapter_decides_whether_it_is_due(
+    tmp_path: Path, keys: dict[str, Any], trained: bool, scored: bool
+) -> None:
+    config = configs.load(ROOT / "configs" / "tiny-llm.toml")
+    before, after = (
+        {job.name: job.digest() for job in graph.jobs(each, tmp_path, tmp_path / "root", 2, None)}
+        for each in (config, changed(config, **keys))
+    )
+    assert (before["tiny-listwise"] != after.get("tiny-listwise", before["tiny-listwise"])) is trained
+    assert (before["fold-0/scores"] != after["fold-0/scores"]) is scored
+    assert before["tiny-pointwise"] == after["tiny-pointwise"] and before["folds"] == after["folds"]
+
+
+def test_every_file_that_decides_the_prompts_is_read(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        (ROOT / "configs" / "tiny-llm.toml").read_text().replace("top_k = 100", 'top_k = 100\nquery_text = "q.txt"')
+    )
+    config = configs.load(tmp_path / "mine.toml").model_copy(update={"competition": "mine.py"})
+    jobs = {
+        job.name: {path.name for path in job.reads} for job in graph.jobs(config, tmp_path, tmp_path / "r", 2, None)
+    }
+    assert {"mine.py", "q.txt"} <= jobs["folds"] & jobs["fold-0/scores"] & jobs["fit"] & jobs["fold-1/retriever-minilm"]
+    assert {Path(model.prompt).name for model in config.language_models().values()} <= jobs["fold-0/scores"]
+
+
+def test_an_adapter_that_no_job_trains(tmp_path: Path) -> None:
+    config = configs.load(ROOT / "configs" / "cross-encoder.toml")
+    retrieval = config.retrieval[0]
+    parts = [part for part in retrieval.retriever if part.kind != "dense"]
+    assert any(part.kind == "neighbours" for part in parts)
+    lone = config.model_copy(update={"retrieval": [retrieval.model_copy(update={"retriever": parts})]})
+    with pytest.raises(ConfigError, match=r"adapter 'retriever-minilm' is not one that is trained"):
+        graph.jobs(lone, tmp_path, tmp_path / "root", 2, None)
+    for name in ("fit", "cross-encoder-minilm"):
+        dense = [
+            part.model_copy(update={"adapter": name} if part.kind == "dense" else {}) for part in retrieval.retriever
+        ]
+        named = config.model_copy(update={"retrieval": [retrieval.model_copy(update={"retriever": dense})]})
+        with pytest.raises(ConfigError, match=f"adapter '{name}' is of two kinds, or has a job's name"):
+            graph.jobs(named, tmp_path, tmp_path / "root", 2, None)
+
+
+def test_a_model_over_all_cards_is_scored_with_all_of_them(tmp_path: Path) -> None:
+    config = configs.load(ROOT / "configs" / "t4x2-smoke.toml")
+    jobs = graph.jobs(config, tmp_path, tmp_path / "root", 2, None)
+    assert {job.name for job in jobs if job.whole} == {"fold-0/scores", "fold-1/scores"}
 
 
 def test_an_adapter_that_the_config_does_not_have() -> None:
@@ -197,3 +312,7 @@ def test_a_training_from_folds_to_numbers(tmp_path: Path) -> None:
         [*command, "--root", str(root), "--show"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert again.stdout.count("up to date") == 4 and "due" not in again.stdout
+    more = subprocess.run(
+        [*command[:-1], "3", "--root", str(root), "--show"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "folds: due:" in more.stdout and "fold-0/scores: due after folds:" in more.stdout

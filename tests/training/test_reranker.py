@@ -100,6 +100,13 @@ def test_an_adapter_is_left_with_its_canaries_and_prefers_the_right(tmp_path: Pa
     assert means[1] < 0.67 * means[0]
 
 
+def test_an_adapter_of_a_fold_leaves_the_configs_canaries_alone(tmp_path: Path) -> None:
+    config = config_of(tmp_path, "pointwise")
+    own = tmp_path / "fold-0" / "adapters"
+    reranker.train(SAMPLE, config, "p", own / "mine", 4, 1, adapters=own)
+    assert (own / "mine" / ADAPTER_FILES[1]).is_file() and not (tmp_path / "canaries").exists()
+
+
 def test_only_what_asks_an_llm_is_trained_here(tmp_path: Path) -> None:
     text = f'kind = "cross-encoder"\nmodel = "{MODEL}"\n'
     config = make_config(tmp_path, text)

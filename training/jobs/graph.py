@@ -6,9 +6,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cascade.config.parts import ConfigModel
+from cascade.base.errors import CascadeError, ConfigError
+from cascade.config.parts import Adapted, ConfigModel
 from cascade.config.schema import Config, LanguageModel
+from cascade.models import locate
 from training.jobs import models
 from training.jobs.job import Job
 
@@ -16,12 +19,20 @@ FOLDS, FIT, SCORES = "folds", "fit", "scores"
 NUMBERS, CONFIG = "numbers.toml", "config.toml"
 
 
+# Of a part or a stage, what changes its speed and place and not what is learnt from it.
+BESIDE = {"weight", "batch_size", "chunk", "limit"}
+
+
 @dataclass(frozen=True)
 class Places:
-    """Where a training keeps what it makes. root: its own folder; adapters: that of the finished ones."""
+    """Where a training keeps what it makes, all of it under one folder."""
 
     root: Path
-    adapters: Path
+
+    @property
+    def adapters(self) -> Path:
+        """The folder of the adapters that are trained on all data."""
+        return self.root / "adapters"
 
     def data(self, fold: int) -> Path:
         """A fold's folder of data, as `cascade folds` writes it."""
@@ -35,37 +46,63 @@ class Places:
         return self.of_fold(fold) / "adapters"
 
 
-def jobs(config: Config, data: Path, places: Places, folds: int, queries: int | None) -> list[Job]:
-    """All of them, each after those that it needs. `queries`: how many an LLM's adapter is trained on; None: all."""
-    settings = ("--config", str(config.path))
-    files = tuple(sorted(data.glob("*.csv")))
-    out = ("--data", str(data), "--out", str(places.root / FOLDS), "--count", str(folds))
+def jobs(config: Config, data: Path, root: Path, folds: int, queries: int | None) -> list[Job]:
+    """All of them, each after those that it needs. `queries`: how many an LLM's adapter is trained on; None: all.
+
+    ConfigError for an adapter that none of them would train: a fold's scores would be without it.
+    """
+    check(config)
+    places, settings = Places(root), ("--config", str(config.path))
+    files = (*sorted(data.glob("*.csv")), *_read_by_all(config))
+    out = ("--data", str(data), "--out", str(root / FOLDS), "--count", str(folds))
     left = tuple(places.data(fold) for fold in range(folds))
-    made = [Job(FOLDS, ("cascade", "folds", *out, *settings), files, left)]
-    whole = config.model_dump_json()
+    made = [Job(FOLDS, ("cascade", "folds", *out, *settings), files, left, config.competition)]
+    whole = config.model_dump_json(exclude={"path"})
+    prompts = [config.path.parent / model.prompt for model in config.language_models().values()]
+    spread = any(model.parallel == "tensor" for model in config.language_models().values())
     for fold in range(folds):
         name, own, given = f"fold-{fold}", places.adapters_of(fold), places.data(fold)
-        trained = list(_trained(config, f"{name}/", given, (given,), own, (FOLDS,), queries))
+        read = (given, *_read_by_all(config))
+        trained = list(_trained(config, f"{name}/", given, read, own, (FOLDS,), queries))
         scores = places.of_fold(fold) / f"{SCORES}.json"
         out = ("--data", str(given), "--adapters", str(own), "--out", str(scores.parent))
-        reads = (given, *(path for job in trained for path in job.leaves))
+        reads = (*read, *prompts, *(path for job in trained for path in job.leaves))
         needs = (FOLDS, *(job.name for job in trained))
-        command = ("training", SCORES, *settings, *out)
-        made += [*trained, Job(f"{name}/{SCORES}", command, reads, (scores,), whole, needs, scores)]
+        scoring = ("training", SCORES, *settings, *out)
+        made += [*trained, Job(f"{name}/{SCORES}", scoring, reads, (scores,), whole, needs, scores, spread)]
     scored = tuple(job.name for job in made if job.scores is not None)
-    reads = tuple(path for job in made for path in job.leaves)
-    made.append(
-        Job(
-            FIT,
-            ("training", FIT, str(places.root), "--folds", str(folds), "--adapters", str(places.adapters), *settings),
-            reads,
-            (places.root / NUMBERS,),
-            whole,
-            scored,
+    reads = (*_read_by_all(config), *(path for job in made for path in job.leaves))
+    command = ("training", FIT, str(root), "--folds", str(folds), *settings)
+    made.append(Job(FIT, command, reads, (root / NUMBERS,), whole, scored))
+    return [*made, *_trained(config, "", data, files, places.adapters, (), queries)]
+
+
+def check(config: Config) -> None:
+    """ConfigError for an adapter that no job trains, or whose name is a job's."""
+    trained = [*models.retrievers(config), *models.cross_encoders(config), *models.rerankers(config)]
+    twice = sorted({name for name in trained if trained.count(name) > 1} | {*trained} & {FOLDS, FIT, SCORES})
+    if twice:
+        raise ConfigError(
+            f"adapter '{twice[0]}' is of two kinds, or has a job's name",
+            path=config.path,
+            mend="give it a name of its own",
         )
-    )
-    made += _trained(config, "", data, files, places.adapters, (), queries)
-    return made
+    for stage, model in config.models():
+        if isinstance(model, Adapted) and model.adapter is not None and model.adapter not in trained:
+            raise ConfigError(
+                f"adapter '{model.adapter}' is not one that is trained: retrievers of kind 'dense', cross-encoders and "
+                f"LLM pipelines are",
+                path=config.path,
+                key=stage,
+                mend="train with a config without it",
+            )
+
+
+def _read_by_all(config: Config) -> tuple[Path, ...]:
+    """The files that decide what queries are."""
+    own = [each.query_text for each in config.retrieval if each.query_text is not None]
+    own += [config.competition] if config.competition.endswith(".py") else []
+    return tuple(config.path.parent / name for name in own)
 
 
 def _trained(
@@ -84,11 +121,10 @@ def _trained(
         out = adapters / adapter
         own = ("--adapters", str(adapters)) if before else ()
         words = ("--config", str(config.path), "--data", str(data), "--out", str(out), *own)
-        prompts = [each.prompt for each in of if isinstance(each, LanguageModel)]
-        reads = (*files, *(path for each in before for path in each.leaves), *(config.path.parent / p for p in prompts))
-        about = json.dumps([None if each is None else each.model_dump(mode="json") for each in of], sort_keys=True)
+        prompts = [config.path.parent / each.prompt for each in of if isinstance(each, LanguageModel)]
+        reads = (*files, *(path for each in before for path in each.leaves), *prompts)
         named = (*needs, *(each.name for each in before))
-        return Job(f"{prefix}{adapter}", ("training", command, *more, *words), reads, (out,), about, named)
+        return Job(f"{prefix}{adapter}", ("training", command, *more, *words), reads, (out,), _about(config, of), named)
 
     found = [job(adapter, "retriever", [part], adapter) for adapter, part in models.retrievers(config).items()]
     before += found
@@ -99,3 +135,16 @@ def _trained(
     for adapter, pipeline in models.rerankers(config).items():
         found.append(job(adapter, "reranker", [pipeline, first, config.reason], pipeline.name, *some))
     yield from found
+
+
+def _about(config: Config, of: list[ConfigModel | None]) -> str:
+    """What the config says of them, and the weights of their models, where these are at hand."""
+    told: list[Any] = [config.competition]
+    for each in filter(None, of):
+        told.append(each.model_dump(mode="json", exclude=BESIDE))
+        if isinstance(each, Adapted):
+            try:
+                told.append(locate.fingerprint(locate.model_path(each.model, config.path.parent), None))
+            except CascadeError:  # the job itself says so
+                told.append("not here")
+    return json.dumps(told, sort_keys=True)

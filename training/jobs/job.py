@@ -20,6 +20,7 @@ class Job:
 
     command: a module and its arguments. reads, leaves: files or folders. about: what the config says of it, as text.
     needs: names of the jobs that make what it reads. scores: a JSON file that it leaves, whose MAP the table shows.
+    whole: it takes all devices, so nothing runs beside it.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Job:
     about: str = ""
     needs: tuple[str, ...] = ()
     scores: Path | None = None
+    whole: bool = False
 
     def digest(self) -> str:
         """What it is known by: its command and settings, the training's code, and the contents of what it reads."""
@@ -48,6 +50,11 @@ class Job:
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    def seconds(self, root: Path) -> float:
+        """What its last whole run took; 0 where nothing tells."""
+        found = self.record(root).get("seconds")
+        return float(found) if isinstance(found, int | float) else 0.0
 
     def is_done(self, root: Path) -> bool:
         """Whether all that it read is as it was, and all that it left as well."""
@@ -78,6 +85,6 @@ def code() -> str:
     """A digest of this package's own source, on which what is trained depends; that of the runner is none of it."""
     root, digest = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(root.glob("*.py")):
-        if path.name not in ("__init__.py", "__main__.py"):
+        if path.name != "__init__.py":
             digest.update(f"{path.name}:{sha256(path)}\n".encode())
     return digest.hexdigest()

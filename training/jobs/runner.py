@@ -15,15 +15,18 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
+from cascade.base import atomic
 from cascade.base.errors import StageError
-from cascade.processes import tree
+from cascade.processes import die_with_parent, tree
 from cascade.processes.workers import DeviceSlot
 from cascade.run import lock
 from training.jobs.job import Job
 
 POLL = 0.2  # seconds between two looks at the jobs that run
+MARK = "training.json"  # by which a training's folder is known
 SAID = 200  # letters of a failed job's last line
 WAITS, RUNS, DONE, KEPT, FAILED, LEFT = "waits", "runs", "done", "up to date", "failed", "not run"
 
@@ -91,20 +94,20 @@ class Board:
         return bool(self._in(RUNS))
 
     def _begin(self, standing: Standing) -> None:
-        taken = [each.slot for each in self._in(RUNS)]
-        free = [slot for slot in self.slots if slot not in taken]
-        job = standing.job
-        if job.is_done(self.root):
-            standing.state, standing.seconds = KEPT, float(job.record(self.root).get("seconds", 0.0))
+        job, running = standing.job, self._in(RUNS)
+        free = [slot for slot in self.slots if slot not in [each.slot for each in running]]
+        if not free or (job.whole and running) or any(each.job.whole for each in running):
             return
-        if not free:
+        if job.is_done(self.root):
+            standing.state, standing.seconds = KEPT, job.seconds(self.root)
             return
         standing.slot, standing.digest, standing.began = free[0], job.digest(), time.monotonic()
+        places = {} if job.whole else free[0].environment()
         command = [sys.executable, "-m", "cascade.processes.die_with_parent", *job.command]
         with job.log_path(self.root).open("wb") as log:
             standing.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env=os.environ | free[0].environment() | {"PYTHONUNBUFFERED": "1"},
+                env=os.environ | places | {"PYTHONUNBUFFERED": "1"} | die_with_parent.told(),
             )  # fmt: skip
         standing.state = RUNS
 
@@ -112,11 +115,14 @@ class Board:
         job = standing.job
         standing.seconds = time.monotonic() - standing.began
         missing = [path for path in job.leaves if not path.exists()]
-        if code == 0 and not missing:
-            job.note(self.root, standing.digest, standing.seconds)
-            standing.state = DONE
-            return
         standing.state = FAILED
+        if code == 0 and not missing:
+            try:
+                job.note(self.root, standing.digest, standing.seconds)
+                standing.state = DONE
+            except OSError as error:
+                standing.why = f"its record cannot be written: {error}"
+            return
         ended = f"exit code {code}" if code >= 0 else f"signal {-code}"
         standing.why = f"{ended}: {_last_line(job.log_path(self.root))}" if code else f"it left no {missing[0]}"
 
@@ -143,12 +149,16 @@ class Board:
 
     def table(self) -> Table:
         """A row a job: its state, its time, and what its model reached on questions that it was not trained on."""
-        shown = Table(title=f"{self.root}" + (f", about {left / 60:.0f} min left" if (left := self.left()) else ""))
+        shown = Table(
+            title=escape(str(self.root)) + (f", about {left / 60:.0f} min left" if (left := self.left()) else "")
+        )
         for name in ("job", "state", "time", "MAP", "seen", "unseen"):
             shown.add_column(name, justify="left" if name in ("job", "state") else "right")
         for standing in self.standings.values():
             seconds = time.monotonic() - standing.began if standing.state == RUNS else standing.seconds
-            shown.add_row(standing.job.name, standing.state, f"{seconds:.0f} s" if seconds else "", *_scores(standing))
+            shown.add_row(
+                escape(standing.job.name), standing.state, f"{seconds:.0f} s" if seconds else "", *_scores(standing)
+            )
         return shown
 
 
@@ -161,8 +171,11 @@ def _scores(standing: Standing) -> list[str]:
     path = standing.job.scores
     if path is None or standing.state not in (DONE, KEPT):
         return ["", "", ""]
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["submission"]
-    return ["" if found[key] is None else f"{found[key]:.4f}" for key in ("map", "map_seen", "map_unseen")]
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["submission"]
+        return ["" if found[key] is None else f"{found[key]:.4f}" for key in ("map", "map_seen", "map_unseen")]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ["?", "", ""]
 
 
 def _last_line(log: Path) -> str:
@@ -204,6 +217,7 @@ def problems(board: Board) -> list[str]:
 
 def run(board: Board) -> None:
     """Runs what is due; StageError for what failed, once all else has run, and where another run has the folder."""
+    _claim(board.root)
     with lock.held(board.root, "--root"):
         board.run()
     if found := problems(board):
@@ -212,3 +226,15 @@ def run(board: Board) -> None:
             path=board.root,
             mend="run it again: what is done is kept",
         )
+
+
+def _claim(root: Path) -> None:
+    """Makes the folder a training's; StageError for one that has anything else in it."""
+    if root.exists() and not root.is_dir():
+        raise StageError("is a file", path=root, mend="pass --root with a folder")
+    names = {path.name for path in root.iterdir()} if root.is_dir() else set()
+    if names and MARK not in names:
+        raise StageError(
+            f"contains {min(names)}, and no training made it", path=root, mend="pass --root with a new or empty folder"
+        )
+    atomic.write_text(root / MARK, "{}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,14 +21,15 @@ from training.jobs.runner import Board
 BUILD = Path("build/train")
 
 
-def board(
-    config: Config, data: Path, root: Path | None, adapters: Path, folds: int, queries: int | None, only: str
-) -> Board:
+def board(config: Config, data: Path, root: Path | None, folds: int, queries: int | None, only: str) -> Board:
     """The jobs of `make train`. root: default a folder of the config's and the data's own, under build/train/."""
+    data = _from_here(data)
+    config = config.model_copy(update={"path": _from_here(config.path)})
     if not (data / "train.csv").is_file():
         raise StageError("has no train.csv to train on", path=data, mend="pass --data with the competition's files")
-    root = root or BUILD / f"{config.path.stem}-{sha256(data / 'train.csv')[:12]}"
-    made = graph.jobs(config, data, graph.Places(root, adapters), folds, queries)
+    own = f"{config.path.resolve()} {sha256(data / 'train.csv')}"
+    root = root or BUILD / f"{config.path.stem}-{hashlib.sha256(own.encode()).hexdigest()[:12]}"
+    made = graph.jobs(config, data, root, folds, queries)
     # One job a GPU; a CPU's has all cores.
     devices = [device for device in placement.device_list(config) if device != "cpu"] or ["cpu"]
     return Board(wanted(made, only), root, device_slots(devices))
@@ -47,9 +49,18 @@ def wanted(jobs: Sequence[Job], only: str) -> list[Job]:
     return [job for job in jobs if job.name in taken]
 
 
+def _from_here(path: Path) -> Path:
+    """A path as it is told from the current folder, so that jobs are known again however it was written."""
+    whole = path.resolve()
+    return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole
+
+
 def show(found: Board) -> None:
     """Prints each job with its command, and whether it is up to date."""
     console = Console(width=max(120, Console().width))
+    due: set[str] = set()
     for job in found.jobs:
-        state = "up to date" if job.is_done(found.root) else "due"
+        before = [name for name in job.needs if name in due]
+        state = f"due after {before[0]}" if before else "up to date" if job.is_done(found.root) else "due"
+        due |= {job.name} if state != "up to date" else set()
         console.print(f"{job.name}: {state}: python -m {' '.join(job.command)}", highlight=False, markup=False)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from cascade.base import clock
-from cascade.processes import environ, tree
+from cascade.processes import die_with_parent, environ, tree
 
 FILE = "report.html"
 
@@ -32,7 +32,7 @@ def leave(config: Path, data: Path, run: Path, deadline: float) -> str:
         outcome = tree.run(
             [sys.executable, "-m", "cascade.processes.die_with_parent", "cascade", *command],
             log,
-            environ.clean(),
+            environ.clean() | die_with_parent.told(),
             until,
         )
     except Exception as error:  # after all the work nothing here may raise

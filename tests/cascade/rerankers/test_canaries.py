@@ -48,8 +48,8 @@ def opened(config: Config) -> tuple[LLMReranker, LLMPipeline]:
 
 def proved(config: Config) -> dict[str, Any]:
     """What a process that loads the config's model finds."""
-    reranker, _ = opened(config)
-    reranker.prove(config)
+    reranker, pipeline = opened(config)
+    reranker.prove(config, canaries.path_of(pipeline, config))
     return reranker.scorer.usage.take()["canaries"]
 
 
@@ -124,11 +124,23 @@ def test_a_stage_says_how_far_its_model_is_from_them(config: Config, tmp_path: P
     assert entry["option_share"]["prompts"] == 8, "which are the canaries'"
 
 
+def test_a_fold_is_not_held_to_the_canaries_of_the_configs_adapters(config: Config, tmp_path: Path) -> None:
+    found = moved(config, tmp_path)
+    path = tmp_path / "canaries" / "llm" / "p.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"adapter": "0" * 64}), encoding="utf-8")
+    context = make_bench(tmp_path, found, queries=2)
+    with pytest.raises(ModelError, match="other weights of adapter"):
+        stages.rerank(context, "p")
+    stages.rerank(replace(context, proves=False), "p")
+
+
 def test_a_quantised_copy_with_a_wrong_scale(tmp_path: Path) -> None:
     copy = damaged(tmp_path / "tiny-qwen2", scale)
     config = make_config(tmp_path, POINTWISE.replace(str(MODEL), str(copy)))
     written(config, original=str(MODEL))
-    with pytest.raises(ModelError, match=r"its scores are not those of .*p\.json .*canary_bound is 0\.5.*adapter"):
+    with pytest.raises(
+        ModelError, match=r"its scores are not those of .*p\.json, made by .*canary_bound is 0\.5.*adapter"
+    ):
         proved(config)
     assert proved(moved(config, tmp_path / "b", ('candidates = "r1"', 'candidates = "r1"\ncanary_bound = 99')))
 

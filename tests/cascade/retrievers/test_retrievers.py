@@ -221,9 +221,10 @@ def test_the_cross_encoder_ranks_what_it_is_given(config: Config, task: Task) ->
 def test_the_committed_retriever_beats_the_bare_model_on_the_sample(config: Config, cache: Path) -> None:
     whole = EEDI.read(ROOT / "sample")
     assert whole.truth is not None
-    test = whole.queries[whole.queries["query_id"].isin(whole.truth["query_id"])].reset_index(drop=True)
+    truth = whole.truth.iloc[::2]
+    test = whole.queries[whole.queries["query_id"].isin(truth["query_id"])].reset_index(drop=True)
     columns = {id_: i for i, id_ in enumerate(whole.labels["label_id"])}
-    right = whole.truth["label_id"].map(columns).to_numpy()
+    right = truth["label_id"].map(columns).to_numpy()
     reciprocal = {}
     for adapter in (None, "retriever-minilm"):
         part = DensePart(kind="dense", model=MINILM, adapter=adapter)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cascade.base import ledger
 from cascade.config.schema import LLMPipeline
-from cascade.processes.workers import DeviceSlot
+from cascade.processes import workers
+from cascade.processes.workers import DeviceSlot, Done
 from cascade.stages import one_card
 from cascade.stages.context import RunContext
 from tests.llm import POINTWISE, make_bench, make_config
@@ -19,7 +21,7 @@ TWO = [DeviceSlot(("cpu", "cpu"))]
 def asked(context: RunContext, slots: list[DeviceSlot]) -> list[str]:
     """What the ledger says was tried, none of which ended in canaries."""
     with one_card.canaries_of(context, context.config.pipeline[0], slots) as made:
-        assert made is None
+        assert made == context.run.parent / "canaries" / "llm" / "p.json"
     return [entry["decision"] for entry in ledger.read(context.run)]
 
 
@@ -48,6 +50,36 @@ def test_a_process_that_cannot_make_them_costs_nothing_else(
     context.config.pipeline[0] = pipeline.model_copy(update={"adapter": "missing"})
     (told,) = asked(context, TWO)
     assert told.startswith("not proved") and "missing" in told
+
+
+def test_a_card_makes_them_alone(context: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(one_card, "FITS", 0.75)
+    made_by: list[tuple[str, tuple[str, ...]]] = []
+
+    class Pool:
+        """A pool that makes nothing."""
+
+        def __init__(self, name: str, slots: list[DeviceSlot], logs: Path, make: Any, arguments: Any, _: Any) -> None:
+            pipeline, _, queries, self.path = arguments
+            assert len(queries) == 16 and make is one_card.open_maker
+            made_by.append((pipeline.parallel, slots[0].devices))
+
+        def __enter__(self) -> Pool:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            return
+
+        def run(self, tasks: list[None]) -> list[Done[None]]:
+            self.path.write_text("{}")
+            return [Done(task) for task in tasks]
+
+    monkeypatch.setattr(workers, "Pool", Pool)
+    with one_card.canaries_of(context, context.config.pipeline[0], TWO) as made:
+        assert made is not None and made.read_text() == "{}" and context.run not in made.parents
+    assert made_by == [("data", ("cpu",))] and not made.exists()
+    (entry,) = ledger.read(context.run)
+    assert entry["decision"] == "its canaries are made by cpu alone"
 
 
 @pytest.mark.parametrize("why", ["one card", "rerun", "elsewhere", "canaries", "nothing left"])
