@@ -78,8 +78,8 @@ compare: .venv/ready ## show what changed between two runs, and its effect: A=di
 	$(BIN)/python -m cascade compare $(or $(A),$(OUT)/previous) $(or $(B),$(OUT))
 
 .PHONY: folds
-folds: .venv/ready ## split the train.csv of DATA=dir into folders with a labelled test -> build/folds: FOLDS=n QUESTIONS=n SEED=n COMPETITION=name-or-file
-	$(BIN)/python -m cascade folds $(GIVEN) --out $(if $(filter command%,$(origin OUT)),$(OUT),build/folds) --count $(if $(filter command%,$(origin FOLDS)),$(FOLDS),5) $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(COMPETITION),--competition $(COMPETITION)) $(if $(filter command%,$(origin CONFIG)),--config $(CONFIG)) --seed $(if $(filter command%,$(origin SEED)),$(SEED),0)
+folds: .venv/ready ## split the train.csv of DATA=dir into folders with a labelled test -> build/folds: FOLDS=n QUESTIONS=n SEED=n BY=column COMPETITION=name-or-file
+	$(BIN)/python -m cascade folds $(GIVEN) --out $(if $(filter command%,$(origin OUT)),$(OUT),build/folds) --count $(if $(filter command%,$(origin FOLDS)),$(FOLDS),5) $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(COMPETITION),--competition $(COMPETITION)) $(if $(BY),--by $(BY)) $(if $(filter command%,$(origin CONFIG)),--config $(CONFIG)) --seed $(if $(filter command%,$(origin SEED)),$(SEED),0)
 
 .PHONY: plan
 plan: .venv/ready ## predict the time of each stage of CONFIG=file for QUERIES=n, with PROFILE=file; CALIBRATE="ledger …" makes such a file
@@ -87,8 +87,8 @@ plan: .venv/ready ## predict the time of each stage of CONFIG=file for QUERIES=n
 
 ##@ Train
 .PHONY: train
-train: .venv/ready ## train each adapter of CONFIG=file on FOLDS=n folds of the sample, or DATA=dir, and on all of it; score the folds, fit the config's numbers; goes on where it was stopped; QUERIES=n for an LLM, ONLY='fold-0/*'
-	$(BIN)/python -m training run --config $(CONFIG) $(GIVEN) $(if $(FOLDS),--folds $(FOLDS)) $(if $(QUERIES),--queries $(QUERIES)) $(if $(ONLY),--only '$(ONLY)')
+train: .venv/ready ## train each adapter of CONFIG=file on FOLDS=n folds of the sample, or DATA=dir, and on all of it; score the folds, fit the config's numbers; goes on where it was stopped; QUERIES=n for an LLM, BY=column as for folds, ONLY='fold-0/*'
+	$(BIN)/python -m training run --config $(CONFIG) $(GIVEN) $(if $(FOLDS),--folds $(FOLDS)) $(if $(QUERIES),--queries $(QUERIES)) $(if $(BY),--by $(BY)) $(if $(ONLY),--only '$(ONLY)')
 
 .PHONY: tiny-models
 tiny-models: .venv/ready ## train the sample's tiny LLM and its two adapters again; with DATA=dir -> build/

@@ -117,6 +117,7 @@ def folds(
         str, typer.Option(help="name or .py file of the competition; default: found by the files")
     ] = "",
     config: Annotated[Path | None, typer.Option(help="or a TOML file that names the competition")] = None,
+    by: Annotated[str, typer.Option(help="a column, such as ConstructId, that no two folds' tests share")] = "",
 ) -> None:
     """Splits train.csv into folds: data folders, each with a labelled test."""
     from cascade.competitions import registry
@@ -129,7 +130,7 @@ def folds(
     else:
         found = registry.of(load(config)) if config else registry.of_data(own)
     share = found.unseen if unseen is None else unseen
-    for folder in write_folds(found, own, out, count, share, seed, questions):
+    for folder in write_folds(found, own, out, count, share, seed, questions, by):
         typer.echo(folder)
 
 

@@ -48,6 +48,7 @@ def run_all(
     folds: Annotated[int, typer.Option(min=2, help="how many folds")] = 3,
     queries: Annotated[int | None, typer.Option(min=1, help="train each LLM on so many queries; default: all")] = None,
     only: Annotated[str, typer.Option(help="only the jobs whose names fit this, and those they need: 'fold-0/*'")] = "",
+    by: Annotated[str, typer.Option(help="a column, such as ConstructId, that no two folds' tests share")] = "",
     show: Annotated[bool, typer.Option("--show", help="lists the jobs and what is due, and runs none")] = False,
 ) -> None:
     """Trains each adapter of the config on every fold and on all data, scores the folds, and fits the config's numbers.
@@ -57,7 +58,7 @@ def run_all(
     from training.jobs import runner, starting
 
     settings, own = configs.load(config), data or sample_of(config)
-    board = starting.board(settings, own, root, folds, queries, only)
+    board = starting.board(settings, own, root, folds, queries, only, by)
     if show:
         starting.show(board)
         return

@@ -94,10 +94,14 @@ class Outline:
 
 @dataclass(frozen=True)
 class Unit:
-    """What is held out as one, a row of train.csv: the labels of its queries, and its text's length."""
+    """What is held out as one, a row of train.csv: the labels of its queries, and its text's length.
+
+    groups: by column, what it has there; folds may keep all of one group together.
+    """
 
     labels: tuple[int, ...]
     length: int
+    groups: Mapping[Hashable, str] = field(default_factory=dict)
 
 
 # What a cell of submission.ipynb does where nothing of cascade can be imported. `inputs`: Kaggle's input folder.

@@ -104,9 +104,10 @@ class Eedi(Competition):
         frame = self._train(folder)
         lengths = frame[TEXT_COLUMNS].apply(lambda column: column.str.len()).sum(axis=1)
         cells = frame[LABEL_COLUMNS].to_numpy()
+        groups = frame[["ConstructId", "SubjectId"]].to_dict("records")
         return [
-            Unit(tuple(int(cell) for cell in row if cell), int(length))
-            for row, length in zip(cells, lengths, strict=True)
+            Unit(tuple(int(cell) for cell in row if cell), int(length), group)
+            for row, length, group in zip(cells, lengths, groups, strict=True)
         ]
 
     def split(

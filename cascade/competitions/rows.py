@@ -119,8 +119,9 @@ class RowCompetition(Competition):
         names = self._labels(frame)
         ids = {name: id_ for id_, name in enumerate(sorted({*names} - {""}))}
         lengths = self._queries(frame)["text"].str.len().tolist()
+        own = frame[[*self.text_columns]].to_dict("records")
         return [
-            Unit(tuple(ids[names[row]] for row in rows if names[row]), max(lengths[row] for row in rows))
+            Unit(tuple(ids[names[row]] for row in rows if names[row]), max(lengths[row] for row in rows), own[rows[0]])
             for rows in groups
         ]
 

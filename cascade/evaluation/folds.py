@@ -15,20 +15,21 @@ from cascade.competitions.base import Competition, Unit
 
 def write_folds(
     competition: Competition, data: Path, out: Path, folds: int, unseen_share: float, seed: int,
-    questions: int | None = None,
+    questions: int | None = None, by: str = "",
 ) -> list[Path]:  # fmt: skip
     """Splits the units of `data`/train.csv into `folds` and writes `out`/fold-<i>/ for each.
 
     A fold's test holds its own units (at most `questions` of them), its train all other ones, with so many of the
     test's labels taken out that about `unseen_share` of the test's labelled queries are unseen.
     Earlier folds there give way; StageError for a file that is no such fold's.
+    by: a column of train.csv of which no two folds' tests have the same cell.
     """
     units = competition.units(data)
     if not 2 <= folds <= len(units):
         mend = f"use 2 to {len(units)}"
         raise DataError(f"{folds} folds cannot be made of {len(units)} questions", path=data / "train.csv", mend=mend)
     rng = np.random.default_rng(seed)
-    parts = np.array_split(rng.permutation(len(units)), folds)
+    parts = _together(units, folds, by, data, rng) if by else np.array_split(rng.permutation(len(units)), folds)
     with made.replaced(out) as scratch:
         for number, part in enumerate(parts):
             test = np.sort(part if questions is None else part[:questions]).tolist()
@@ -36,6 +37,27 @@ def write_folds(
             held_out = _held_out([units[place] for place in train], [units[place] for place in test], unseen_share, rng)
             competition.split(data, scratch / f"fold-{number}", test, train, held_out, None)
     return [out / f"fold-{number}" for number in range(folds)]
+
+
+def _together(units: Sequence[Unit], folds: int, by: str, data: Path, rng: np.random.Generator) -> list[np.ndarray]:
+    """The units of each fold, whole groups in each: the largest first, each into the fold that has least."""
+    known = [str(name) for name in units[0].groups]
+    if by not in known:
+        mend = f"use one of {', '.join(known)}" if known else "leave it out"
+        raise DataError(f"has no groups by '{by}'", path=data / "train.csv", key="--by", mend=mend)
+    groups: dict[str, list[int]] = {}
+    for place, unit in enumerate(units):
+        groups.setdefault(unit.groups[by], []).append(place)
+    if len(groups) < folds:
+        raise DataError(
+            f"{folds} folds cannot be made of {len(groups)} groups", path=data / "train.csv", key=f"--by {by}",
+            mend=f"use at most {len(groups)} folds",
+        )  # fmt: skip
+    parts: list[list[int]] = [[] for _ in range(folds)]
+    drawn = [[*groups.values()][place] for place in rng.permutation(len(groups))]
+    for group in sorted(drawn, key=len, reverse=True):
+        min(parts, key=len).extend(group)
+    return [np.array(part) for part in parts]
 
 
 def _held_out(train: Sequence[Unit], test: Sequence[Unit], unseen_share: float, rng: np.random.Generator) -> set[int]:

@@ -46,15 +46,17 @@ class Places:
         return self.of_fold(fold) / "adapters"
 
 
-def jobs(config: Config, data: Path, root: Path, folds: int, queries: int | None) -> list[Job]:
+def jobs(config: Config, data: Path, root: Path, folds: int, queries: int | None, by: str = "") -> list[Job]:
     """All of them, each after those that it needs. `queries`: how many an LLM's adapter is trained on; None: all.
 
-    ConfigError for an adapter that none of them would train: a fold's scores would be without it.
+    by: the column that no two folds' tests share. ConfigError for an adapter that none of them would train: a fold's
+    scores would be without it.
     """
     check(config)
     places, settings = Places(root), ("--config", str(config.path))
     files = (*sorted(data.glob("*.csv")), *_read_by_all(config))
-    out = ("--data", str(data), "--out", str(root / FOLDS), "--count", str(folds))
+    grouped = ("--by", by) if by else ()
+    out = ("--data", str(data), "--out", str(root / FOLDS), "--count", str(folds), *grouped)
     left = tuple(places.data(fold) for fold in range(folds))
     made = [Job(FOLDS, ("cascade", "folds", *out, *settings), files, left, config.competition)]
     whole = config.model_dump_json(exclude={"path"})

@@ -21,7 +21,9 @@ from training.jobs.runner import Board
 BUILD = Path("build/train")
 
 
-def board(config: Config, data: Path, root: Path | None, folds: int, queries: int | None, only: str) -> Board:
+def board(
+    config: Config, data: Path, root: Path | None, folds: int, queries: int | None, only: str, by: str = ""
+) -> Board:
     """The jobs of `make train`. root: default a folder of the config's and the data's own, under build/train/."""
     data = _from_here(data)
     config = config.model_copy(update={"path": _from_here(config.path)})
@@ -29,7 +31,7 @@ def board(config: Config, data: Path, root: Path | None, folds: int, queries: in
         raise StageError("has no train.csv to train on", path=data, mend="pass --data with the competition's files")
     own = f"{config.path.resolve()} {sha256(data / 'train.csv')}"
     root = root or BUILD / f"{config.path.stem}-{hashlib.sha256(own.encode()).hexdigest()[:12]}"
-    made = graph.jobs(config, data, root, folds, queries)
+    made = graph.jobs(config, data, root, folds, queries, by)
     # One job a GPU; a CPU's has all cores.
     devices = [device for device in placement.device_list(config) if device != "cpu"] or ["cpu"]
     return Board(wanted(made, only), root, device_slots(devices))

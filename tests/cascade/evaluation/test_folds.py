@@ -11,6 +11,7 @@ from cascade.base.runtime import ROOT
 from cascade.competitions import eedi
 from cascade.competitions.base import Task
 from cascade.competitions.eedi import EEDI
+from cascade.competitions.map2025 import MAP2025
 from cascade.evaluation.folds import write_folds
 from tests.conftest import read_rows, set_cell, write_rows
 from tests.refusals import refused
@@ -138,4 +139,37 @@ def test_broken_train_is_refused_before_anything_is_written(folder: Path, tmp_pa
     set_cell(folder / "train.csv", 2, "CorrectAnswer", "E")
     with pytest.raises(DataError, match=r"train\.csv: row 2 .*CorrectAnswer is 'E'"):
         write_folds(EEDI, folder, tmp_path / "folds", 3, 0.6, seed=0)
+    assert not (tmp_path / "folds").exists()
+
+
+def test_a_group_is_in_one_fold(tmp_path: Path) -> None:
+    tests = []
+    for fold in write_folds(EEDI, SAMPLE, tmp_path / "folds", folds=3, unseen_share=0.6, seed=0, by="ConstructId"):
+        header, *rows = read_rows(fold / "test.csv")
+        tests.append({row[header.index("ConstructId")] for row in rows})
+        assert unseen_share(EEDI.read(fold)) > 0.5
+        assert abs(len(rows) - 400 / 3) < 10, "folds are about as large"
+    assert not tests[0] & tests[1] and not tests[0] & tests[2] and not tests[1] & tests[2]
+
+
+def test_explanations_of_a_question_are_in_one_fold(tmp_path: Path) -> None:
+    data = SAMPLE / "map2025"
+    questions = []
+    for fold in write_folds(MAP2025, data, tmp_path / "folds", folds=2, unseen_share=0.0, seed=0, by="QuestionId"):
+        header, *rows = read_rows(fold / "test.csv")
+        questions.append({row[header.index("QuestionId")] for row in rows})
+    assert questions[0] and questions[1] and not questions[0] & questions[1]
+
+
+@pytest.mark.parametrize(
+    ("by", "folds", "what", "mend"),
+    [
+        ("Construct", 3, "has no groups by 'Construct'", "use one of ConstructId, SubjectId"),
+        ("SubjectId", 399, "399 folds cannot be made of", "use at most"),
+    ],
+)
+def test_groups_that_cannot_be_kept_together(tmp_path: Path, by: str, folds: int, what: str, mend: str) -> None:
+    with pytest.raises(DataError) as error:
+        write_folds(EEDI, SAMPLE, tmp_path / "folds", folds=folds, unseen_share=0.6, seed=0, by=by)
+    assert error.value.path == SAMPLE / "train.csv" and what in error.value.what and mend in error.value.mend
     assert not (tmp_path / "folds").exists()
