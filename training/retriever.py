@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import (
@@ -51,7 +52,9 @@ def train(folder: Path, config: Config, name: str | None, out: Path, settings: S
     part = models.chosen(models.retrievers(config), name, "retriever of kind 'dense'", config)
     task = registry.of(config).read(folder)
     place = locate.model_path(part.model, config.path.parent)
-    model = dense.load(part, place, lora.DEVICE, {}, **lora.no_dropout(place))
+    # A CPU does not learn in the half precision of a checkpoint; on a GPU, peft keeps the adapter in float32 beside it.
+    precision = {"dtype": torch.float32} if lora.DEVICE == "cpu" else {}
+    model = dense.load(part, place, lora.DEVICE, precision, **lora.no_dropout(place))
     if part.max_length is None:
         model.max_seq_length = min(MAX_LENGTH, model.max_seq_length or MAX_LENGTH)
     peft_model = lora.add_lora(model.transformers_model, rank=8, targets=lora.targets(place))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from cascade.base.errors import NotHereError
 from cascade.config.parts import EmbeddingModel, Encoder
@@ -11,6 +12,8 @@ from cascade.models import locate, placement, precision
 from cascade.models.checks.facts import Fact, tried
 from cascade.models.checks.target import Target
 
+QUANTISER = "bitsandbytes"
+FOUR_BITS = f"run: python -m pip install --constraint constraints.txt {QUANTISER}, or leave out load_in_4bit"
 FLOAT32 = "set dtype = 'float32' or 'bfloat16', or use another model"
 
 
@@ -26,8 +29,10 @@ def facts(stage: str, model: Encoder | LanguageModel, config: Config, target: Ta
         dtype = model.dtype or precision.usual(model, device, target.capability, precision.asked(model, config))
         if why := precision.problem(dtype, device, target.capability):
             yield Fact(name, False, why, "set dtype = 'float16', or leave it out")
-        elif isinstance(model, EmbeddingModel) and model.load_in_4bit and device == "cpu":
-            yield Fact(name, False, "4-bit weights require a GPU, not the CPU", "leave out load_in_4bit")
+        elif (
+            target.is_here and isinstance(model, EmbeddingModel) and model.load_in_4bit and find_spec(QUANTISER) is None
+        ):
+            yield Fact(name, False, f"4-bit weights require {QUANTISER}, which is not installed", FOUR_BITS)
         elif why := _refused(model, dtype, config, target):
             yield Fact(name, False, why, FLOAT32)
         else:

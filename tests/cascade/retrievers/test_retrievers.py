@@ -87,22 +87,17 @@ def encoded(part: DensePart, config: Config, cache: Path, texts: list[str]) -> n
     return dense.open_encoder(CPU, part, embedder.folder, embedder.adapter, embedder.precision)((texts, ""))
 
 
-def test_the_pooling_and_4_bit_weights_are_those_asked_for(config: Config, cache: Path) -> None:
-    """MiniLM's own pooling is the mean, so asking for it changes nothing; 4-bit weights stay close, adapter and all."""
-    names = ["Adds before multiplying", "Confuses area and perimeter", "Thinks 0.5 is 5"]
+def test_the_pooling_is_that_asked_for(config: Config, cache: Path) -> None:
+    """MiniLM's own pooling is the mean, so asking for it changes nothing. tests/vllm/test_four_bits.py has 4 bits."""
     part = DensePart(kind="dense", model=MINILM, adapter="retriever-minilm")
-    own, mean, last, small, bare = (
-        encoded(part.model_copy(update=update), config, cache, names)
-        for update in (
-            {}, {"pooling": "mean"}, {"pooling": "lasttoken"},
-            {"load_in_4bit": True}, {"load_in_4bit": True, "adapter": None},
-        )
-    )  # fmt: skip
-    likeness = [np.sum(own * other, axis=1) for other in (mean, last, small, bare)]
+    texts = ["Adds before multiplying", "Confuses area and perimeter", "Thinks 0.5 is 5"]
+    own, mean, last = (
+        encoded(part.model_copy(update=update), config, cache, texts)
+        for update in ({}, {"pooling": "mean"}, {"pooling": "lasttoken"})
+    )
+    likeness = [np.sum(own * other, axis=1) for other in (mean, last)]
     assert likeness[0].min() > 0.99
     assert likeness[1].max() < 0.95
-    assert likeness[2].min() > 0.9
-    assert np.all(likeness[2] > likeness[3])
 
 
 def test_a_retriever_that_fails_leaves_the_others(tmp_path: Path) -> None:

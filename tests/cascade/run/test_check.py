@@ -267,16 +267,19 @@ def test_a_model_that_vllm_refuses_in_float16_is_told(tmp_path: Path, dtype: str
     assert fact.ok or fact.found == "vLLM 0.19.1 rejects model_type 'gemma2' in float16"
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
-def test_4_bit_weights_without_a_gpu_are_told(tmp_path: Path, device: str) -> None:
+@pytest.mark.parametrize(("has", "is_here"), [(False, True), (True, True), (False, False)])
+def test_4_bit_weights_without_their_package_are_told(
+    tmp_path: Path, has: bool, is_here: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nano.make_model(tmp_path)
+    monkeypatch.setattr("cascade.models.checks.dtypes.find_spec", lambda name: object() if has else None)
     retrieval = {"name": "r1", "retriever": [{"kind": "dense", "model": "qwen-nano", "load_in_4bit": True}]}
-    config = nano.config(tmp_path, retrieval=[retrieval], devices=[device])
-    fact = looked_at(config, Target("a machine", int(device != "cpu"), (), has_vllm=False, vllm=None))[
-        "r1 (dense): dtype"
-    ]
-    assert fact.ok is (device != "cpu")
-    assert fact.ok or fact.found == "4-bit weights require a GPU, not the CPU"
+    config = nano.config(tmp_path, retrieval=[retrieval], devices=["cpu"])
+    here = Target("a machine", 0, (), has_vllm=False, vllm=None, is_here=is_here)
+    fact = looked_at(config, here)["r1 (dense): dtype"]
+    assert fact.ok is (has or not is_here)
+    assert fact.ok or fact.found == "4-bit weights require bitsandbytes, which is not installed"
+    assert fact.ok or fact.mend.endswith("bitsandbytes, or leave out load_in_4bit")
 
 
 @pytest.mark.parametrize(
