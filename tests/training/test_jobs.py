@@ -238,6 +238,15 @@ def test_what_the_config_says_of_an_adapter_decides_whether_it_is_due(
     assert before["tiny-pointwise"] == after["tiny-pointwise"] and before["folds"] == after["folds"]
 
 
+def test_a_pipeline_that_is_switched_off_is_not_trained() -> None:
+    config = configs.load(ROOT / "configs" / "tiny-llm.toml")
+    off = config.model_copy(
+        update={"pipeline": [each.model_copy(update={"enabled": False}) for each in config.pipeline]}
+    )
+    assert models.rerankers(config) and models.cross_encoders(config)
+    assert not models.rerankers(off) and not models.cross_encoders(off)
+
+
 def test_every_file_that_decides_the_prompts_is_read(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(
         (ROOT / "configs" / "tiny-llm.toml").read_text().replace("top_k = 100", 'top_k = 100\nquery_text = "q.txt"')
