@@ -23,6 +23,7 @@ from cascade.competitions.base import Task
 from cascade.config.parts import DensePart
 from cascade.config.schema import Config
 from cascade.models import locate
+from cascade.models.checks import encoders
 from cascade.retrievers import dense
 from training import lora, negatives
 from training.jobs import models
@@ -52,6 +53,7 @@ def train(folder: Path, config: Config, name: str | None, out: Path, settings: S
     part = models.chosen(models.retrievers(config), name, "retriever of kind 'dense'", config)
     task = registry.of(config).read(folder)
     place = locate.model_path(part.model, config.path.parent)
+    encoders.check_pooling(part, place)
     # A CPU does not learn in the half precision of a checkpoint; on a GPU, peft keeps the adapter in float32 beside it.
     precision = {"dtype": torch.float32} if lora.DEVICE == "cpu" else {}
     model = dense.load(part, place, lora.DEVICE, precision, **lora.no_dropout(place))

@@ -28,6 +28,7 @@ from training import fitted
 from training.fitted import Numbers
 from training.jobs import models
 from training.jobs.graph import CONFIG, NUMBERS, Places
+from training.lora import with_adapters
 
 # What is tried for a part of each kind; the others' weights are 1.
 WEIGHTS = {
@@ -78,7 +79,7 @@ def fit(config: Config, root: Path, folds: int) -> str:
     made = []
     places = Places(root)
     for number in range(folds):
-        own = config.model_copy(update={"adapters": str(places.adapters_of(number).resolve())})
+        own = with_adapters(config, places.adapters_of(number))
         made.append((own, _scored(places.data(number), own, root / "cache")))
     scored = [fold for _, fold in made]
     parts = dict(zip(names(retrieval), retrieval.retriever, strict=True))

