@@ -17,12 +17,13 @@ import pandas as pd
 from cascade.base import atomic
 from cascade.competitions import registry
 from cascade.competitions.base import Task
-from cascade.config.parts import NeighboursPart
+from cascade.config.parts import NeighboursPart, Part
 from cascade.config.schema import Config, Retrieval
 from cascade.models import placement
 from cascade.processes import workers
 from cascade.rankings import fusion, metrics, tables
 from cascade.rerankers.cross_encoder import CrossEncoderReranker
+from cascade.retrievers.allowed import best_allowed
 from cascade.retrievers.blend import Blend
 from training import fitted
 from training.fitted import Numbers
@@ -30,7 +31,7 @@ from training.jobs import models
 from training.jobs.graph import CONFIG, NUMBERS, Places
 from training.lora import with_adapters
 
-# What is tried for a part of each kind; the others' weights are 1.
+# What is tried for a part of each kind, beside the weight that it has; the others keep theirs.
 WEIGHTS = {
     "tfidf": (0.0, 0.25, 0.5, 0.75, 1.0),
     "neighbours": (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0),
@@ -38,7 +39,7 @@ WEIGHTS = {
 }
 GATES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
 FUSION = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
-BOOSTS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
+BOOSTS = (1.0, 0.8, 0.9, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)  # none first, which is what equals mean
 
 
 @dataclass
@@ -55,8 +56,7 @@ class Fold:
 
     def blend(self, weights: Mapping[str, float], gate: float, top_k: int = 25) -> pd.DataFrame:
         scores = np.sum([weight * self._scores(name, gate) for name, weight in weights.items()], axis=0)
-        ids = self.task.labels["label_id"].to_numpy()
-        return tables.from_matrix(self.task.queries["query_id"].tolist(), ids, scores, top_k)
+        return best_allowed(self.task.queries["query_id"].tolist(), self.task, [scores], top_k)
 
     def _scores(self, name: str, gate: float) -> np.ndarray:
         by_gate = self.parts[name]
@@ -83,10 +83,10 @@ def fit(config: Config, root: Path, folds: int) -> str:
         made.append((own, _scored(places.data(number), own, root / "cache")))
     scored = [fold for _, fold in made]
     parts = dict(zip(names(retrieval), retrieval.retriever, strict=True))
-    fixed = {name: 1.0 for name, part in parts.items() if part.kind not in WEIGHTS}
+    fixed = {name: part.weight for name, part in parts.items() if part.kind not in WEIGHTS}
     free = [name for name in parts if name not in fixed]
     gated = any(part.kind == "neighbours" for part in parts.values())
-    tried = itertools.product(GATES if gated else GATES[:1], *(WEIGHTS[parts[name].kind] for name in free))
+    tried = itertools.product(GATES if gated else GATES[:1], *(_weights_of(parts[name]) for name in free))
 
     def weights(choice: Sequence[float]) -> dict[str, float]:
         return {**fixed, **dict(zip(free, choice[1:], strict=True))}
@@ -155,6 +155,10 @@ def _scored(path: Path, config: Config, cache: Path) -> Fold:
             else:
                 fold.parts[name] = {None: blend.part_scores(part, task.queries, task)}
     return fold
+
+
+def _weights_of(part: Part) -> Sequence[float]:
+    return (part.weight, *(weight for weight in WEIGHTS[part.kind] if weight != part.weight))
 
 
 def best(choices: Iterable[tuple[float, ...]], value: Callable[[tuple[float, ...]], float]) -> tuple[float, ...]:
