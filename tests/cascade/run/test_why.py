@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from cascade.base import folder, history
-from tests.cascade.run.test_conductor import KILL_WORKER, OFF
+from cascade.run import outcome
+from cascade.run.outcome import Result
+from cascade.stages.schedule import Stage
+from tests.cascade.run.test_conductor import KILL_WORKER
 from tests.runs import Run
 
 NO_LIBRARY = "import ctypes\n\nctypes.CDLL('libcudart.so.99')"
-CRASH = "import ctypes, os\n\nos.kill(os.getpid(), 9)"
+CRASH = "import os\n\nos.kill(os.getpid(), 9)"
 
 
 def test_the_root_cause_is_printed_and_kept_with_its_fix(run: Run) -> None:
     run.inject("retrieve.ipynb", NO_LIBRARY, before_work=True)
     run.inject("rerank.ipynb", KILL_WORKER.replace("return child.kill()", "child.kill()"), before_work=True)
+    run.inject("ensemble.ipynb", CRASH, before_work=True)
     code, output = run.finish()
     assert code == 1, output
     run.assert_valid()
@@ -31,30 +36,33 @@ def test_the_root_cause_is_printed_and_kept_with_its_fix(run: Run) -> None:
     assert first["cause"] == "shared-library" and first["mend"] == fix and first["where"].startswith("ctypes/__init__")
     assert first["error"].startswith("OSError: libcudart.so.99: cannot open shared object file")
     assert (second["cause"], second["process"], second["where"]) == ("killed", "cpu", None)
-    assert third["failure"].partition(" (")[0].endswith("contains no table of ce, r1 to combine")
-    assert (third["cause"], third["mend"]) == (None, "run retrieve.ipynb first")
+    assert third["cause"] == "kernel-died" and third["failure"].startswith("the notebook's kernel died without a word")
     assert told["retrieve-r1"].keys() == {"stage", "failure", "used", "cause", "error", "where", "process", "mend"}
     attempts = history.read(run.out)
     assert attempts["retrieve-r1"].told == f"{first['failure']}; fix: {fix}" and attempts["zero"].told is None
 
 
-def test_an_earlier_runs_deaths_are_not_a_later_ones_cause(run: Run) -> None:
+def test_an_earlier_runs_deaths_are_not_a_later_ones_cause(tmp_path: Path) -> None:
     """The workers' logs are written on by the next run in the folder."""
-    run.inject("rerank.ipynb", KILL_WORKER.replace("return child.kill()", "child.kill()"), before_work=True)
-    run.finish()
-    log = run.out / "logs" / "rerank-ce-0.log"
-    assert "# the process on cpu died at " in log.read_text() and "(exit code -9)" in log.read_text()
-    before = log.read_text()
-    notebook = run.folder / "notebooks" / "rerank.ipynb"
-    notebook.write_text(notebook.read_text().replace("child.kill()", "exec('1/0')"))
-    run.inject("rerank.ipynb", "raise LookupError('no such thing')", before_work=True)
-    _, output = run.finish("--resume")
-    assert log.read_text() == before or log.read_text().startswith(before)
-    assert "rerank-ce failed (LookupError: no such thing (notebook cell " in output
-
-
-def test_a_kernel_that_dies_without_a_word_is_told(run: Run) -> None:
-    run.pipeline_extra = OFF
-    run.inject("retrieve.ipynb", CRASH, before_work=True)
-    _, output = run.finish()
-    assert "the notebook's kernel died without a word" in output and "; fix: lower batch_size or chunk" in output
+    own, worker = tmp_path / "rerank-p1.log", tmp_path / "rerank-p1-0.log"
+    worker.write_text("# the process on cpu died at 5.000 (exit code -9)\n")
+    (tmp_path / "conductor.log").write_text("# the process on cpu died at 4.000 (exit code -7)\n")
+    before = outcome.worker_logs(tmp_path, own)
+    assert before == {worker: worker.stat().st_size}
+    own.write_text("Traceback (most recent call last):\nnbclient.exceptions.CellTimeoutError: odd\n")
+    stage = Stage("rerank-p1", "p1", "rerank.ipynb", tmp_path / "p1.parquet")
+    result = Result(stage, "exit code 1 (4 of 9 queries)")
+    outcome.explain(result, 1, own, before)
+    assert result.told == "CellTimeoutError: odd (4 of 9 queries)"
+    limited = Result(stage, "ended at its limit of 5 s")
+    outcome.explain(limited, None, own, before)
+    assert limited.told == "ended at its limit of 5 s"
+    worker.write_text(worker.read_text() + "# the process on cpu died at 9.000 (exit code -9)\n")
+    outcome.explain(limited, None, own, before)
+    assert limited.told == (
+        "ended at its limit of 5 s: the machine's memory is full: a process was killed (cpu); "
+        "fix: lower batch_size or chunk, use fewer devices, or a smaller model"
+    )
+    fine = Result(stage)
+    outcome.explain(fine, 0, own, before)
+    assert (fine.told, fine.cause) == (None, None)
