@@ -45,7 +45,9 @@ def write_ledger(run: Path) -> None:
     ledger.record(run, "retrieve-r1", "retrieve", BEGAN + 3, BEGAN + 20, queries=9, peak_memory_mb=1500.0)
     ledger.record(run, "retrieve-r1", ledger.STAGE, BEGAN + 2, BEGAN + 22, status="ok", peak_memory_mb=1500.0)
     ledger.record(run, "rerank-ce", "score", BEGAN + 30, BEGAN + 80, decision="stopped after 5 of 9", tokens=12345)
-    ledger.record(run, "rerank-ce", ledger.STAGE, BEGAN + 22, BEGAN + 90, status="exit code 1: <no memory>")
+    ledger.record(
+        run, "rerank-ce", ledger.STAGE, BEGAN + 22, BEGAN + 90, status="exit code 1: <no memory>", mend="use <less>"
+    )
     ledger.record(run, "ensemble", ledger.STAGE, BEGAN + 90, BEGAN + 100, status="ok")
 
 

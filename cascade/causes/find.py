@@ -20,9 +20,10 @@ OWN = 160  # the same of a sentence of this project's, which has paths
 ERROR = 500  # characters of the exception that files are told
 PLACE = 50  # characters of the place
 # An exception whose message begins on its next line.
-OPEN = re.compile(r"(?:validation errors? for \S+|loading state_dict for \w+:|)$")
+OPEN = re.compile(r"^$|(?:validation errors? for \S+|loading state_dict for \w+:)$")
 OURS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.CascadeError)}
 OURS |= {"InstallError"}  # the kernel's, whose module imports what this one does not need
+FIX = "fix: "  # what stands before the fix in a line that a run prints
 INSTALLED = re.compile(r".*/(?:site-packages|dist-packages|python3\.\d+)/")
 
 
@@ -89,7 +90,8 @@ def _cause(read: Iterable[Line]) -> Cause | None:
 
 def _of(chain: Chain, process: str = "") -> Cause:
     """The known cause that one of the exceptions has, the root first; else the root in its own words."""
-    for crash in [chain.root, *chain.crashes]:
+    told = f"; {FIX}" in chain.root.message  # by a process that has looked into its own logs
+    for crash in [] if told else [chain.root, *chain.crashes]:
         for known in KNOWN:
             if found := known.match(crash):
                 return _known(crash, known, found, process)
@@ -104,7 +106,7 @@ def _of(chain: Chain, process: str = "") -> Cause:
         what, *mend = message.rsplit("; ", 1)
         return Cause(
             _line(what, OWN), error, "", _place(crash.where), process,
-            _line("".join(mend).removeprefix("fix: "), WHAT), crash.of_others,
+            _line("".join(mend).removeprefix(FIX), WHAT), crash.of_others,
         )  # fmt: skip
     return Cause(_line(error, WHAT), error, "", _place(crash.where), process, "", crash.of_others)
 

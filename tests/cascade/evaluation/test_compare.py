@@ -120,7 +120,7 @@ def test_a_second_run_into_the_same_folder_compares_with_what_it_kept_of_the_fir
     assert {row.part: row.queries for row in found.scores if row.name == "ce"} == {"all": 7, "seen": 3, "unseen": 4}
     assert [name for name, *_ in found.times][-1] == "all stages"
     assert {name: (old, new) for name, old, new in found.times}["rerank-ce"] == (68.0, 68.0)
-    assert any(note.endswith("rerank-ce failed: exit code 1: <no memory>") for note in found.notes)
+    assert any(note.endswith("rerank-ce failed: exit code 1: <no memory>; fix: use <less>") for note in found.notes)
 
 
 def test_the_queries_that_moved_most_come_first_with_both_ranks(runs: tuple[Path, Path]) -> None:

@@ -104,6 +104,34 @@ def test_an_installation_that_hangs_is_ended_and_leaves_nothing(
     wait_until_gone(*map(int, started))
 
 
+@pytest.mark.parametrize(
+    ("said", "told", "mend"),
+    [
+        (
+            "error: Failed to install: a.whl\n  Caused by: No space left on device (os error 28)",
+            "the disk is full",
+            "TMPDIR",
+        ),
+        ("error: something new\n  cause: the reason", "something new: the reason", "fix this"),
+        ("nothing that is known", "exit code 3", "fix this"),
+    ],
+)
+def test_a_step_that_fails_is_told_by_its_root_cause(
+    inputs: Path, tmp_path: Path, said: str, told: str, mend: str
+) -> None:
+    with zipfile.ZipFile(inputs / "wheels" / "uv-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("uv-1.data/scripts/uv", f"#!/bin/sh\ncat <<'E'\n{said}\nE\nexit 3\n")
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "ours-1-py3-none-any.whl").write_bytes(b"")
+    log = tmp_path / "install.log"
+    log.write_text("an earlier error: Hash mismatch for `six==1`\nerror: Hash mismatch for `six==1`\n")
+    with pytest.raises(InstallError) as raised:
+        environment.install(inputs, code, tmp_path / "scratch", log, hashed=True)
+    assert raised.value.what == f"could not make the environment: {told}"
+    assert mend in raised.value.mend and raised.value.mend.endswith(f"see {log}")
+
+
 def test_what_needs_two_cards_is_skipped_where_one_is_left(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

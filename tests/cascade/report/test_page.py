@@ -63,7 +63,7 @@ def test_the_time_picture_marks_decisions_failures_and_the_deadline(folder):
     assert 'class="phase failed" style="left:25.0%;width:41.667%" title="score 50 s, 12,345 tokens">' in shown
     assert 'class="mark" style="left:66.667%" title="stopped after 5 of 9"' in shown
     assert 'class="deadline" style="left:100.0%"' in shown
-    assert "rerank-ce stopped after 5 of 9 rerank-ce failed: exit code 1: <no memory>" in text(shown)
+    assert "rerank-ce stopped after 5 of 9 rerank-ce failed: exit code 1: <no memory>; fix: use <less>" in text(shown)
     assert "The deadline: 20 s after the last stage ended." in text(shown)
 
 
