@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -168,7 +169,11 @@ def test_a_line_without_end_is_read_in_pieces_and_what_follows_it_all_the_same()
             return piece
 
     file = Counted(b"\r50%|#####" * 700_000 + b"\n" + CASES["length"].log.encode())
+    tracemalloc.start()
     read = list(lines.of_file(file))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * lines.PIECE < len(file.getvalue())
     assert file.most == lines.PIECE and max(len(line.text) for line in read) <= lines.LONGEST
     assert read[-1].text.strip().startswith("Value error")
 
