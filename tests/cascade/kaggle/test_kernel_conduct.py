@@ -59,14 +59,17 @@ def test_bytes_that_are_no_text_are_shown_all_the_same(tmp_path: Path, capsys: p
     assert capsys.readouterr().out == "caf\ufffd\nno end"
 
 
-STAGES = [{"stage": "rerank-p1", "failure": "no", "used": False}, {"stage": "r1", "failure": None, "used": True}]
+STAGES = [
+    {"stage": "rerank-p1", "failure": "no", "used": False, "mend": "say yes"},
+    {"stage": "r1", "failure": None, "used": True, "mend": None},
+]
 
 
 @pytest.mark.parametrize(
     ("code", "result", "failures"),
     [
         (1, {"stages": STAGES, "problems": ["submission.csv is NOT valid"]},
-         "rerank-p1 failed (no)\nsubmission.csv is NOT valid"),
+         "rerank-p1 failed (no); fix: say yes\nsubmission.csv is NOT valid"),
         (0, {"stages": STAGES, "problems": []}, ""),
         (1, {"stages": "spoiled"}, ""),
     ],
