@@ -17,6 +17,11 @@ Config = Annotated[Path, typer.Option(help="the run's TOML file")]
 Out = Annotated[
     Path | None, typer.Option(help="folder for the adapter, which is replaced (default: in the sample, or in build/)")
 ]
+Checkpoints = Annotated[
+    Path | None, typer.Option(help="folder for checkpoints, from which the same command goes on after an interruption")
+]
+Rate = typer.Option(min=1e-6, max=1, help="the learning rate")
+Epochs = typer.Option(min=0.01, help="how often each query is read")
 Adapters = Annotated[Path | None, typer.Option(help="folder of the retrieval's adapters, in place of the config's own")]
 SAMPLE, BUILD = Path("sample"), Path("build")
 
@@ -84,13 +89,14 @@ def train_retriever(
     config: Config = Path("configs/sample.toml"),
     data: Data = None,
     out: Out = None,
-    epochs: Annotated[float, typer.Option(min=0.01, help="how often each query is read")] = 4,
+    epochs: Annotated[float, Epochs] = 4,
     batch_size: Annotated[int, typer.Option(min=2, help="queries whose labels are one another's negatives")] = 32,
-    rate: Annotated[float, typer.Option(min=1e-6, max=1, help="the learning rate")] = 3e-4,
+    rate: Annotated[float, Rate] = 3e-4,
     hard: Annotated[int, typer.Option(min=0, help="hard negatives a query, found after half of the epochs")] = 0,
     unlabelled: Annotated[
         bool, typer.Option("--unlabelled", help="also labels that train lacks, and that may be unseen, are negatives")
     ] = False,
+    checkpoints: Checkpoints = None,
 ) -> None:
     """Trains a dense retriever's adapter."""
     from training import retriever
@@ -98,7 +104,7 @@ def train_retriever(
     data, run = data or sample_of(config), configs.load(config)
     named = adapter or next(iter(models.retrievers(run)), "")
     settings = retriever.Settings(epochs, batch_size, rate, hard, unlabelled)
-    retriever.train(data, run, adapter, place(data, out, f"adapters/{named}"), settings)
+    retriever.train(data, run, adapter, place(data, out, f"adapters/{named}"), settings, checkpoints)
 
 
 @app.command("cross-encoder")
@@ -108,13 +114,17 @@ def train_cross_encoder(
     data: Data = None,
     out: Out = None,
     adapters: Adapters = None,
+    epochs: Annotated[float, Epochs] = 2,
+    rate: Annotated[float, Rate] = 5e-4,
+    checkpoints: Checkpoints = None,
 ) -> None:
     """Trains a cross-encoder's adapter, with wrong candidates of the config's first retrieval as negatives."""
     from training import cross_encoder, lora
 
     data, run = data or sample_of(config), configs.load(config)
     named = adapter or next(iter(models.cross_encoders(run)), "")
-    cross_encoder.train(data, lora.with_adapters(run, adapters), adapter, place(data, out, f"adapters/{named}"))
+    given, own = lora.with_adapters(run, adapters), place(data, out, f"adapters/{named}")
+    cross_encoder.train(data, given, adapter, own, epochs, rate, checkpoints)
 
 
 @app.command("reranker")
@@ -125,14 +135,17 @@ def train_reranker(
     out: Out = None,
     adapters: Adapters = None,
     queries: Annotated[int | None, typer.Option(min=1, help="train on so many of its queries; default: all")] = None,
-    epochs: Annotated[float, typer.Option(min=0.01, help="how often each of them is read")] = 1.0,
+    epochs: Annotated[float, Epochs] = 1.0,
+    rate: Annotated[float, Rate] = 1e-3,
+    checkpoints: Checkpoints = None,
 ) -> None:
     """Trains an LLM pipeline's adapter, with negatives of the config's first retrieval, and makes its canaries."""
     from training import reranker
 
     run, data = configs.load(config), data or sample_of(config)
     adapter = reranker.pipeline_of(run, stage).adapter or stage
-    reranker.train(data, run, stage, place(data, out, f"adapters/{adapter}"), queries, epochs, adapters)
+    settings = reranker.Settings(queries, epochs, rate)
+    reranker.train(data, run, stage, place(data, out, f"adapters/{adapter}"), settings, adapters, checkpoints)
 
 
 @app.command("tiny-models")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from sentence_transformers.sentence_transformer.losses import (
     CachedMultipleNegativesRankingLoss,
     MultipleNegativesRankingLoss,
 )
-from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 
+from cascade.base.manifest import sha256
 from cascade.competitions import registry
 from cascade.competitions.base import Task
 from cascade.config.parts import DensePart
@@ -25,7 +24,8 @@ from cascade.config.schema import Config
 from cascade.models import locate
 from cascade.models.checks import encoders
 from cascade.retrievers import dense
-from training import lora, negatives
+from training import checkpoints, lora, negatives
+from training.batches import ByLength
 from training.jobs import models
 
 MAX_LENGTH = 160  # tokens of a text, where the config says nothing
@@ -47,8 +47,13 @@ class Settings:
     unlabelled: bool = False
 
 
-def train(folder: Path, config: Config, name: str | None, out: Path, settings: Settings) -> None:
-    """Trains the adapter of that name on `folder`/train.csv and writes it to `out`; default: the config's first."""
+def train(
+    folder: Path, config: Config, name: str | None, out: Path, settings: Settings, kept: Path | None = None
+) -> None:
+    """Trains the adapter of that name on `folder`/train.csv and writes it to `out`; default: the config's first.
+
+    kept: a folder for checkpoints, from which the same training goes on.
+    """
     lora.check_out(out)
     part = models.chosen(models.retrievers(config), name, "retriever of kind 'dense'", config)
     task = registry.of(config).read(folder)
@@ -62,17 +67,19 @@ def train(folder: Path, config: Config, name: str | None, out: Path, settings: S
     peft_model = lora.add_lora(model.transformers_model, rank=8, targets=lora.targets(place))
     texts = [part.query_prompt + text for text in task.train["text"].tolist()]
     rounds = [0] if not settings.hard else [0, settings.hard]
-    for hard in rounds:
-        columns = {
-            "anchor": texts,
-            "positive": [part.passage_prompt + task.texts[id_] for id_ in task.train["label_id"]],
-        }
-        for number, column in enumerate(
-            zip(*hard_negatives(model, part, task, texts, hard, settings.unlabelled), strict=True)
-        ):
-            columns[f"negative_{number}"] = [part.passage_prompt + task.texts[id_] for id_ in column]
-        _fit(model, columns, settings, settings.epochs / len(rounds))
-    lora.save(peft_model, out, part.adapter_base or part.model)
+    told = {"retriever": part.model_dump(mode="json"), "train": sha256(folder / "train.csv"), **asdict(settings)}
+    with checkpoints.kept(kept, told) as kept:
+        for turn, hard in enumerate(rounds):
+            columns = {
+                "anchor": texts,
+                "positive": [part.passage_prompt + task.texts[id_] for id_ in task.train["label_id"]],
+            }
+            for number, column in enumerate(
+                zip(*hard_negatives(model, part, task, texts, hard, settings.unlabelled), strict=True)
+            ):
+                columns[f"negative_{number}"] = [part.passage_prompt + task.texts[id_] for id_ in column]
+            _fit(model, columns, settings, settings.epochs / len(rounds), kept and kept / f"round-{turn}")
+        lora.save(peft_model, out, part.adapter_base or part.model)
 
 
 def hard_negatives(
@@ -94,17 +101,21 @@ def hard_negatives(
     ]
 
 
-def _fit(model: Any, columns: dict[str, list[str]], settings: Settings, epochs: float) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
+class Trainer(checkpoints.Resumable, SentenceTransformerTrainer):
+    """The library's, with checkpoints of the adapter alone."""
+
+
+def _fit(model: Any, columns: dict[str, list[str]], settings: Settings, epochs: float, kept: Path | None) -> None:
+    with checkpoints.output(kept) as (place, saving):
         arguments = SentenceTransformerTrainingArguments(
-            **lora.arguments(epochs, settings.batch_size, settings.rate, Path(scratch)),
-            batch_sampler=BatchSamplers.NO_DUPLICATES,  # a batch's other positives serve as negatives
+            **lora.arguments(epochs, settings.batch_size, settings.rate, place),
+            **saving,
+            batch_sampler=ByLength,  # a batch's other positives serve as negatives
         )
         loss = (
             MultipleNegativesRankingLoss(model)
             if settings.batch_size <= AT_ONCE
             else CachedMultipleNegativesRankingLoss(model, mini_batch_size=AT_ONCE)
         )
-        SentenceTransformerTrainer(
-            model=model, args=arguments, train_dataset=Dataset.from_dict(columns), loss=loss
-        ).train()
+        trainer = Trainer(model=model, args=arguments, train_dataset=Dataset.from_dict(columns), loss=loss)
+        checkpoints.run(trainer, kept)

@@ -126,7 +126,8 @@ def _trained(
         prompts = [config.path.parent / each.prompt for each in of if isinstance(each, LanguageModel)]
         reads = (*files, *(path for each in before for path in each.leaves), *prompts)
         named = (*needs, *(each.name for each in before))
-        return Job(f"{prefix}{adapter}", ("training", command, *more, *words), reads, (out,), _about(config, of), named)
+        whole = ("training", command, *more, *words)
+        return Job(f"{prefix}{adapter}", whole, reads, (out,), _about(config, of), named, resumes=True)
 
     found = [job(adapter, "retriever", [part], adapter) for adapter, part in models.retrievers(config).items()]
     before += found

@@ -20,7 +20,7 @@ class Job:
 
     command: a module and its arguments. reads, leaves: files or folders. about: what the config says of it, as text.
     needs: names of the jobs that make what it reads. scores: a JSON file that it leaves, whose MAP the table shows.
-    whole: it takes all devices, so nothing runs beside it.
+    whole: it takes all devices, so nothing runs beside it. resumes: it takes --checkpoints, a folder to go on from.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Job:
     needs: tuple[str, ...] = ()
     scores: Path | None = None
     whole: bool = False
+    resumes: bool = False
 
     def digest(self) -> str:
         """What it is known by: its command and settings, the training's code, and the contents of what it reads."""
@@ -42,6 +43,10 @@ class Job:
 
     def log_path(self, root: Path) -> Path:
         return root / "logs" / f"{self.name.replace('/', '.')}.log"
+
+    def checkpoints(self, root: Path, digest: str) -> Path:
+        """Where it keeps what it goes on from; that of another digest is never taken up."""
+        return root / "checkpoints" / self.name.replace("/", ".") / digest[:16]
 
     def record(self, root: Path) -> dict[str, Any]:
         """What its last whole run left behind; empty where there was none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -104,6 +105,8 @@ class Board:
         standing.slot, standing.digest, standing.began = free[0], job.digest(), time.monotonic()
         places = {} if job.whole else free[0].environment()
         command = [sys.executable, "-m", "cascade.processes.die_with_parent", *job.command]
+        if job.resumes:
+            command += ["--checkpoints", str(job.checkpoints(self.root, standing.digest))]
         with job.log_path(self.root).open("wb") as log:
             standing.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
@@ -120,6 +123,8 @@ class Board:
             try:
                 job.note(self.root, standing.digest, standing.seconds)
                 standing.state = DONE
+                # With those of other settings, from which nothing will go on.
+                shutil.rmtree(job.checkpoints(self.root, standing.digest).parent, ignore_errors=True)
             except OSError as error:
                 standing.why = f"its record cannot be written: {error}"
             return
