@@ -16,7 +16,7 @@ from cascade.competitions import registry
 from cascade.config.schema import Config
 from cascade.models import locate
 from cascade.rerankers.cross_encoder import load
-from training import lora, negatives
+from training import lora, negatives, provenance
 from training.jobs import models
 
 NEGATIVES = 4
@@ -24,14 +24,22 @@ MAX_LENGTH = 160  # tokens of a pair, where the config says nothing
 
 
 def train(
-    folder: Path, config: Config, name: str | None, out: Path, epochs: float = 2, learning_rate: float = 5e-4
+    folder: Path,
+    config: Config,
+    name: str | None,
+    out: Path,
+    epochs: float = 2,
+    learning_rate: float = 5e-4,
+    replaces: bool = False,
 ) -> None:
     """Trains the adapter of that name on `folder`/train.csv and writes it to `out`; default: the config's first.
 
-    Negatives are from the config's first retrieval.
+    Negatives are from the config's first retrieval. replaces: it may take another training's place there.
     """
     lora.check_out(out)
     pipeline = models.chosen(models.cross_encoders(config), name, "pipeline of kind 'cross-encoder'", config)
+    made = provenance.begin("cross-encoder", pipeline, config, folder, {"epochs": epochs, "rate": learning_rate})
+    made.check(out, replaces)
     task = registry.of(config).read(folder)
     queries, head = task.train, pipeline.head
     place = locate.model_path(pipeline.model, config.path.parent)
@@ -47,8 +55,10 @@ def train(
         arguments = CrossEncoderTrainingArguments(**lora.arguments(epochs, 8, learning_rate, Path(scratch)))
         # The given negatives and one of the batch's: those are of other topics and teach little.
         loss = MultipleNegativesRankingLoss(model, num_negatives=1, scale=1.0, activation_fn=torch.nn.Identity())
-        CrossEncoderTrainer(model=model, args=arguments, train_dataset=rows, loss=loss).train()
-    lora.save(peft_model, out, pipeline.adapter_base or pipeline.model)
+        trainer = CrossEncoderTrainer(model=model, args=arguments, train_dataset=rows, loss=loss)
+        trainer.train()
+    made.follow(trainer.state.log_history)
+    lora.save(peft_model, out, pipeline.adapter_base or pipeline.model, made)
 
 
 def groups(queries: pd.DataFrame, candidates: dict[str, list[int]], names: dict[int, str]) -> dict[str, list[str]]:

@@ -31,7 +31,7 @@ from cascade.rerankers.base import Given
 from cascade.rerankers.llm import LLMReranker
 from cascade.scorers import one_pass, packing, writer
 from cascade.scorers.packing import Block
-from training import lora, negatives
+from training import lora, negatives, provenance
 
 RANK = 8
 CANDIDATES = 8  # that a pointwise query is asked about
@@ -44,18 +44,29 @@ PLACE = DeviceSlot(("cuda:0" if lora.DEVICE == "cuda" else "cpu",))
 
 
 def train(
-    folder: Path, config: Config, name: str, out: Path, queries: int | None, epochs: float, adapters: Path | None = None
+    folder: Path,
+    config: Config,
+    name: str,
+    out: Path,
+    queries: int | None,
+    epochs: float,
+    adapters: Path | None = None,
+    replaces: bool = False,
 ) -> None:
     """Trains on `folder`/train.csv, on at most so many of its queries, and writes the adapter to `out`.
 
     If that is the config's own place for it, its canaries are written too. adapters: the retrieval's, in place of the
-    config's.
+    config's. replaces: it may take another training's place there.
 
     The loss is the cross-entropy of the right candidate: of the letters, or, pointwise, of a softmax over the
     log-odds of yes to no (MAP 2025, 1st place).
     """
     lora.check_out(out)
     pipeline = pipeline_of(config, name)
+    made = provenance.begin(
+        "reranker", pipeline, config, folder, {"queries": queries, "epochs": epochs, "rate": RATE, "batch_size": BATCH}
+    )
+    made.check(out, replaces)
     config = config.model_copy(update={"engine": "transformers"})
     given = lora.with_adapters(config, adapters)
     task = registry.of(config).read(folder)
@@ -65,8 +76,8 @@ def train(
     model = _load(pipeline, config)
     examples = Examples(pipeline, config, task, candidates)
     peft_model = lora.add_lora(model, RANK, targets="all-linear")
-    fit(peft_model, model, examples, _order(chosen, epochs))
-    lora.save(peft_model, out, pipeline.adapter_base or pipeline.model)
+    made.curve += fit(peft_model, model, examples, _order(chosen, epochs))
+    lora.save(peft_model, out, pipeline.adapter_base or pipeline.model, made)
     if (config.path.parent / config.adapters / str(pipeline.adapter)).resolve() == out.resolve():
         _write_canaries(pipeline, config, task)
 
@@ -130,8 +141,8 @@ class Examples:
         return torch.nn.functional.cross_entropy(among[None], torch.tensor([right], device=among.device))
 
 
-def fit(peft_model: Any, model: Any, examples: Examples, order: list[dict[Any, Any]]) -> None:
-    """Trains the adapter in place, BATCH queries a step."""
+def fit(peft_model: Any, model: Any, examples: Examples, order: list[dict[Any, Any]]) -> list[tuple[int, float, float]]:
+    """Trains the adapter in place, BATCH queries a step; step, mean loss and rate of the first and each LOGGED-th."""
     trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
     steps = -(-len(order) // BATCH)
     optimizer = torch.optim.AdamW(trained, RATE, weight_decay=0.01)
@@ -139,18 +150,26 @@ def fit(peft_model: Any, model: Any, examples: Examples, order: list[dict[Any, A
     packs = one_pass.can_pack(model, examples.pad)
     peft_model.train()
     mean = 0.0
+    curve: list[tuple[int, float, float]] = []
+    since: list[float] = []
     with tqdm(order, unit="query", mininterval=5) as bar:
         for number, query in enumerate(bar, start=1):
             loss = examples.loss(model, query, packs)
             (loss / BATCH).backward()  # type: ignore[no-untyped-call]
-            mean = 0.98 * mean + 0.02 * loss.item()
+            since.append(loss.item())
+            mean = 0.98 * mean + 0.02 * since[-1]
             bar.set_postfix_str(f"loss {mean / (1 - 0.98**number):.3f}", refresh=False)
             if number % BATCH == 0 or number == len(order):
                 torch.nn.utils.clip_grad_norm_(trained, 1.0)
                 optimizer.step()
+                step = -(-number // BATCH)
+                if step == 1 or step % lora.LOGGED == 0 or step == steps:
+                    curve.append((step, sum(since) / len(since), float(schedule.get_last_lr()[0])))
+                    since.clear()
                 schedule.step()
                 optimizer.zero_grad()
     peft_model.eval()
+    return curve
 
 
 def _order(queries: pd.DataFrame, epochs: float) -> list[dict[Any, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from cascade.config.schema import Config
 from cascade.models import locate
 from cascade.models.checks import encoders
 from cascade.retrievers import dense
-from training import lora, negatives
+from training import lora, negatives, provenance
 from training.jobs import models
 
 MAX_LENGTH = 160  # tokens of a text, where the config says nothing
@@ -47,13 +47,20 @@ class Settings:
     unlabelled: bool = False
 
 
-def train(folder: Path, config: Config, name: str | None, out: Path, settings: Settings) -> None:
-    """Trains the adapter of that name on `folder`/train.csv and writes it to `out`; default: the config's first."""
+def train(
+    folder: Path, config: Config, name: str | None, out: Path, settings: Settings, replaces: bool = False
+) -> None:
+    """Trains the adapter of that name on `folder`/train.csv and writes it to `out`; default: the config's first.
+
+    replaces: it may take another training's place there.
+    """
     lora.check_out(out)
     part = models.chosen(models.retrievers(config), name, "retriever of kind 'dense'", config)
     task = registry.of(config).read(folder)
     place = locate.model_path(part.model, config.path.parent)
     encoders.check_pooling(part, place)
+    made = provenance.begin("retriever", part, config, folder, asdict(settings))
+    made.check(out, replaces)
     # A CPU does not learn in the half precision of a checkpoint; on a GPU, peft keeps the adapter in float32 beside it.
     precision = {"dtype": torch.float32} if lora.DEVICE == "cpu" else {}
     model = dense.load(part, place, lora.DEVICE, precision, **lora.no_dropout(place))
@@ -71,8 +78,8 @@ def train(folder: Path, config: Config, name: str | None, out: Path, settings: S
             zip(*hard_negatives(model, part, task, texts, hard, settings.unlabelled), strict=True)
         ):
             columns[f"negative_{number}"] = [part.passage_prompt + task.texts[id_] for id_ in column]
-        _fit(model, columns, settings, settings.epochs / len(rounds))
-    lora.save(peft_model, out, part.adapter_base or part.model)
+        made.follow(_fit(model, columns, settings, settings.epochs / len(rounds)))
+    lora.save(peft_model, out, part.adapter_base or part.model, made)
 
 
 def hard_negatives(
@@ -94,7 +101,8 @@ def hard_negatives(
     ]
 
 
-def _fit(model: Any, columns: dict[str, list[str]], settings: Settings, epochs: float) -> None:
+def _fit(model: Any, columns: dict[str, list[str]], settings: Settings, epochs: float) -> list[dict[str, Any]]:
+    """Trains in place; the trainer's log."""
     with tempfile.TemporaryDirectory() as scratch:
         arguments = SentenceTransformerTrainingArguments(
             **lora.arguments(epochs, settings.batch_size, settings.rate, Path(scratch)),
@@ -105,6 +113,8 @@ def _fit(model: Any, columns: dict[str, list[str]], settings: Settings, epochs: 
             if settings.batch_size <= AT_ONCE
             else CachedMultipleNegativesRankingLoss(model, mini_batch_size=AT_ONCE)
         )
-        SentenceTransformerTrainer(
+        trainer = SentenceTransformerTrainer(
             model=model, args=arguments, train_dataset=Dataset.from_dict(columns), loss=loss
-        ).train()
+        )
+        trainer.train()
+        return list(trainer.state.log_history)
