@@ -16,8 +16,8 @@ from cascade.competitions import registry
 from cascade.config.schema import Config
 from cascade.models import locate
 from cascade.rerankers.cross_encoder import load
-from training import lora, negatives, provenance
-from training.jobs import models
+from training import lora, negatives
+from training.jobs import models, provenance
 
 NEGATIVES = 4
 MAX_LENGTH = 160  # tokens of a pair, where the config says nothing

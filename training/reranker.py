@@ -31,7 +31,8 @@ from cascade.rerankers.base import Given
 from cascade.rerankers.llm import LLMReranker
 from cascade.scorers import one_pass, packing, writer
 from cascade.scorers.packing import Block
-from training import lora, negatives, provenance
+from training import lora, negatives
+from training.jobs import provenance
 
 RANK = 8
 CANDIDATES = 8  # that a pointwise query is asked about

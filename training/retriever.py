@@ -25,8 +25,8 @@ from cascade.config.schema import Config
 from cascade.models import locate
 from cascade.models.checks import encoders
 from cascade.retrievers import dense
-from training import lora, negatives, provenance
-from training.jobs import models
+from training import lora, negatives
+from training.jobs import models, provenance
 
 MAX_LENGTH = 160  # tokens of a text, where the config says nothing
 AT_ONCE = 32  # texts whose gradients are kept: the batch, and so its negatives, may be larger than memory allows

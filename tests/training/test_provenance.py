@@ -15,9 +15,8 @@ from cascade.config import schema as configs
 from cascade.config.parts import DensePart
 from cascade.models import locate
 from cascade.models.adapters import ADAPTER_FILES, PROVENANCE
-from training import provenance
-from training.jobs import models
-from training.provenance import Provenance
+from training.jobs import models, provenance
+from training.jobs.provenance import Provenance
 
 ADAPTER = ROOT / "sample" / "adapters" / "retriever-minilm"
 SETTINGS = {"epochs": 4.0, "rate": 3e-4}

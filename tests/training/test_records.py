@@ -19,8 +19,7 @@ from packer.kaggle import session
 from tests.kaggle_server import KaggleServer
 from tests.kaggle_server.datasets import CREATE, PUT, START, UPDATE, Datasets
 from tests.pushing import IMAGE
-from training import provenance
-from training.jobs import models, push, starting, store
+from training.jobs import models, provenance, push, starting, store
 from training.jobs.runner import Board
 
 NAME, TRAINED = "retriever-minilm", Path("build/train/t")

@@ -23,8 +23,9 @@ from cascade.rerankers.base import Given
 from cascade.rerankers.llm import LLMReranker
 from cascade.scorers import one_pass
 from tests.llm import LISTWISE, MODEL, POINTWISE, TOURNAMENT, make_config
-from training import lora, provenance, reranker
-from training.provenance import CURVE
+from training import lora, reranker
+from training.jobs import provenance
+from training.jobs.provenance import CURVE
 
 SAMPLE = ROOT / "sample"
 KINDS = {"pointwise": POINTWISE, "listwise": LISTWISE, "tournament": TOURNAMENT}

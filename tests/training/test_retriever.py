@@ -15,9 +15,9 @@ from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.models import adapter_checks, locate
 from cascade.models.adapters import ADAPTER_FILES, PROVENANCE
-from training import lora, provenance, retriever
-from training.jobs import models
-from training.provenance import CURVE
+from training import lora, retriever
+from training.jobs import models, provenance
+from training.jobs.provenance import CURVE
 from training.retriever import Settings
 
 ROWS = 5  # questions

@@ -16,8 +16,7 @@ from typing import Any
 from cascade.base.errors import StageError
 from cascade.config.schema import Config
 from cascade.processes import die_with_parent
-from training import provenance
-from training.jobs import models, store
+from training.jobs import models, provenance, store
 from training.jobs.graph import SCORES, Places
 from training.jobs.runner import DONE, KEPT, Board, last_line
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from cascade.base.errors import StageError
 from cascade.models.adapters import ADAPTER_FILES
-from training import provenance
+from training.jobs import provenance
 
 REQUIRES = ("mlflow", "sqlalchemy", "alembic")
 INSTALL = "python -m pip install --editable '.[mlflow]'"
