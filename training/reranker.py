@@ -19,7 +19,6 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
 from cascade.base.errors import ConfigError
-from cascade.base.manifest import sha256
 from cascade.competitions import registry
 from cascade.competitions.base import Task
 from cascade.config.schema import Config, LLMPipeline, PointwisePipeline
@@ -34,6 +33,7 @@ from cascade.rerankers.llm import LLMReranker
 from cascade.scorers import one_pass, packing, writer
 from cascade.scorers.packing import Block
 from training import checkpoints, lora, negatives
+from training.jobs import provenance
 
 RANK = 8
 CANDIDATES = 8  # that a pointwise query is asked about
@@ -60,18 +60,25 @@ def train(
     out: Path,
     settings: Settings,
     adapters: Path | None = None,
+    *,
     kept: Path | None = None,
+    replaces: bool = False,
 ) -> None:
     """Trains on `folder`/train.csv and writes the adapter to `out`.
 
     If that is the config's own place for it, its canaries are written too. adapters: the retrieval's, in place of the
-    config's. kept: a folder for checkpoints, from which the same training goes on.
+    config's. kept: a folder for checkpoints, from which the same training goes on. replaces: it may take another
+    training's place in `out`.
 
     The loss is the cross-entropy of the right candidate: of the letters, or, pointwise, of a softmax over the
     log-odds of yes to no (MAP 2025, 1st place).
     """
     lora.check_out(out)
     pipeline = pipeline_of(config, name)
+    made = provenance.begin(
+        "reranker", pipeline, config, folder, {**asdict(settings), "batch_size": BATCH, "rank": RANK}
+    )
+    made.check(out, replaces)
     config = config.model_copy(update={"engine": "transformers"})
     given = lora.with_adapters(config, adapters)
     task = registry.of(config).read(folder)
@@ -82,10 +89,9 @@ def train(
     model = _load(pipeline, config)
     examples = Examples(pipeline, config, task, candidates)
     peft_model = lora.add_lora(model, RANK, targets="all-linear")
-    told = {"reranker": pipeline.model_dump(mode="json"), "train": sha256(folder / "train.csv"), **asdict(settings)}
-    with checkpoints.kept(kept, told) as kept:
-        fit(peft_model, model, examples, _order(chosen, settings.epochs), settings.rate, kept)
-        lora.save(peft_model, out, pipeline.adapter_base or pipeline.model)
+    with checkpoints.kept(kept, made.deciding) as kept:
+        made.curve += fit(peft_model, model, examples, _order(chosen, settings.epochs), settings.rate, kept)
+        lora.save(peft_model, out, pipeline.adapter_base or pipeline.model, made)
     if (config.path.parent / config.adapters / str(pipeline.adapter)).resolve() == out.resolve():
         _write_canaries(pipeline, config, task)
 
@@ -156,10 +162,11 @@ def fit(
     order: list[dict[Any, Any]],
     rate: float,
     kept: Path | None = None,
-) -> None:
-    """Trains the adapter in place, BATCH queries a step; ScoreError where a loss or a gradient is no number.
+) -> list[tuple[int, float, float]]:
+    """Trains the adapter in place, BATCH queries a step; step, mean loss and rate of the first and each LOGGED-th.
 
-    kept: the folder of a checkpoint, which is taken up if it is there.
+    ScoreError where a loss or a gradient is no number. kept: the folder of a checkpoint, which is taken up if it is
+    there.
     """
     trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
     steps = -(-len(order) // BATCH)
@@ -168,23 +175,26 @@ def fit(
     state = checkpoints.Loop(kept, peft_model, {"optimizer": optimizer, "schedule": schedule}, examples.rng)
     packs = one_pass.can_pack(model, examples.pad)
     peft_model.train()
-    mean = state.mean
     with tqdm(order[state.done :], unit="query", mininterval=5, initial=state.done, total=len(order)) as bar:
         for number, query in enumerate(bar, start=state.done + 1):
+            step = -(-number // BATCH)
             loss = examples.loss(model, query, packs)
-            checkpoints.check_finite(loss, f"step {-(-number // BATCH)}, query {query['query_id']}")
+            checkpoints.check_finite(loss, f"step {step}, query {query['query_id']}")
             (loss / BATCH).backward()  # type: ignore[no-untyped-call]
-            mean = 0.98 * mean + 0.02 * loss.item()
-            bar.set_postfix_str(f"loss {mean / (1 - 0.98**number):.3f}", refresh=False)
+            state.told(loss.item())
+            bar.set_postfix_str(f"loss {state.mean:.3f}", refresh=False)
             if number % BATCH == 0 or number == len(order):
                 norm = torch.nn.utils.clip_grad_norm_(trained, 1.0)
-                checkpoints.check_finite(norm, f"step {-(-number // BATCH)}, of which query {query['query_id']} is the last")
+                checkpoints.check_finite(norm, f"step {step}, of which query {query['query_id']} is the last")
                 optimizer.step()
+                if step == 1 or step % lora.LOGGED == 0 or step == steps:
+                    state.mark(step, float(schedule.get_last_lr()[0]))
                 schedule.step()
                 optimizer.zero_grad()
                 if number % (BATCH * checkpoints.EVERY) == 0:
-                    state.save(number, mean)
+                    state.save(number)
     peft_model.eval()
+    return state.curve
 
 
 def _order(queries: pd.DataFrame, epochs: float) -> list[dict[Any, Any]]:

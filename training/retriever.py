@@ -16,7 +16,6 @@ from sentence_transformers.sentence_transformer.losses import (
     MultipleNegativesRankingLoss,
 )
 
-from cascade.base.manifest import sha256
 from cascade.competitions import registry
 from cascade.competitions.base import Task
 from cascade.config.parts import DensePart
@@ -26,7 +25,7 @@ from cascade.models.checks import encoders
 from cascade.retrievers import dense
 from training import checkpoints, lora, negatives
 from training.batches import ByLength
-from training.jobs import models
+from training.jobs import models, provenance
 
 MAX_LENGTH = 160  # tokens of a text, where the config says nothing
 AT_ONCE = 32  # texts whose gradients are kept: the batch, and so its negatives, may be larger than memory allows
@@ -48,17 +47,27 @@ class Settings:
 
 
 def train(
-    folder: Path, config: Config, name: str | None, out: Path, settings: Settings, kept: Path | None = None
+    folder: Path,
+    config: Config,
+    name: str | None,
+    out: Path,
+    settings: Settings,
+    *,
+    kept: Path | None = None,
+    replaces: bool = False,
 ) -> None:
     """Trains the adapter of that name on `folder`/train.csv and writes it to `out`; default: the config's first.
 
-    kept: a folder for checkpoints, from which the same training goes on.
+    kept: a folder for checkpoints, from which the same training goes on. replaces: it may take another training's place
+    in `out`.
     """
     lora.check_out(out)
     part = models.chosen(models.retrievers(config), name, "retriever of kind 'dense'", config)
     task = registry.of(config).read(folder)
     place = locate.model_path(part.model, config.path.parent)
     encoders.check_pooling(part, place)
+    made = provenance.begin("retriever", part, config, folder, asdict(settings))
+    made.check(out, replaces)
     # A CPU does not learn in the half precision of a checkpoint; on a GPU, peft keeps the adapter in float32 beside it.
     precision = {"dtype": torch.float32} if lora.DEVICE == "cpu" else {}
     model = dense.load(part, place, lora.DEVICE, precision, **lora.no_dropout(place))
@@ -67,8 +76,7 @@ def train(
     peft_model = lora.add_lora(model.transformers_model, rank=8, targets=lora.targets(place))
     texts = [part.query_prompt + text for text in task.train["text"].tolist()]
     rounds = [0] if not settings.hard else [0, settings.hard]
-    told = {"retriever": part.model_dump(mode="json"), "train": sha256(folder / "train.csv"), **asdict(settings)}
-    with checkpoints.kept(kept, told) as kept:
+    with checkpoints.kept(kept, made.deciding) as kept:
         for turn, hard in enumerate(rounds):
             columns = {
                 "anchor": texts,
@@ -78,8 +86,9 @@ def train(
                 zip(*hard_negatives(model, part, task, texts, hard, settings.unlabelled), strict=True)
             ):
                 columns[f"negative_{number}"] = [part.passage_prompt + task.texts[id_] for id_ in column]
-            _fit(model, columns, settings, settings.epochs / len(rounds), kept and kept / f"round-{turn}")
-        lora.save(peft_model, out, part.adapter_base or part.model)
+            own = None if kept is None else kept / f"round-{turn}"
+            made.follow(_fit(model, columns, settings, settings.epochs / len(rounds), own))
+        lora.save(peft_model, out, part.adapter_base or part.model, made)
 
 
 def hard_negatives(
@@ -105,7 +114,10 @@ class Trainer(checkpoints.Resumable, SentenceTransformerTrainer):
     """The library's, with checkpoints of the adapter alone."""
 
 
-def _fit(model: Any, columns: dict[str, list[str]], settings: Settings, epochs: float, kept: Path | None) -> None:
+def _fit(
+    model: Any, columns: dict[str, list[str]], settings: Settings, epochs: float, kept: Path | None
+) -> list[dict[str, Any]]:
+    """Trains in place; the trainer's log."""
     with checkpoints.output(kept) as (place, saving):
         arguments = SentenceTransformerTrainingArguments(
             **lora.arguments(epochs, settings.batch_size, settings.rate, place),
@@ -119,3 +131,4 @@ def _fit(model: Any, columns: dict[str, list[str]], settings: Settings, epochs: 
         )
         trainer = Trainer(model=model, args=arguments, train_dataset=Dataset.from_dict(columns), loss=loss)
         checkpoints.run(trainer, kept)
+        return list(trainer.state.log_history)

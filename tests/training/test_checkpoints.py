@@ -76,14 +76,14 @@ def test_a_retriever_goes_on(few: Path, tmp_path: Path, monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         cut_at(patch, retriever.Trainer, "training_step", call, cut)
         with pytest.raises(Cut):
-            retriever.train(few, config, None, tmp_path / "cut", settings, kept)
+            retriever.train(few, config, None, tmp_path / "cut", settings, kept=kept)
     assert not (tmp_path / "cut").exists()
     begun = checkpoints.newest(kept / f"round-{int(call > 4)}")
     assert begun is not None and {path.name for path in begun.parent.iterdir()} == {begun.name}
     steps: list[int] = []
     own = retriever.Trainer.training_step
     monkeypatch.setattr(retriever.Trainer, "training_step", lambda *args: (steps.append(1), own(*args))[1])
-    retriever.train(few, config, None, tmp_path / "cut", settings, kept)
+    retriever.train(few, config, None, tmp_path / "cut", settings, kept=kept)
     assert same(tmp_path / "cut", tmp_path / "whole") and not kept.exists()
     assert 0 < len(steps) < call
 
@@ -98,12 +98,12 @@ def test_a_reranker_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patch:
         cut_at(patch, reranker.Examples, "loss", 22, cut)
         with pytest.raises(Cut):
-            reranker.train(SAMPLE, config, "p", tmp_path / "cut", settings, kept)
+            reranker.train(SAMPLE, config, "p", tmp_path / "cut", settings, kept=kept)
     assert {path.name for path in kept.iterdir()} == {checkpoints.MARK, "loop.pt"}
     read: list[int] = []
     own = reranker.Examples.loss
     monkeypatch.setattr(reranker.Examples, "loss", lambda *args: (read.append(1), own(*args))[1])
-    reranker.train(SAMPLE, config, "p", tmp_path / "cut", settings, kept)
+    reranker.train(SAMPLE, config, "p", tmp_path / "cut", settings, kept=kept)
     assert same(tmp_path / "cut", tmp_path / "whole") and not kept.exists()
     assert len(read) == 24 - 16, "what lies behind the last checkpoint is not read again"
 
@@ -139,7 +139,7 @@ def test_no_checkpoint_follows_a_loss_or_weights_that_are_no_numbers(
             checkpoints, "save_weights", lambda model, path: (next(saves) and spoil(model), own(model, path))
         )
     with pytest.raises(ScoreError) as caught:
-        retriever.train(few, config, None, out, retriever.Settings(epochs=4, batch_size=4), kept)
+        retriever.train(few, config, None, out, retriever.Settings(epochs=4, batch_size=4), kept=kept)
     assert of != "loss" or caught.value.key == "step 4"
     good = checkpoints.newest(kept / "round-0")
     assert good is not None and good.name == "checkpoint-2" and not out.exists()

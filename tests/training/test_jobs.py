@@ -20,6 +20,7 @@ from cascade.base.errors import ConfigError, StageError
 from cascade.base.runtime import ROOT
 from cascade.config import schema as configs
 from cascade.config.schema import Config, LLMPipeline
+from cascade.models.adapters import ADAPTER_FILES
 from cascade.processes.workers import device_slots
 from cascade.run import lock
 from tests import processes
@@ -202,8 +203,9 @@ def test_every_adapter_of_a_config_is_a_job(tmp_path: Path) -> None:
     assert {"folds", "fold-1/retriever-minilm"} == {*ranked.needs}, "negatives are found by the fold's own retriever"
     own = tmp_path / "root" / "fold-1" / "adapters"
     assert f"--queries 50 --config {config.path}" in " ".join(ranked.command)
-    assert ranked.command[-2:] == ("--adapters", str(own)) and ranked.leaves == (own / "tiny-pointwise",)
-    assert jobs["fold-1/retriever-minilm"].command[-1] == str(own / "retriever-minilm")
+    assert ranked.command[-3:] == ("--adapters", str(own), "--replace")
+    assert ranked.leaves == tuple(own / "tiny-pointwise" / name for name in ADAPTER_FILES)
+    assert jobs["fold-1/retriever-minilm"].command[-2] == str(own / "retriever-minilm")
     assert not any(job.whole for job in jobs.values())
     assert any(path.name == "pointwise.txt" for path in ranked.reads)
     assert {*jobs["fold-0/scores"].needs} == {"folds", *(f"fold-0/{name}" for name in every)}

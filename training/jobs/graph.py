@@ -12,6 +12,7 @@ from cascade.base.errors import CascadeError, ConfigError
 from cascade.config.parts import Adapted, ConfigModel
 from cascade.config.schema import Config, LanguageModel
 from cascade.models import locate
+from cascade.models.adapters import ADAPTER_FILES
 from training.jobs import models
 from training.jobs.job import Job
 
@@ -122,12 +123,13 @@ def _trained(
     def job(adapter: str, command: str, of: list[ConfigModel | None], *more: str) -> Job:
         out = adapters / adapter
         own = ("--adapters", str(adapters)) if before else ()
-        words = ("--config", str(config.path), "--data", str(data), "--out", str(out), *own)
+        words = ("--config", str(config.path), "--data", str(data), "--out", str(out), *own, "--replace")
+        left = tuple(out / name for name in ADAPTER_FILES)  # what else lies there may be added to, and changes no job
         prompts = [config.path.parent / each.prompt for each in of if isinstance(each, LanguageModel)]
         reads = (*files, *(path for each in before for path in each.leaves), *prompts)
         named = (*needs, *(each.name for each in before))
         whole = ("training", command, *more, *words)
-        return Job(f"{prefix}{adapter}", whole, reads, (out,), _about(config, of), named, resumes=True)
+        return Job(f"{prefix}{adapter}", whole, reads, left, _about(config, of), named, resumes=True)
 
     found = [job(adapter, "retriever", [part], adapter) for adapter, part in models.retrievers(config).items()]
     before += found

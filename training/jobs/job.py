@@ -69,7 +69,8 @@ class Job:
     def note(self, root: Path, digest: str, seconds: float) -> None:
         """Records a run that ended well, and what began it."""
         told = {
-            "digest": digest, "command": [*self.command], "seconds": round(seconds, 1), "leaves": contents(self.leaves)
+            "name": self.name, "digest": digest, "command": [*self.command], "seconds": round(seconds, 1),
+            "leaves": contents(self.leaves), "scores": str(self.scores) if self.scores is not None else None,
         }  # fmt: skip
         atomic.write_text(self.record_path(root), json.dumps(told, indent=1) + "\n")
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,12 +48,16 @@ class Standing:
 
 @dataclass
 class Board:
-    """All jobs of a training, in an order in which each comes after those that it needs."""
+    """All jobs of a training, in an order in which each comes after those that it needs.
+
+    settled: called each time that one is done and noted.
+    """
 
     jobs: Sequence[Job]
     root: Path
     slots: Sequence[DeviceSlot]
     standings: dict[str, Standing] = field(init=False)
+    settled: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.standings = {}
@@ -127,9 +131,11 @@ class Board:
                 shutil.rmtree(job.checkpoints(self.root, standing.digest).parent, ignore_errors=True)
             except OSError as error:
                 standing.why = f"its record cannot be written: {error}"
+                return
+            self.settled()
             return
         ended = f"exit code {code}" if code >= 0 else f"signal {-code}"
-        standing.why = f"{ended}: {_last_line(job.log_path(self.root))}" if code else f"it left no {missing[0]}"
+        standing.why = f"{ended}: {last_line(job.log_path(self.root))}" if code else f"it left no {missing[0]}"
 
     def _end(self, standing: Standing) -> None:
         assert standing.process is not None
@@ -183,7 +189,8 @@ def _scores(standing: Standing) -> list[str]:
         return ["?", "", ""]
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """What a process said last."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return lines[-1][-SAID:] if lines else "it said nothing"
 
