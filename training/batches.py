@@ -12,7 +12,7 @@ from sentence_transformers.base.sampler import DefaultBatchSampler
 SORTED = 12  # batches whose rows are sorted by length together, of other rows in each epoch
 
 
-class ByLength(DefaultBatchSampler):
+class ByLength(DefaultBatchSampler):  # type: ignore[misc]
     """Batches that have no text twice, as what is one row's label must be no negative of another with the same.
 
     The library's own sampler for that draws a batch from all lengths and pads it to the longest. Rows of a label that

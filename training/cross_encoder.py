@@ -22,7 +22,7 @@ NEGATIVES = 4
 MAX_LENGTH = 160  # tokens of a pair, where the config says nothing
 
 
-class Trainer(checkpoints.Resumable, CrossEncoderTrainer):
+class Trainer(checkpoints.Resumable, CrossEncoderTrainer):  # type: ignore[misc]
     """The library's, with checkpoints of the adapter alone."""
 
 

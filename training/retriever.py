@@ -110,7 +110,7 @@ def hard_negatives(
     ]
 
 
-class Trainer(checkpoints.Resumable, SentenceTransformerTrainer):
+class Trainer(checkpoints.Resumable, SentenceTransformerTrainer):  # type: ignore[misc]
     """The library's, with checkpoints of the adapter alone."""
 
 
