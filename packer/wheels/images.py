@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from cascade.base.errors import CascadeError, nearest
 from cascade.config.messages import explained
@@ -19,31 +19,59 @@ OLDEST_GLIBC = 5  # of manylinux tags: manylinux1 is glibc 2.5 (PEP 513)
 LEGACY_TAGS = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 DateOrAny = Annotated[str, Field(pattern=r"^(\d{4}-\d\d-\d\d|any)$")]
 Date = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+Version = Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")]
+Positive = Annotated[int, Field(gt=0)]
+Size = Annotated[float, Field(gt=0)]
+NOT_SEEN = "not seen"  # what a file says of a fact that nobody has seen yet
 
 
 class ImageError(CascadeError):
     """An image's files that cannot be used; names the file and the mend."""
 
 
-class Image(ConfigModel):
-    """What is known of the machine that the wheels are for; versions are text. `name` and `folder` are not in the file.
+def _seen(value: Any) -> Any:
+    """A fact that a file says was not seen is one that it leaves out."""
+    return None if value == NOT_SEEN else value
 
-    `cuda`, `driver` and `capability` are None on an image without a GPU. `docker_image` pins the kernel's image; None
-    pins the one that the kernel was first made with.
+
+class Facts(ConfigModel):
+    """What can be seen of a machine; versions are text, None is what was not seen. GB are 10^9 bytes, MiB 2^20.
+
+    `driver`, `card` and `capability` are None on an image without a GPU. `working` is what is free in the folder that
+    Kaggle keeps, `scratch` where the environment is made. `docker_image` pins the kernel's image; None pins the one
+    that the kernel was first made with.
     """
 
-    name: str
-    path: Path = Field(exclude=True)
     python: Annotated[str, Field(pattern=r"^3\.\d+\.\d+$")]
     abi: Annotated[str, Field(pattern=r"^cp3\d+$")]
     machine: str
     glibc: Annotated[str, Field(pattern=r"^2\.\d+$")]
     gpus: int = Field(default=0, ge=0)
-    cuda: Annotated[str, Field(pattern=r"^\d+\.\d+$")] | None = None
-    driver: Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")] | None = None
+    card: Annotated[str | None, BeforeValidator(_seen)] = Field(default=None, description="as nvidia-smi names it")
     capability: Annotated[str, Field(pattern=r"^\d+\.\d$")] | None = None
+    gpu_memory: Annotated[Positive | None, BeforeValidator(_seen)] = Field(default=None, description="MiB of each GPU")
+    driver: Annotated[Version | None, BeforeValidator(_seen)] = None
+    docker_image: Annotated[str | None, BeforeValidator(_seen)] = None
+    cores: Annotated[Positive | None, BeforeValidator(_seen)] = None
+    memory: Annotated[Size | None, BeforeValidator(_seen)] = Field(default=None, description="GB of the machine")
+    working: Annotated[Size | None, BeforeValidator(_seen)] = Field(default=None, description="GB free")
+    scratch: Annotated[Size | None, BeforeValidator(_seen)] = Field(default=None, description="GB free")
+    mounts: dict[str, str] = Field(default={}, description="type of each place's file system, and rw or ro")
+    limits: dict[str, str] = Field(default={}, description="of a session and its processes")
+
+    @property
+    def compute_capability(self) -> tuple[int, ...]:
+        """Returns the compute capability in numbers; () without a GPU."""
+        return tuple(map(int, self.capability.split("."))) if self.capability else ()
+
+
+class Image(Facts):
+    """A machine that wheels are for, and what they are; `name` and `path` are not in the file."""
+
+    name: str
+    path: Path = Field(exclude=True)
+    cuda: Annotated[str, Field(pattern=r"^\d+\.\d+$")] | None = None
     accelerator: str | None = None
-    docker_image: str | None = None
     extras: list[str] = Field(description="of this project, whose requirements the kernel needs")
     exclude_newer: Date | None = Field(default=None, description="only releases before this day")
     newer: dict[str, DateOrAny] = Field(
@@ -55,11 +83,6 @@ class Image(ConfigModel):
     def project(self) -> Path:
         """The pyproject.toml above the images' folder, whose requirements the kernel needs."""
         return self.path.parent.parent / "pyproject.toml"
-
-    @property
-    def compute_capability(self) -> tuple[int, ...]:
-        """Returns the compute capability in numbers; () without a GPU."""
-        return tuple(map(int, self.capability.split("."))) if self.capability else ()
 
     @property
     def requirements(self) -> Path:
@@ -126,8 +149,13 @@ def load(name: str, folder: Path = FOLDER) -> Image:
         known = sorted(each.stem for each in folder.glob("*.toml"))
         mend = f"use one of {', '.join(known)}" if known else "create it"
         raise ImageError(f"no such image{nearest(name, known)}", path=path, mend=mend)
+    return parse(path.read_text(encoding="utf-8"), path)
+
+
+def parse(text: str, path: Path) -> Image:
+    """The image of which `text` is the file at `path`; ImageError as `load`."""
     try:
-        return Image.model_validate({**tomllib.loads(path.read_text(encoding="utf-8")), "name": name, "path": path})
+        return Image.model_validate({**tomllib.loads(text), "name": path.stem, "path": path})
     except tomllib.TOMLDecodeError as error:
         raise ImageError(f"not TOML: {error}", path=path, mend="correct the file") from error
     except ValidationError as error:
