@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,8 @@ Date = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 Version = Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")]
 Positive = Annotated[int, Field(gt=0)]
 Size = Annotated[float, Field(gt=0)]
+LOCKED_FOR = ("python_minor", "abi", "machine", "glibc")  # what a lock is resolved for
+OF_SET = ("cuda", "extras", "exclude_newer", "newer")  # what is said of wheels, and not of a machine
 NOT_SEEN = "not seen"  # what a file says of a fact that nobody has seen yet
 
 
@@ -66,10 +69,15 @@ class Facts(ConfigModel):
 
 
 class Image(Facts):
-    """A machine that wheels are for, and what they are; `name` and `path` are not in the file."""
+    """A machine that wheels are for, and what they are; `name` and `path` are not in the file.
+
+    `wheels_of`: another image, whose requirements, lock and wheels this one has too; it is of the same Python and glibc
+    and differs in its cards.
+    """
 
     name: str
     path: Path = Field(exclude=True)
+    wheels_of: str | None = Field(default=None, exclude=True)
     cuda: Annotated[str, Field(pattern=r"^\d+\.\d+$")] | None = None
     accelerator: str | None = None
     extras: list[str] = Field(description="of this project, whose requirements the kernel needs")
@@ -85,18 +93,22 @@ class Image(Facts):
         return self.path.parent.parent / "pyproject.toml"
 
     @property
+    def _set(self) -> Path:
+        return self.path.with_stem(self.wheels_of or self.name)
+
+    @property
     def requirements(self) -> Path:
         """What the kernel needs beside the project's own requirements."""
-        return self.path.with_suffix(".in")
+        return self._set.with_suffix(".in")
 
     @property
     def lock(self) -> Path:
-        return self.path.with_suffix(".lock")
+        return self._set.with_suffix(".lock")
 
     @property
     def wheels(self) -> Path:
         """The folder of the downloaded wheels."""
-        return self.path.with_suffix("")
+        return self._set.with_suffix("")
 
     @property
     def python_minor(self) -> str:
@@ -155,8 +167,35 @@ def load(name: str, folder: Path = FOLDER) -> Image:
 def parse(text: str, path: Path) -> Image:
     """The image of which `text` is the file at `path`; ImageError as `load`."""
     try:
-        return Image.model_validate({**tomllib.loads(text), "name": path.stem, "path": path})
+        raw = tomllib.loads(text)
+        own = Image.model_validate({**raw, **_of_set(raw, path), "name": path.stem, "path": path})
     except tomllib.TOMLDecodeError as error:
         raise ImageError(f"not TOML: {error}", path=path, mend="correct the file") from error
     except ValidationError as error:
         raise explained(error, path, {"": Image}, {}, ImageError)[0] from error
+    if own.wheels_of is not None:
+        other = load(own.wheels_of, path.parent)
+        differs = [key for key in LOCKED_FOR if getattr(own, key) != getattr(other, key)]
+        if differs:
+            raise ImageError(
+                f"has {differs[0]} {getattr(own, differs[0])}, and the wheels of {other.name} are for "
+                f"{getattr(other, differs[0])}", path=path, key="wheels_of",
+                mend="remove it, and give this image requirements of its own",
+            )  # fmt: skip
+    return own
+
+
+def _of_set(raw: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What the image that `wheels_of` names says of its wheels; ImageError where this file says it too."""
+    name = raw.get("wheels_of")
+    if not isinstance(name, str):
+        return {}
+    file = path.with_name(f"{name}.toml")
+    if file.is_file() and re.search(r"^wheels_of\b", file.read_text(encoding="utf-8"), re.MULTILINE):
+        mend = "name the image that has the requirements"
+        raise ImageError(f"{name} has another image's wheels itself", path=path, key="wheels_of", mend=mend)
+    twice = [key for key in OF_SET if key in raw]
+    if twice:
+        raise ImageError(f"{twice[0]} is said by {file}", path=path, key="wheels_of", mend=f"remove {twice[0]}")
+    other = load(name, path.parent)
+    return {key: getattr(other, key) for key in OF_SET}
