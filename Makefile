@@ -108,6 +108,10 @@ wheels: .venv/ready ## lock and download the packages for IMAGE=name (default: k
 verify: .venv/ready ## prove without a network that they install and start, for CONFIG=file (default: t4x2.toml) IMAGE=name; FULL=1 ignores the cache; FETCH=1 downloads the models' config.json and tokenizers first
 	$(BIN)/python -m packer verify $(KERNEL_CONFIG) --image $(IMAGE) $(if $(FULL),--full) $(if $(FETCH),--fetch-models)
 
+.PHONY: image
+image: .venv/ready ## update a target image's facts by what a commit run saw: FROM=build/output/KERNEL/VERSION/image.json IMAGE=name (default: the run's)
+	$(BIN)/python -m packer image --from $(FROM) $(if $(filter command%,$(origin IMAGE)),--image $(IMAGE))
+
 .PHONY: adapters
 adapters: .venv/ready ## check the LoRA adapters that CONFIG=file names
 	$(BIN)/python -m packer adapters $(KERNEL_CONFIG) --image $(IMAGE)
@@ -150,7 +154,7 @@ logs: .venv/ready ## show the log of the run: VERSION=n TAIL=n lines
 	$(BIN)/python -m packer logs $(VERSION) $(if $(TAIL),--tail $(TAIL))
 
 .PHONY: output
-output: .venv/ready ## download the output of the run, with ledger and notebooks: VERSION=n -> build/output/KERNEL/VERSION
+output: .venv/ready ## download the output of the run, with ledger and notebooks, and compare its machine with the image's facts: VERSION=n -> build/output/KERNEL/VERSION
 	$(BIN)/python -m packer output $(VERSION)
 
 .PHONY: submit

@@ -134,6 +134,26 @@ def verify(
     raise typer.Exit(1 if report.failed else 0)
 
 
+@app.command("image")
+def update_image(
+    found: Annotated[Path, typer.Option("--from", help="the image.json that a commit run left: make output")],
+    image: Annotated[
+        str | None, typer.Option(help="target image to update: a name in wheels/ (default: the run's)")
+    ] = None,
+) -> None:
+    """Updates a target image's facts by what a commit run saw; says which wheels that breaks."""
+    from packer.kaggle.kernel import competition
+    from packer.wheels import images
+    from packer.wheels import seen as seeing
+
+    seen = seeing.read(found, competition())
+    target = images.load(image) if image else seeing.image_of(seen, found)
+    lines = seeing.report(target, seen)
+    seeing.update(target, seen)
+    for line in lines:
+        _echo(line)
+
+
 @app.command()
 def adapters(
     config: KernelConfig = None,
@@ -332,13 +352,16 @@ def output(
     """Downloads the output of the run: ledger, notebooks, tables, log; skips files that are already here."""
     from packer.kaggle.output import OF, downloading, fetch
     from packer.kaggle.session import Session
+    from packer.wheels import seen as seeing
 
-    _, run = _run(version)
+    pushed, run = _run(version)
     folder = out or Path("build/output", f"{run.owner}-{run.slug}", str(run.version))
     with downloading() as said:
         came = fetch(Session(), run, folder, said)
     there = sum(path.is_file() and path.name != OF for path in folder.rglob("*"))
     _echo(f"{folder}: {len(came)} files fetched, {there} are there")
+    for line in seeing.compared(folder / seeing.FILE, pushed.competition):
+        _echo(line)
 
 
 @app.command()
