@@ -49,6 +49,11 @@ def run_all(
     queries: Annotated[int | None, typer.Option(min=1, help="train each LLM on so many queries; default: all")] = None,
     only: Annotated[str, typer.Option(help="only the jobs whose names fit this, and those they need: 'fold-0/*'")] = "",
     by: Annotated[str, typer.Option(help="a column, such as ConstructId, that no two folds' tests share")] = "",
+    ray: Annotated[
+        str | None,
+        typer.Option(help="run the jobs on the Ray cluster of this address; local starts one"),
+    ] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="with --ray, of each job; default: a whole node's")] = None,
     show: Annotated[bool, typer.Option("--show", help="lists the jobs and what is due, and runs none")] = False,
 ) -> None:
     """Trains each adapter of the config on every fold and on all data, scores the folds, and fits the config's numbers.
@@ -58,7 +63,7 @@ def run_all(
     from training.jobs import runner, starting
 
     settings, own = configs.load(config), data or sample_of(config)
-    board = starting.board(settings, own, root, folds, queries, only, by)
+    board = starting.board(settings, own, root, folds, queries, only, by, ray, cores)
     if show:
         starting.show(board)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,10 @@ def jobs(config: Config, data: Path, root: Path, folds: int, queries: int | None
     scored = tuple(job.name for job in made if job.scores is not None)
     reads = (*_read_by_all(config), *(path for job in made for path in job.leaves))
     command = ("training", FIT, str(root), "--folds", str(folds), *settings)
-    made.append(Job(FIT, command, reads, (root / NUMBERS,), whole, scored))
-    return [*made, *_trained(config, "", data, files, places.adapters, (), queries)]
+    made.append(Job(FIT, command, reads, (root / NUMBERS,), whole, scored, also=(root / CONFIG,)))
+    made += _trained(config, "", data, files, places.adapters, (), queries)
+    taken = tuple(_taken(config))
+    return [replace(job, takes=taken) for job in made]
 
 
 def check(config: Config) -> None:
@@ -105,6 +107,17 @@ def _read_by_all(config: Config) -> tuple[Path, ...]:
     own = [each.query_text for each in config.retrieval if each.query_text is not None]
     own += [config.competition] if config.competition.endswith(".py") else []
     return tuple(config.path.parent / name for name in own)
+
+
+def _taken(config: Config) -> Iterator[Path]:
+    """The config's own file, its templates, and its models that are folders beside it."""
+    folder = config.path.parent
+    yield config.path
+    for _, model in config.models():
+        if isinstance(model, LanguageModel):
+            yield folder / model.prompt
+        if ":" not in model.model:
+            yield folder / model.model
 
 
 def _trained(

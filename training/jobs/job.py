@@ -20,7 +20,8 @@ class Job:
 
     command: a module and its arguments. reads, leaves: files or folders. about: what the config says of it, as text.
     needs: names of the jobs that make what it reads. scores: a JSON file that it leaves, whose MAP the table shows.
-    whole: it takes all devices, so nothing runs beside it.
+    whole: it takes all devices, so nothing runs beside it. takes: what it opens besides, which does not decide whether
+    it is due but must be where it runs. also: what it may leave besides.
     """
 
     name: str
@@ -31,6 +32,8 @@ class Job:
     needs: tuple[str, ...] = ()
     scores: Path | None = None
     whole: bool = False
+    takes: tuple[Path, ...] = ()
+    also: tuple[Path, ...] = ()
 
     def digest(self) -> str:
         """What it is known by: its command and settings, the training's code, and the contents of what it reads."""
