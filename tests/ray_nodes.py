@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -17,7 +17,8 @@ from typing import Self
 from cascade.base.runtime import ROOT
 from cascade.processes import tree
 
-STARTS = 120.0  # seconds; some 10 on two idle cores
+STARTS = 90.0  # seconds; some 8 on two busy cores
+TRIES = 3  # Ray gives a node up that a busy machine has not started in 30 seconds
 RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats")
 
 
@@ -57,12 +58,22 @@ class Nodes:
             script = 'mount -t tmpfs none "$0" && exec "$@"'
             command = ["unshare", "-rm", "bash", "-c", script, str(hidden), *command]
         own = {"PYTHONPATH": str(ROOT), **(environment or {})}
-        with self.log(len(self.processes)).open("wb") as log:
-            process = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=log, cwd=self.folder)
+        for _ in range(TRIES):
+            process = self._started(command, os.environ | own)
+            if process is not None:
+                return process
+        raise AssertionError(self.log(len(self.processes) - 1).read_text(encoding="utf-8", errors="replace")[-2000:])
+
+    def _started(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
+        """The node once it is there; None where Ray gave it up."""
+        log, until = self.log(len(self.processes)), time.monotonic() + STARTS
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=self.folder)
         self.processes.append(process)
-        log, until = self.log(len(self.processes) - 1), time.monotonic() + STARTS
-        while "Ray runtime started" not in (said := log.read_text(encoding="utf-8", errors="replace")):
-            assert process.poll() is None and time.monotonic() < until, said[-2000:]
+        while "Ray runtime started" not in log.read_text(encoding="utf-8", errors="replace"):
+            if process.poll() is not None or time.monotonic() > until:
+                self.kill(process)
+                return None
             time.sleep(0.1)
         return process
 
