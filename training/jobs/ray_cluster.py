@@ -54,7 +54,14 @@ class RayCluster(Executor):
         self._ray = _imported()
         if self.address != LOCAL:
             _check_answers(self.address)
-        self._ray.init(address=self.address, logging_level="ERROR", log_to_driver=False, **self._own())
+        try:
+            self._ray.init(address=self.address, logging_level="ERROR", log_to_driver=False, **self._own())
+        except Exception as error:  # Ray's own has no kind: a busy machine, say, on which it does not start in time
+            raise StageError(
+                f"Ray does not start here: {str(error).strip().splitlines()[-1]}",
+                key=f"--ray {self.address}",
+                mend="run it again when the machine has less to do",
+            ) from None
         try:
             self._measure()
         except BaseException:
