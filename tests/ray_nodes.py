@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -57,7 +59,7 @@ class Nodes:
         if hidden is not None:
             script = 'mount -t tmpfs none "$0" && exec "$@"'
             command = ["unshare", "-rm", "bash", "-c", script, str(hidden), *command]
-        own = {"PYTHONPATH": str(ROOT), **(environment or {})}
+        own = {"PYTHONPATH": str(ROOT), "RAY_agent_register_timeout_ms": "100000", **(environment or {})}
         for _ in range(TRIES):
             process = self._started(command, os.environ | own)
             if process is not None:
@@ -68,7 +70,9 @@ class Nodes:
         """The node once it is there; None where Ray gave it up."""
         log, until = self.log(len(self.processes)), time.monotonic() + STARTS
         with log.open("wb") as output:
-            process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=self.folder)
+            process = subprocess.Popen(
+                command, env=environment, stdout=output, stderr=output, cwd=self.folder, start_new_session=True
+            )
         self.processes.append(process)
         while "Ray runtime started" not in log.read_text(encoding="utf-8", errors="replace"):
             if process.poll() is not None or time.monotonic() > until:
@@ -80,6 +84,8 @@ class Nodes:
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """As a machine that loses its power."""
         tree.end_tree(process.pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what a start that was given up has left
         process.wait()
 
     def log(self, number: int) -> Path:
