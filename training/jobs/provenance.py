@@ -18,7 +18,7 @@ from cascade.config.parts import Adapted
 from cascade.config.schema import Config
 from cascade.models import locate
 from cascade.models.adapters import ADAPTER_FILES, PROVENANCE
-from training.jobs.graph import BESIDE
+from training.jobs import models
 
 CURVE = "curve.jsonl"
 PACKAGES = ("torch", "peft", "transformers", "sentence-transformers")
@@ -86,7 +86,7 @@ class Provenance:
 def begin(kind: str, model: Adapted, config: Config, data: Path, settings: Mapping[str, Any]) -> Provenance:
     """That of a training of `model`'s adapter on the data folder, which begins now."""
     folder = locate.model_path(model.model, config.path.parent)
-    told = model.model_dump(mode="json", exclude=BESIDE)
+    told = model.model_dump(mode="json", exclude=models.BESIDE)
     read_by_it = {path.name: sha256(path) for path in sorted(data.glob("*.csv"))}
     return Provenance(
         kind, str(model.adapter), model.model, told, dict(settings), read_by_it, locate.fingerprint(folder, None)
