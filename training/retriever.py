@@ -41,7 +41,8 @@ class Settings:
 
     epochs: float = 4
     batch_size: int = 32
-    rate: float = 3e-4
+    rate: float = 2e-3
+    rank: int = 32
     hard: int = 0
     unlabelled: bool = False
 
@@ -73,7 +74,7 @@ def train(
     model = dense.load(part, place, lora.DEVICE, precision, **lora.no_dropout(place))
     if part.max_length is None:
         model.max_seq_length = min(MAX_LENGTH, model.max_seq_length or MAX_LENGTH)
-    peft_model = lora.add_lora(model.transformers_model, rank=8, targets=lora.targets(place))
+    peft_model = lora.add_lora(model.transformers_model, rank=settings.rank, targets=lora.targets(place))
     texts = [part.query_prompt + text for text in task.train["text"].tolist()]
     rounds = [0] if not settings.hard else [0, settings.hard]
     with checkpoints.kept(kept, made.deciding) as kept:
