@@ -47,11 +47,13 @@ class Joined:
         for name, (at, rank) in self._places.items():
             score[at] += weights[name] / rank
         # Rounded, so that what is equal in exact arithmetic (1/10 + 1/15 = 1/6) is a tie.
-        return score.round(12)
+        rounded: np.ndarray = score.round(12)
+        return rounded
 
     def order(self, score: np.ndarray) -> np.ndarray:
         """The places of the pairs by query, best first; ties by the rankings, one after the other, then by id."""
-        return np.lexsort((*self.ranks[::-1], -score, self.query))
+        order: np.ndarray = np.lexsort((*self.ranks[::-1], -score, self.query))
+        return order
 
     def frame(self, score: np.ndarray, order: np.ndarray | slice = slice(None)) -> pd.DataFrame:
         """`query_id, label_id, score` of the pairs in that order; default: their own."""

@@ -68,7 +68,9 @@ def open_side(run: Path, data: Path | None = None) -> Side:
     else:
         for path in changed:
             if path.name == SEEN_BY:
-                notes.append(f"{run}: {path} has changed since the run: seen and unseen follow from what it contains now")
+                notes.append(
+                    f"{run}: {path} has changed since the run: seen and unseen follow from what it contains now"
+                )
             else:
                 notes.append(f"{run}: {path} has changed since the run, so MAP is not compared: {FORMER}")
                 task = None
