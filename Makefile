@@ -76,6 +76,10 @@ evaluate: $(RUN)/ready ## score every stage on the sample's test, or by cross-va
 compare: .venv/ready ## show what changed between two runs, and its effect: A=dir B=dir (default: OUT/previous and OUT)
 	$(BIN)/python -m cascade compare $(or $(A),$(OUT)/previous) $(or $(B),$(OUT))
 
+.PHONY: fit
+fit: .venv/ready ## fit the ensemble's weights and boost to labelled runs: RUNS="dir dir2" (default: OUT) UNSEEN=share CONFIG=file -> build/fit.toml
+	$(BIN)/python -m cascade fit $(addprefix --run ,$(or $(RUNS),$(OUT))) $(if $(filter command%,$(origin CONFIG)),--config $(CONFIG)) $(if $(UNSEEN),--unseen $(UNSEEN)) $(if $(filter command%,$(origin SEED)),--seed $(SEED))
+
 .PHONY: folds
 folds: .venv/ready ## split the train.csv of DATA=dir into folders with a labelled test -> build/folds: FOLDS=n QUESTIONS=n SEED=n BY=column COMPETITION=name-or-file
 	$(BIN)/python -m cascade folds $(GIVEN) --out $(if $(filter command%,$(origin OUT)),$(OUT),build/folds) --count $(if $(filter command%,$(origin FOLDS)),$(FOLDS),5) $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(COMPETITION),--competition $(COMPETITION)) $(if $(BY),--by $(BY)) $(if $(filter command%,$(origin CONFIG)),--config $(CONFIG)) --seed $(if $(filter command%,$(origin SEED)),$(SEED),0)
