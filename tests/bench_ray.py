@@ -17,7 +17,7 @@ from training.jobs.runner import Board
 
 Figures = Iterator[tuple[str, float, str]]
 JOBS = 6
-QUESTIONS = 16000  # three seconds of an idle core
+QUESTIONS = 4000  # some three seconds of a core
 
 
 def ray_figures(folder: Path) -> Figures:

@@ -55,11 +55,12 @@ class Nodes:
     def start(
         self, *words: str, hidden: Path | None = None, environment: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
+        # Ray's default, told: a head asks for a token where a person has one, and its nodes do not send it.
         command = [*RAY, "--object-store-memory=80000000", *words]
         if hidden is not None:
             script = 'mount -t tmpfs none "$0" && exec "$@"'
             command = ["unshare", "-rm", "bash", "-c", script, str(hidden), *command]
-        own = {"PYTHONPATH": str(ROOT), "RAY_agent_register_timeout_ms": "100000", **(environment or {})}
+        own = {"PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled", **(environment or {})}
         for _ in range(TRIES):
             process = self._started(command, os.environ | own)
             if process is not None:
