@@ -64,6 +64,7 @@ def add_lora(
         exclude_modules=".*pooler.*" if tuple(targets) == ENCODER_LAYERS else None,
         modules_to_save=trained_whole,
     )
+    torch.manual_seed(SEED)  # LoRA's first weights are drawn
     return get_peft_model(transformer, config)
 
 

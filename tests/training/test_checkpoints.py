@@ -68,7 +68,7 @@ def same(one: Path, other: Path) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize("call", [3, 7], ids=["before the hard negatives", "after them"])
+@pytest.mark.parametrize("call", [3, 9], ids=["before the hard negatives", "after them"])
 def test_a_retriever_goes_on(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int) -> None:
     config = configs.load(ROOT / "configs" / "sample.toml")
     kept, settings = tmp_path / "kept", retriever.Settings(epochs=2.5, batch_size=4, hard=2)
