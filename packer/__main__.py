@@ -313,7 +313,7 @@ def status(
     wait: Annotated[bool, typer.Option("--wait", help="wait until the run has ended")] = False,
 ) -> None:
     """Shows the state of the kernel's run; if it failed, also why, and the end of its log."""
-    from packer.kaggle import runs
+    from packer.kaggle import runs, why
     from packer.kaggle.polling import waiting
     from packer.kaggle.session import Session
 
@@ -326,7 +326,7 @@ def status(
         seen = runs.status(session, run)
     _echo(f"{run}: {seen}")
     if seen.failed:
-        for line in runs.tail(session, run):
+        for line in [*why.of_log(runs.log(session, run)), *runs.tail(session, run)]:
             _echo(line)
         raise typer.Exit(1)
 
@@ -349,19 +349,24 @@ def output(
     version: Version = None,
     out: Annotated[Path | None, typer.Option(help="folder (default: build/output/OWNER-SLUG/VERSION)")] = None,
 ) -> None:
-    """Downloads the output of the run: ledger, notebooks, tables, log; skips files that are already here."""
+    """Downloads the output of the run: ledger, notebooks, tables, log; skips files already here; says why it failed."""
+    from packer.kaggle import runs, why
     from packer.kaggle.output import OF, downloading, fetch
     from packer.kaggle.session import Session
     from packer.wheels import seen as seeing
 
     pushed, run = _run(version)
     folder = out or Path("build/output", f"{run.owner}-{run.slug}", str(run.version))
+    session = Session()
     with downloading() as said:
-        came = fetch(Session(), run, folder, said)
+        came = fetch(session, run, folder, said)
     there = sum(path.is_file() and path.name != OF for path in folder.rglob("*"))
     _echo(f"{folder}: {len(came)} files fetched, {there} are there")
     for line in seeing.compared(folder / seeing.FILE, pushed.competition):
         _echo(line)
+    if runs.status(session, run).failed:
+        for line in why.of_output(folder, runs.log(session, run)):
+            _echo(line)
 
 
 @app.command()

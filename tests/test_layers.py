@@ -13,7 +13,7 @@ from cascade.base.runtime import ROOT
 # From top to bottom; a package's own modules, such as __main__, stand above all.
 LAYERS = {
     "cascade": "kaggle evaluation run report plan stages rerankers retrievers scorers rankings models competitions "
-    "processes config base",
+    "processes causes config base",
     "packer": "rehearsal kaggle datasets proofs vllm wheels",
     "training": "jobs",
 }

@@ -54,6 +54,12 @@ class Attempt:
         return None if status == ledger.OK else status
 
     @property
+    def told(self) -> str | None:
+        """Why the stage failed and, where that is known, what to do; None where it did not fail."""
+        mend = (self.whole or {}).get("mend", "")
+        return f"{self.failure}; fix: {mend}" if self.failure and mend else self.failure
+
+    @property
     def phases(self) -> list[Entry]:
         """What the stage did one after the other; the budget's decisions are moments, and none of it."""
         did = (entry for entry in self.entries if entry["phase"] not in (ledger.STAGE, ledger.BUDGET))

@@ -22,11 +22,11 @@ def record(run: Path, stage: str, phase: str, start: float, end: float, **facts:
     """Appends one line: `stage`, `phase`, `start` and `end` (Unix seconds), and any of the fields below.
 
     queries, passages, prompts, tokens, cached_tokens, written_tokens, peak_memory_mb, peak_gpu_memory_mb, status,
-    decision; `chunks` of a reranker, `embedded` and `trained` of a retrieval: what each part took; `selected` of a
-    select; `given`, `expected` and `later` of the budget: seconds for the stage, of it, and of those after it;
-    `losses`: model processes that died, in a sentence each; `option_share` of an LLM's options: what share of its
-    probability they hold, over the prompts; `canaries`: how far each model that was loaded is from its own;
-    `warnings`: what is to be known of a stage that succeeded.
+    decision; `mend`: what to do about a failure; `chunks` of a reranker, `embedded` and `trained` of a retrieval: what
+    each part took; `selected` of a select; `given`, `expected` and `later` of the budget: seconds for the stage, of
+    it, and of those after it; `losses`: model processes that died, in a sentence each; `option_share` of an LLM's
+    options: what share of its probability they hold, over the prompts; `canaries`: how far each model that was loaded
+    is from its own; `warnings`: what is to be known of a stage that succeeded.
     """
     line = {"stage": stage, "phase": phase, "start": round(start, 3), "end": round(end, 3), **facts}
     try:

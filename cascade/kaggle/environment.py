@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cascade.base import clock
 from cascade.base.errors import CascadeError
+from cascade.causes.find import root_cause_of
 from cascade.processes.environ import clean
 from cascade.processes.tree import REAPED
 
@@ -109,6 +110,7 @@ def _run(step: str, command: list[str], scratch: Path, log: Path, until: float) 
     with log.open("a", encoding="utf-8") as output:
         output.write(f"\n# {step}: {' '.join(command)}\n")
         output.flush()
+        said = output.tell()
         process = subprocess.Popen(
             command, cwd=scratch, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -121,11 +123,10 @@ def _run(step: str, command: list[str], scratch: Path, log: Path, until: float) 
             if process.poll() is None:
                 _end_group(process)
     if code != 0:
-        said = " ".join(log.read_text(encoding="utf-8", errors="replace").rpartition(f"# {step}: ")[2].split())
-        said = said.removeprefix(" ".join(" ".join(command).split())).strip()
-        raise InstallError(
-            f"could not {step}: {said[-500:]}", mend=f"see {log}, fix this, then run: make pack, make push-datasets"
-        )
+        cause = root_cause_of(log, said)
+        why = cause.sentence if cause is not None else f"exit code {code}"
+        fix = cause.mend if cause is not None and cause.mend else "fix this, then run: make pack, make push-datasets"
+        raise InstallError(f"could not {step}: {why}", mend=f"{fix}; see {log}")
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

@@ -8,7 +8,6 @@ an invalid submission.csv raises. In a commit run and on a laptop every failure 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import signal
@@ -27,6 +26,7 @@ from cascade.base import clock, durations, manifest, runtime
 from cascade.base import folder as folders
 from cascade.base.errors import CascadeError, StageError, TableError
 from cascade.base.runtime import COMPETITION, ROOT, is_kaggle, is_rerun, resolve, resolve_output
+from cascade.causes.results import failures
 from cascade.competitions import registry, submission
 from cascade.competitions.base import Competition, Outline
 from cascade.kaggle import checks, environment, image
@@ -196,7 +196,7 @@ def conduct(kernel: Kernel, start: float, deadline: float = 0.0, engine: str = "
     try:
         _show(process, until)
         code = process.wait(max(tree.REAPED, until - clock.now()))
-        kernel.failures += _failures(kernel.tables / folders.RESULT) if code else []
+        kernel.failures += failures(kernel.tables / folders.RESULT) if code else []
         if code < 0:
             print(
                 f"the conductor was killed by {signal.Signals(-code).name}; submission.csv stays as it was last written"
@@ -247,16 +247,6 @@ def _show(process: subprocess.Popen[str], until: float) -> None:
                 break
             continue
         print(line or "", end="", flush=True)
-
-
-def _failures(path: Path) -> list[str]:
-    """What failed by the conductor's result.json, a sentence each; nothing where it left none."""
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        failed = [f"{each['stage']} failed ({each['failure']})" for each in told["stages"] if each["failure"]]
-        return [*failed, *told["problems"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
 
 
 def settle(kernel: Kernel, code: int) -> None:

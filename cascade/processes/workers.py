@@ -7,6 +7,7 @@ its own per card is how two cards work at once, and its end is the only sure way
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import multiprocessing
 import os
 import sys
@@ -21,6 +22,7 @@ from typing import Any, Generic, TypeVar
 
 from cascade.base import clock
 from cascade.base.errors import CascadeError, WorkerError
+from cascade.causes import deaths
 from cascade.processes import die_with_parent
 from cascade.processes.tree import end_tree
 
@@ -198,14 +200,16 @@ class Pool:
                 worker.process.join(PATIENCE)
                 yield worker, "broken", f"exit code {worker.process.exitcode}"
 
+    def _log(self, worker: Worker) -> Path:
+        return self.logs / f"{self.name}-{self.workers.index(worker)}.log"
+
     def _start(self, worker: Worker) -> None:
         context = multiprocessing.get_context("spawn")
         self.logs.mkdir(parents=True, exist_ok=True)
-        log = self.logs / f"{self.name}-{self.workers.index(worker)}.log"
         worker.connection, theirs = context.Pipe()
         environment = {**worker.place.environment(), **self.environment}
         worker.process = context.Process(
-            target=_live, args=(theirs, worker.place, environment, str(log), self.make, self.arguments)
+            target=_live, args=(theirs, worker.place, environment, str(self._log(worker)), self.make, self.arguments)
         )
         worker.lives -= 1
         worker.process.start()
@@ -219,6 +223,7 @@ class Pool:
 
     def _bury(self, worker: Worker, why: str) -> None:
         self._end(worker)
+        deaths.write(self._log(worker), worker.place.name, why)
         self._why = why = " ".join(why.split())  # a CUDA error has five lines
         then = "restarted" if worker.lives else "given up"
         self.losses.append(f"the process on {worker.place.name} died ({why}); its work continues elsewhere; {then}")
@@ -248,6 +253,7 @@ def _live(
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    faulthandler.enable()  # else a crash in native code leaves nothing to read
     os.environ.update(environment)
     # A bar's own lock is a semaphore, which this process, killed in the end, would leave to its parent's shutdown.
     tqdm.set_lock(threading.RLock())

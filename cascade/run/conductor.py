@@ -167,7 +167,8 @@ def _verdict(runner: StageRunner, results: Sequence[Result], seconds: float) -> 
     failed = [result for result in results if result.failure]
     for result in failed:
         log = context.run / folder.LOGS / f"{result.stage.name}.log"
-        print(f"{result.stage.name} failed ({result.failure}); cost: {outcome.cost(context, result)}; see {log}")
+        fix = f"; fix: {result.mend}" if result.mend else ""
+        print(f"{result.stage.name} failed ({result.failure}){fix}; cost: {outcome.cost(context, result)}; see {log}")
     attempts = history.read(context.run)
     for name, attempt in attempts.items():
         for decided in attempt.cuts[-1:]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cascade.base import atomic, folder, history
 from cascade.base.errors import CascadeError, TableError
+from cascade.causes import find
+from cascade.causes.find import Cause
 from cascade.config.schema import ENSEMBLE, REASON
 from cascade.processes import tree
 from cascade.stages import checkpoints, reading
@@ -19,22 +21,57 @@ from cascade.stages.schedule import Stage
 
 @dataclass
 class Result:
-    """How a stage ended; `used`: its table, or the part that was finished, counts in spite of a failure."""
+    """How a stage ended; `used`: its table, or the part that was finished, counts in spite of a failure.
+
+    `cause`: what its logs tell of why it failed, where they do.
+    """
 
     stage: Stage
     failure: str | None = None
     used: bool = False
+    cause: Cause | None = None
+
+    @property
+    def mend(self) -> str:
+        """What to do about the failure, as far as it is known."""
+        return self.cause.mend if self.failure and self.cause is not None else ""
+
+    @property
+    def told(self) -> str | None:
+        """The failure and its fix."""
+        return f"{self.failure}; fix: {self.mend}" if self.mend else self.failure
+
+    def explain(self, cause: Cause | None) -> None:
+        """Adds to the failure, where there is one, what the logs tell of it."""
+        self.cause = cause if self.failure else None
+        if self.failure and cause is not None and cause.sentence not in self.failure:
+            self.failure = f"{self.failure}: {cause.sentence}"
 
 
-def why_failed(outcome: tree.Outcome, log: Path, limit: float) -> str | None:
+def why_failed(outcome: tree.Outcome, limit: float) -> str | None:
+    """How the stage's process ended, where not well; why is in its logs."""
     if outcome.code is None:
         return f"ended at its limit of {limit:.0f} s"
     if outcome.code < 0:
         return f"killed by {signal.Signals(-outcome.code).name}"
-    if outcome.code > 0:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        return f"exit code {outcome.code}: {lines[-1] if lines else 'no output'}"
-    return None
+    return f"exit code {outcome.code}" if outcome.code > 0 else None
+
+
+def worker_logs(logs: Path, own: Path) -> dict[Path, int]:
+    """The logs that a stage's workers may write to, each with its size now: what stands there is an earlier stage's."""
+    known = {path: path.stat().st_size for path in logs.glob("*.log")}
+    return {path: size for path, size in known.items() if path not in (own, logs / "conductor.log")}
+
+
+def explain(result: Result, code: int | None, own: Path, before: Mapping[Path, int]) -> None:
+    """Finds why a stage failed: by its own log where its process ended with an error, else by workers that died.
+
+    before: the workers' logs there were when it began, with their sizes.
+    """
+    if not result.failure:
+        return
+    workers = {path: before.get(path, 0) for path in worker_logs(own.parent, own)}
+    result.explain(find.of_stage(own, workers) if code else find.of_workers(workers))
 
 
 def is_whole(context: RunContext, stage: Stage) -> bool:
@@ -94,8 +131,17 @@ def cost(context: RunContext, result: Result) -> str:
 def write(context: RunContext, results: Sequence[Result], problems: Sequence[str], seconds: float) -> None:
     """Leaves result.json: the stages, each with why it failed (null where it did not) and whether it counts.
 
-    problems: why submission.csv is not valid, or may be refused.
+    `cause` is a known cause's name, `error` the exception, `where` its file and line, `process` whose it was, and
+    `mend` what to do; each is null where it is not known. problems: why submission.csv is not valid, or may be refused.
     """
-    stages = [{"stage": each.stage.name, "failure": each.failure, "used": each.used} for each in results]
+    stages = [
+        {"stage": each.stage.name, "failure": each.failure, "used": each.used, **_facts(each.cause)} for each in results
+    ]
     told = {"seconds": round(seconds, 1), "problems": [*problems], "stages": stages}
     atomic.write_text(context.run / folder.RESULT, json.dumps(told, indent=1) + "\n")
+
+
+def _facts(cause: Cause | None) -> dict[str, str | None]:
+    told = cause or Cause("", "")
+    found = {"cause": told.name, "error": told.error, "where": told.where, "process": told.process, "mend": told.mend}
+    return {name: value or None for name, value in found.items()}

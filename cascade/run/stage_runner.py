@@ -72,8 +72,7 @@ class StageRunner:
                 why = share.why or f"{max(0.0, given):.0f} s are too few to start it"
                 result.failure = f"skipped: {why}"
             else:
-                result.failure, memory = self._execute(stage, start, share.seconds, share.tail)
-                outcome.judge(context, result, wanted)
+                memory = self._execute(result, start, share.seconds, share.tail, wanted)
         except Exception as error:  # nothing between two stages may cost the later ones
             console.LOG.exception("%s", stage.name)
             result.failure = f"{type(error).__name__}: {error}"
@@ -83,12 +82,12 @@ class StageRunner:
             console.LOG.exception("submission.csv after %s", stage.name)
             result.failure = result.failure or f"submission.csv could not be replaced: {error}"
         end = clock.now()
-        status = result.failure or ledger.OK
+        status = {"status": result.failure or ledger.OK} | ({"mend": result.mend} if result.mend else {})
         memory = {"peak_memory_mb": 0.0} | memory
-        ledger.record(context.run, stage.name, ledger.STAGE, start, end, status=status, **memory)
+        ledger.record(context.run, stage.name, ledger.STAGE, start, end, **status, **memory)
         own = None if stage.of in (REASON, ENSEMBLE) else stage.table
         score = self.printer.score(context, own)
-        self.printer.say(stage.name, end - start, score, result.failure, memory["peak_memory_mb"])
+        self.printer.say(stage.name, end - start, score, result.told, memory["peak_memory_mb"])
         return result
 
     def _is_kept(self, stage: Stage) -> bool:
@@ -99,14 +98,16 @@ class StageRunner:
             print(f"{stage.name}: run again: {why}", flush=True)
         return self.context.resume and outcome.is_whole(self.context, stage)
 
-    def _execute(self, stage: Stage, start: float, seconds: float, tail: float) -> tuple[str | None, dict[str, float]]:
-        """Runs the notebook for `seconds` from `start`, `tail` of which it draws in; why it failed, and its memory."""
+    def _execute(self, result: Result, start: float, seconds: float, tail: float, wanted: set[str]) -> dict[str, float]:
+        """Runs the notebook for `seconds` from `start`, `tail` of which it draws in; judges it, returns its memory."""
+        stage = result.stage
         limit = stage.limit or math.inf
         grace = min(GRACE, GRACE_SHARE * min(seconds, limit))
         stop = start + min(seconds - min(max(TAIL, tail), grace), limit - grace)
         until = min(stop + grace, self.budget.end)
         parameters = {**self.common, "deadline": stop, **stage.parameters}
         log = self.context.run / folder.LOGS / f"{stage.name}.log"
+        workers = outcome.worker_logs(log.parent, log)
         gpu_before = gpu.gpu_memory_used_mb()
         ended = tree.run(
             self._command(stage, parameters), log, environ.clean() | SET | die_with_parent.told(), until,
@@ -116,7 +117,10 @@ class StageRunner:
         memory = {"peak_memory_mb": round(ended.peak_memory_mb, 1)}
         if ended.peak_gpu_memory_mb:
             memory["peak_gpu_memory_mb"] = ended.peak_gpu_memory_mb
-        return outcome.why_failed(ended, log, until - start), memory
+        result.failure = outcome.why_failed(ended, until - start)
+        outcome.judge(self.context, result, wanted)
+        outcome.explain(result, ended.code, log, workers)
+        return memory
 
     def _command(self, stage: Stage, parameters: Mapping[str, Any]) -> list[str]:
         return [

@@ -145,7 +145,17 @@ def page(session: Session, run: Run, token: str = "", size: int = 200) -> Any:
 
 
 def readable(raw: str) -> Iterator[str]:
-    """The lines of a log, each with its time in seconds and a mark where it came from stderr.
+    """The lines of a log, each with its time in seconds and a mark where it came from stderr."""
+    return (line if isinstance(line, str) else _line(*line) for line in _lines(raw))
+
+
+def bare(raw: str) -> Iterator[str]:
+    """The lines of a log as the run printed them."""
+    return (line if isinstance(line, str) else line[2].rstrip("\n") for line in _lines(raw))
+
+
+def _lines(raw: str) -> Iterator[tuple[float, Any, str] | str]:
+    """Time, stream and text of each line.
 
     Kaggle keeps a JSON list of `{stream_name, time, data}`, a piece of a line or several lines each, an entry a line;
     while a run goes on the list has no end yet. What is not of that form is passed on as it stands.
@@ -156,7 +166,7 @@ def readable(raw: str) -> Iterator[str]:
             yield entry
             continue
         if line and entry["stream_name"] != stream:
-            yield _line(start, stream, line)
+            yield start, stream, line
             line = ""
         data = entry["data"]
         for piece in PIECE.findall(data if isinstance(data, str) else json.dumps(data) if data is not None else ""):
@@ -164,10 +174,10 @@ def readable(raw: str) -> Iterator[str]:
                 start, stream = _seconds(entry["time"], start), entry["stream_name"]
             line += piece
             if piece.endswith("\n"):
-                yield _line(start, stream, line)
+                yield start, stream, line
                 line = ""
     if line:
-        yield _line(start, stream, line)
+        yield start, stream, line
 
 
 def _seconds(time: Any, before: float) -> float:

@@ -126,7 +126,7 @@ def _unfinished(tables: Path, config: Config) -> list[str]:
         for name in (stage.stage for stage in config.stages())
         if name not in skipped and not (name in attempts and attempts[name].whole)
     ]
-    return [*(f"stage {name}: {each.failure}" for name, each in attempts.items() if each.failure), *missing]
+    return [*(f"stage {name}: {each.told}" for name, each in attempts.items() if each.failure), *missing]
 
 
 def _invalid(competition: Competition, path: Path, data: Path) -> list[str]:

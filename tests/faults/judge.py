@@ -24,7 +24,7 @@ FAILED = r"{stage} failed \("
 # What the last lines must hold of a fault that struck before its stage had done its work.
 TOLD = {
     ("kill", "papermill"): FAILED + r"[^\n]*SIGKILL",
-    ("kill", "kernel"): FAILED + r"[^\n]*(Kernel died|DeadKernel)",
+    ("kill", "kernel"): FAILED + r"[^\n]*kernel died",
     ("kill", "worker"): DIED,
     ("kill", "engine"): DIED,
     ("kill", "conductor"): "the conductor was killed by SIGKILL",

@@ -64,7 +64,7 @@ def compare(a: Path, b: Path, data: Path | None = None) -> Comparison:
     if unknown := changes.untold(*sides):
         notes.append(f"what they were made from is not kept on both sides, so not compared: {', '.join(unknown)}")
     notes += [f"{side.run}: {name} failed: {why}" for side in sides
-              for name, attempt in history.read(side.run).items() if (why := attempt.failure)]  # fmt: skip
+              for name, attempt in history.read(side.run).items() if (why := attempt.told)]  # fmt: skip
     found: list[Score] = []
     moves: list[Move] = []
     benches = [side.context for side in sides]

@@ -65,7 +65,7 @@ def _row(line: Timeline, name: str, attempt: Attempt, end: float) -> dict[str, A
 
 def _notes(attempt: Attempt) -> list[str]:
     decisions = [str(e["decision"]) for e in attempt.entries if e.get("decision")]
-    return [*decisions, *([f"failed: {attempt.failure}"] if attempt.failure else [])]
+    return [*decisions, *([f"failed: {attempt.told}"] if attempt.failure else [])]
 
 
 def _title(entry: Entry) -> str:
