@@ -15,8 +15,8 @@ SORTED = 12  # batches whose rows are sorted by length together, of other rows i
 class ByLength(DefaultBatchSampler):  # type: ignore[misc]
     """Batches that have no text twice, as what is one row's label must be no negative of another with the same.
 
-    The library's own sampler for that draws a batch from all lengths and pads it to the longest. Rows that no full batch
-    takes, say of a label that is too frequent, may be left out of an epoch, others in the next one.
+    The library's own sampler for that draws a batch from all lengths and pads it to the longest. Rows that no full
+    batch takes, say of a label that is too frequent, may be left out of an epoch, others in the next one.
     """
 
     def __init__(self, dataset: Dataset, batch_size: int, drop_last: bool, seed: int = 0, **named: Any) -> None:
