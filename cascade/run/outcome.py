@@ -41,11 +41,13 @@ class Result:
         """The failure and its fix."""
         return f"{self.failure}; fix: {self.mend}" if self.mend else self.failure
 
-    def explain(self, cause: Cause | None) -> None:
-        """Adds to the failure, where there is one, what the logs tell of it."""
-        self.cause = cause if self.failure else None
-        if self.failure and cause is not None and cause.sentence not in self.failure:
-            self.failure = f"{self.failure}: {cause.sentence}"
+    def explain(self, cause: Cause, code: int | None) -> None:
+        """Puts what the logs tell of the failure in the place of the bare exit `code`, or behind what is known."""
+        self.cause, before = cause, self.failure or ""
+        if code:
+            self.failure = before.replace(_exit(code), cause.sentence, 1)
+        elif cause.sentence not in before:
+            self.failure = f"{before}: {cause.sentence}"
 
 
 def why_failed(outcome: tree.Outcome, limit: float) -> str | None:
@@ -54,7 +56,11 @@ def why_failed(outcome: tree.Outcome, limit: float) -> str | None:
         return f"ended at its limit of {limit:.0f} s"
     if outcome.code < 0:
         return f"killed by {signal.Signals(-outcome.code).name}"
-    return f"exit code {outcome.code}" if outcome.code > 0 else None
+    return _exit(outcome.code) if outcome.code > 0 else None
+
+
+def _exit(code: int) -> str:
+    return f"exit code {code}"
 
 
 def worker_logs(logs: Path, own: Path) -> dict[Path, int]:
@@ -71,7 +77,9 @@ def explain(result: Result, code: int | None, own: Path, before: Mapping[Path, i
     if not result.failure:
         return
     workers = {path: before.get(path, 0) for path in worker_logs(own.parent, own)}
-    result.explain(find.of_stage(own, workers) if code else find.of_workers(workers))
+    cause = find.of_stage(own, workers) if code else find.of_workers(workers)
+    if cause is not None:
+        result.explain(cause, code)
 
 
 def is_whole(context: RunContext, stage: Stage) -> bool:
