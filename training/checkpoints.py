@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import TrainerState
 
 from cascade.base import atomic
 from cascade.base.errors import ScoreError, StageError
@@ -184,4 +185,9 @@ def run(trainer: Any, folder: Path | None) -> None:
     last = None if folder is None or not folder.is_dir() else newest(folder)
     if last is not None:
         print(f"goes on from {last}", flush=True)
+        state = TrainerState.load_from_json(str(last / STATE))
+        if state.global_step >= state.max_steps:  # the trainer would do a step more
+            load_weights(trainer.model, last / WEIGHTS)
+            trainer.state = state
+            return
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
