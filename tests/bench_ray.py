@@ -21,19 +21,24 @@ QUESTIONS = 4000  # some three seconds of a core
 
 
 def ray_figures(folder: Path) -> Figures:
-    """How long two nodes take of what one takes."""
+    """How long two nodes take of what one takes: one before and after, for what the machine does beside changes."""
     with Nodes() as nodes:
         nodes.add()
-        one = timed(folder / "one", nodes.address)
-        nodes.add()
-        two = timed(folder / "two", nodes.address)
-    yield "ray_one_node", one, "s"
-    yield "ray_two_nodes_share", two / one, "ratio"
+        timed(folder / "warm", nodes.address, 1)
+        before = timed(folder / "before", nodes.address, JOBS)
+        second = nodes.add()
+        two = timed(folder / "two", nodes.address, JOBS)
+        nodes.kill(second)
+        after = timed(folder / "after", nodes.address, JOBS)
+    yield "ray_one_node_before", before, "s"
+    yield "ray_two_nodes", two, "s"
+    yield "ray_one_node_after", after, "s"
+    yield "ray_two_nodes_share", two / ((before + after) / 2), "ratio"
 
 
-def timed(root: Path, address: str) -> float:
+def timed(root: Path, address: str, count: int) -> float:
     """Seconds from the first job's beginning to the last one's end; connecting is none of it."""
-    jobs = [job(root, number) for number in range(JOBS)]
+    jobs = [job(root, number) for number in range(count)]
     board = Board(jobs, root, RayCluster(address, root))
     runner.run(board)
     ends = [each.began + each.seconds for each in board.standings.values()]

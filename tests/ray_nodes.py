@@ -21,6 +21,7 @@ from cascade.processes import tree
 
 STARTS = 90.0  # seconds; some 8 on two busy cores
 TRIES = 3  # Ray gives a node up that a busy machine has not started in 30 seconds
+PATIENT = {"RAY_agent_register_timeout_ms": "100000"}  # of a busy machine
 RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats")
 
 
@@ -49,7 +50,7 @@ class Nodes:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def add(self, hidden: Path | None = None, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        """A node of one core, which does not see what is in the folder `hidden`. Two that start at a time hang."""
+        """A node of one core, which does not see what is in the folder `hidden`."""
         return self.start(f"--address={self.address}", "--num-cpus=1", hidden=hidden, environment=environment)
 
     def start(
@@ -60,7 +61,7 @@ class Nodes:
         if hidden is not None:
             script = 'mount -t tmpfs none "$0" && exec "$@"'
             command = ["unshare", "-rm", "bash", "-c", script, str(hidden), *command]
-        own = {"PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled", **(environment or {})}
+        own = {"PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled", **PATIENT, **(environment or {})}
         for _ in range(TRIES):
             process = self._started(command, os.environ | own)
             if process is not None:
