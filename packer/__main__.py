@@ -27,11 +27,24 @@ def _echo(text: str, err: bool = False) -> None:
     typer.echo(printable(text), err=err)
 
 
-def _load(config: Path | None, image: "Image") -> "Config":
-    """The run that is for that image, the same for every command that leads to the kernel."""
+OfAdapters = Annotated[
+    Path | None,
+    typer.Option("--adapters", help="only the adapters' dataset, with the config's adapters in this folder"),
+]
+
+
+def _load(config: Path | None, image: "Image", adapters: Path | None = None) -> "Config":
+    """The run that is for that image, the same for every command that leads to the kernel; with other adapters."""
     from cascade.config.schema import load
 
-    return load(config or Path("configs") / ("t4x2.toml" if image.gpus else "sample.toml"))
+    run = load(config or Path("configs") / ("t4x2.toml" if image.gpus else "sample.toml"))
+    return run if adapters is None else run.model_copy(update={"adapters": str(adapters.resolve())})
+
+
+def _kinds(run: "Config", adapters: Path | None) -> list[str]:
+    from packer.datasets import contents
+
+    return contents.kinds(run) if adapters is None else ["adapters"]
 
 
 @app.callback()
@@ -121,6 +134,26 @@ def verify(
     raise typer.Exit(1 if report.failed else 0)
 
 
+@app.command("image")
+def update_image(
+    found: Annotated[Path, typer.Option("--from", help="the image.json that a commit run left: make output")],
+    image: Annotated[
+        str | None, typer.Option(help="target image to update: a name in wheels/ (default: the run's)")
+    ] = None,
+) -> None:
+    """Updates a target image's facts by what a commit run saw; says which wheels that breaks."""
+    from packer.kaggle.kernel import competition
+    from packer.wheels import images
+    from packer.wheels import seen as seeing
+
+    seen = seeing.read(found, competition())
+    target = images.load(image) if image else seeing.image_of(seen, found)
+    lines = seeing.report(target, seen)
+    seeing.update(target, seen)
+    for line in lines:
+        _echo(line)
+
+
 @app.command()
 def adapters(
     config: KernelConfig = None,
@@ -179,6 +212,7 @@ def shard(
 def pack(
     config: KernelConfig = None,
     image: Annotated[str, typer.Option(help="target image: a name in wheels/")] = "kaggle-t4x2",
+    of_adapters: OfAdapters = None,
 ) -> None:
     """Checks the run and its adapters, and writes every dataset that it needs to build/datasets/."""
     from rich.filesize import decimal
@@ -188,10 +222,12 @@ def pack(
     from packer.wheels import images
 
     target = images.load(image)
-    run = _load(config, target)
-    checking.require(checking.facts(run, adapters.target(target)), say=lambda line: _echo(line, err=True))
+    run = _load(config, target, of_adapters)
+    if of_adapters is None:
+        checking.require(checking.facts(run, adapters.target(target)), say=lambda line: _echo(line, err=True))
     adapters.require(adapters.check(run, target))
-    for folder, told in staging.pack(run, target, say=lambda line: _echo(line, err=True)):
+    kinds = _kinds(run, of_adapters)
+    for folder, told in staging.pack(run, target, say=lambda line: _echo(line, err=True), kinds=kinds):
         _echo(f"{folder}: {len(told.files)} files, {decimal(told.size)}")
 
 
@@ -233,6 +269,7 @@ def _run(version: int | None) -> "tuple[Pushed, Run]":
 def push_datasets(
     config: KernelConfig = None,
     image: Annotated[str, typer.Option(help="target image: a name in wheels/")] = "kaggle-t4x2",
+    of_adapters: OfAdapters = None,
 ) -> None:
     """Uploads what `pack` wrote, as private datasets of yours; skips what Kaggle already has."""
     from rich.console import Console
@@ -242,7 +279,8 @@ def push_datasets(
     from packer.wheels import images
 
     target = images.load(image)
-    folders = staged(_load(config, target), target)
+    run = _load(config, target, of_adapters)
+    folders = staged(run, target, _kinds(run, of_adapters))
     session = Session()
     Console().print(table([push(session, folder, about) for folder, about in folders]))
 
@@ -315,14 +353,17 @@ def output(
     from packer.kaggle import runs, why
     from packer.kaggle.output import OF, downloading, fetch
     from packer.kaggle.session import Session
+    from packer.wheels import seen as seeing
 
-    _, run = _run(version)
+    pushed, run = _run(version)
     folder = out or Path("build/output", f"{run.owner}-{run.slug}", str(run.version))
     session = Session()
     with downloading() as said:
         came = fetch(session, run, folder, said)
     there = sum(path.is_file() and path.name != OF for path in folder.rglob("*"))
     _echo(f"{folder}: {len(came)} files fetched, {there} are there")
+    for line in seeing.compared(folder / seeing.FILE, pushed.competition):
+        _echo(line)
     if runs.status(session, run).failed:
         for line in why.of_output(folder, runs.log(session, run)):
             _echo(line)

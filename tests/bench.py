@@ -38,6 +38,7 @@ from tests import (
     bench_packer_upload,
     bench_packer_verify,
     bench_plan,
+    bench_ray,
     bench_rehearsal,
     bench_tables,
 )
@@ -114,6 +115,7 @@ FIGURES = {
     "upload": bench_packer_upload.upload_figures,
     "default": bench_default.default_figures,
     "one-pass": bench_one_pass.one_pass_figures,
+    "ray": bench_ray.ray_figures,
     "tables": bench_tables.tables_figures,
 }
 ALL: dict[str, Callable[[], Figures]] = {

@@ -14,10 +14,14 @@ from training.jobs import models
 app = new_app()
 Data = Annotated[Path | None, typer.Option(help="folder with the train.csv to train on; default: the sample's")]
 Config = Annotated[Path, typer.Option(help="the run's TOML file")]
-Out = Annotated[
-    Path | None, typer.Option(help="folder for the adapter, which is replaced (default: in the sample, or in build/)")
+Out = Annotated[Path | None, typer.Option(help="folder for the adapter (default: in the sample, or in build/)")]
+Checkpoints = Annotated[
+    Path | None, typer.Option(help="folder for checkpoints, from which the same command goes on after an interruption")
 ]
+Rate = typer.Option(min=1e-6, max=1, help="the learning rate")
+Epochs = typer.Option(min=0.01, help="how often each query is read")
 Adapters = Annotated[Path | None, typer.Option(help="folder of the retrieval's adapters, in place of the config's own")]
+Replace = Annotated[bool, typer.Option("--replace", help="even if another training's adapter is there")]
 SAMPLE, BUILD = Path("sample"), Path("build")
 
 
@@ -49,20 +53,32 @@ def run_all(
     queries: Annotated[int | None, typer.Option(min=1, help="train each LLM on so many queries; default: all")] = None,
     only: Annotated[str, typer.Option(help="only the jobs whose names fit this, and those they need: 'fold-0/*'")] = "",
     by: Annotated[str, typer.Option(help="a column, such as ConstructId, that no two folds' tests share")] = "",
+    push_too: Annotated[bool, typer.Option("--push", help="packs, checks and pushes the adapters")] = False,
+    image: Annotated[str, typer.Option(help="the image that they are pushed for: a name in wheels/")] = "kaggle-t4x2",
+    ray: Annotated[
+        str | None,
+        typer.Option(help="run the jobs on the Ray cluster of this address; local starts one"),
+    ] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="with --ray, of each job; default: a whole node's")] = None,
     show: Annotated[bool, typer.Option("--show", help="lists the jobs and what is due, and runs none")] = False,
 ) -> None:
     """Trains each adapter of the config on every fold and on all data, scores the folds, and fits the config's numbers.
 
     What is up to date is left as it is, so that a run that was stopped goes on when it is repeated.
     """
-    from training.jobs import runner, starting
+    from training.jobs import push, records, runner, starting
 
     settings, own = configs.load(config), data or sample_of(config)
-    board = starting.board(settings, own, root, folds, queries, only, by)
+    board = starting.board(settings, own, root, folds, queries, only, by, ray, cores)
     if show:
         starting.show(board)
         return
-    runner.run(board)
+    if push_too:
+        push.check(settings, board)
+    with records.kept(board, settings):
+        runner.run(board)
+    if push_too:
+        push.push(settings, board.root, image)
 
 
 @app.command("scores")
@@ -84,21 +100,25 @@ def train_retriever(
     config: Config = Path("configs/sample.toml"),
     data: Data = None,
     out: Out = None,
-    epochs: Annotated[float, typer.Option(min=0.01, help="how often each query is read")] = 4,
+    epochs: Annotated[float, Epochs] = 4,
     batch_size: Annotated[int, typer.Option(min=2, help="queries whose labels are one another's negatives")] = 32,
-    rate: Annotated[float, typer.Option(min=1e-6, max=1, help="the learning rate")] = 3e-4,
+    rate: Annotated[float, Rate] = 2e-3,
+    rank: Annotated[int, typer.Option(min=1, help="of the adapter: its size, and how much it can learn")] = 32,
     hard: Annotated[int, typer.Option(min=0, help="hard negatives a query, found after half of the epochs")] = 0,
     unlabelled: Annotated[
         bool, typer.Option("--unlabelled", help="also labels that train lacks, and that may be unseen, are negatives")
     ] = False,
+    checkpoints: Checkpoints = None,
+    replace: Replace = False,
 ) -> None:
     """Trains a dense retriever's adapter."""
     from training import retriever
 
     data, run = data or sample_of(config), configs.load(config)
     named = adapter or next(iter(models.retrievers(run)), "")
-    settings = retriever.Settings(epochs, batch_size, rate, hard, unlabelled)
-    retriever.train(data, run, adapter, place(data, out, f"adapters/{named}"), settings)
+    settings = retriever.Settings(epochs, batch_size, rate, rank, hard, unlabelled)
+    own = place(data, out, f"adapters/{named}")
+    retriever.train(data, run, adapter, own, settings, kept=checkpoints, replaces=replace)
 
 
 @app.command("cross-encoder")
@@ -108,13 +128,18 @@ def train_cross_encoder(
     data: Data = None,
     out: Out = None,
     adapters: Adapters = None,
+    epochs: Annotated[float, Epochs] = 2,
+    rate: Annotated[float, Rate] = 5e-4,
+    checkpoints: Checkpoints = None,
+    replace: Replace = False,
 ) -> None:
     """Trains a cross-encoder's adapter, with wrong candidates of the config's first retrieval as negatives."""
     from training import cross_encoder, lora
 
     data, run = data or sample_of(config), configs.load(config)
     named = adapter or next(iter(models.cross_encoders(run)), "")
-    cross_encoder.train(data, lora.with_adapters(run, adapters), adapter, place(data, out, f"adapters/{named}"))
+    given, own = lora.with_adapters(run, adapters), place(data, out, f"adapters/{named}")
+    cross_encoder.train(data, given, adapter, own, epochs, rate, kept=checkpoints, replaces=replace)
 
 
 @app.command("reranker")
@@ -125,14 +150,18 @@ def train_reranker(
     out: Out = None,
     adapters: Adapters = None,
     queries: Annotated[int | None, typer.Option(min=1, help="train on so many of its queries; default: all")] = None,
-    epochs: Annotated[float, typer.Option(min=0.01, help="how often each of them is read")] = 1.0,
+    epochs: Annotated[float, Epochs] = 1.0,
+    rate: Annotated[float, Rate] = 1e-3,
+    checkpoints: Checkpoints = None,
+    replace: Replace = False,
 ) -> None:
     """Trains an LLM pipeline's adapter, with negatives of the config's first retrieval, and makes its canaries."""
     from training import reranker
 
     run, data = configs.load(config), data or sample_of(config)
     adapter = reranker.pipeline_of(run, stage).adapter or stage
-    reranker.train(data, run, stage, place(data, out, f"adapters/{adapter}"), queries, epochs, adapters)
+    settings, own = reranker.Settings(queries, epochs, rate), place(data, out, f"adapters/{adapter}")
+    reranker.train(data, run, stage, own, settings, adapters, kept=checkpoints, replaces=replace)
 
 
 @app.command("tiny-models")
@@ -145,6 +174,14 @@ def train_tiny_models(
     from training import tiny
 
     tiny.train(data, place(data, models, "models", "--models"), place(data, adapters, "adapters", "--adapters"))
+
+
+@app.command("record")
+def record_jobs(root: Annotated[Path, typer.Argument(help="the folder of a training")]) -> None:
+    """Adds a training's finished jobs to the MLflow store in its folder; those that are there stay."""
+    from training.jobs import store
+
+    typer.echo(f"{store.address(root)}: {store.fill(root)} jobs added")
 
 
 @app.command("fit")

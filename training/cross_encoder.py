@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,26 +15,41 @@ from cascade.competitions import registry
 from cascade.config.schema import Config
 from cascade.models import locate
 from cascade.rerankers.cross_encoder import load
-from training import lora, negatives
-from training.jobs import models
+from training import checkpoints, lora, negatives
+from training.jobs import models, provenance
 
 NEGATIVES = 4
 MAX_LENGTH = 160  # tokens of a pair, where the config says nothing
 
 
+class Trainer(checkpoints.Resumable, CrossEncoderTrainer):  # type: ignore[misc]
+    """The library's, with checkpoints of the adapter alone."""
+
+
 def train(
-    folder: Path, config: Config, name: str | None, out: Path, epochs: float = 2, learning_rate: float = 5e-4
+    folder: Path,
+    config: Config,
+    name: str | None,
+    out: Path,
+    epochs: float = 2,
+    rate: float = 5e-4,
+    *,
+    kept: Path | None = None,
+    replaces: bool = False,
 ) -> None:
     """Trains the adapter of that name on `folder`/train.csv and writes it to `out`; default: the config's first.
 
-    Negatives are from the config's first retrieval.
+    Negatives are from the config's first retrieval. kept: a folder for checkpoints, from which the same training goes
+    on. replaces: it may take another training's place in `out`.
     """
     lora.check_out(out)
     pipeline = models.chosen(models.cross_encoders(config), name, "pipeline of kind 'cross-encoder'", config)
+    made = provenance.begin("cross-encoder", pipeline, config, folder, {"epochs": epochs, "rate": rate})
+    made.check(out, replaces)
     task = registry.of(config).read(folder)
     queries, head = task.train, pipeline.head
     place = locate.model_path(pipeline.model, config.path.parent)
-    with tempfile.TemporaryDirectory() as scratch:
+    with checkpoints.kept(kept, made.deciding) as kept, checkpoints.output(kept) as (scratch, saving):
         rows = Dataset.from_dict(groups(queries, negatives.retrieved(config, task), task.texts))
         model = load(place, head, pipeline.max_length or MAX_LENGTH, lora.DEVICE, **lora.no_dropout(place))
         peft_model = lora.add_lora(
@@ -44,11 +58,13 @@ def train(
             trained_whole=["pooler", "classifier"] if head == "classifier" else None,
             targets=lora.targets(place),
         )
-        arguments = CrossEncoderTrainingArguments(**lora.arguments(epochs, 8, learning_rate, Path(scratch)))
+        arguments = CrossEncoderTrainingArguments(**lora.arguments(epochs, 8, rate, scratch), **saving)
         # The given negatives and one of the batch's: those are of other topics and teach little.
         loss = MultipleNegativesRankingLoss(model, num_negatives=1, scale=1.0, activation_fn=torch.nn.Identity())
-        CrossEncoderTrainer(model=model, args=arguments, train_dataset=rows, loss=loss).train()
-    lora.save(peft_model, out, pipeline.adapter_base or pipeline.model)
+        trainer = Trainer(model=model, args=arguments, train_dataset=rows, loss=loss)
+        checkpoints.run(trainer, kept)
+        made.follow(trainer.state.log_history)
+        lora.save(peft_model, out, pipeline.adapter_base or pipeline.model, made)
 
 
 def groups(queries: pd.DataFrame, candidates: dict[str, list[int]], names: dict[int, str]) -> dict[str, list[str]]:

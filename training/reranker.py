@@ -8,6 +8,7 @@ sequence.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,42 +32,66 @@ from cascade.rerankers.base import Given
 from cascade.rerankers.llm import LLMReranker
 from cascade.scorers import one_pass, packing, writer
 from cascade.scorers.packing import Block
-from training import lora, negatives
+from training import checkpoints, lora, negatives
+from training.jobs import provenance
 
 RANK = 8
 CANDIDATES = 8  # that a pointwise query is asked about
 BATCH = 4  # queries of a step
-RATE = 1e-3
 REASONS = 0.25  # of the queries have a reason: in a run the reasoning stage may be dropped, or cut short
 WRITTEN = 16  # queries whose reasons are written together
 # One card, or the CPU.
 PLACE = DeviceSlot(("cuda:0" if lora.DEVICE == "cuda" else "cpu",))
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How it is trained. queries: on at most so many of train's; None: on all of them."""
+
+    queries: int | None = None
+    epochs: float = 1.0
+    rate: float = 1e-3
+
+
 def train(
-    folder: Path, config: Config, name: str, out: Path, queries: int | None, epochs: float, adapters: Path | None = None
+    folder: Path,
+    config: Config,
+    name: str,
+    out: Path,
+    settings: Settings,
+    adapters: Path | None = None,
+    *,
+    kept: Path | None = None,
+    replaces: bool = False,
 ) -> None:
-    """Trains on `folder`/train.csv, on at most so many of its queries, and writes the adapter to `out`.
+    """Trains on `folder`/train.csv and writes the adapter to `out`.
 
     If that is the config's own place for it, its canaries are written too. adapters: the retrieval's, in place of the
-    config's.
+    config's. kept: a folder for checkpoints, from which the same training goes on. replaces: it may take another
+    training's place in `out`.
 
     The loss is the cross-entropy of the right candidate: of the letters, or, pointwise, of a softmax over the
     log-odds of yes to no (MAP 2025, 1st place).
     """
     lora.check_out(out)
     pipeline = pipeline_of(config, name)
+    made = provenance.begin(
+        "reranker", pipeline, config, folder, {**asdict(settings), "batch_size": BATCH, "rank": RANK}
+    )
+    made.check(out, replaces)
     config = config.model_copy(update={"engine": "transformers"})
     given = lora.with_adapters(config, adapters)
     task = registry.of(config).read(folder)
-    chosen = task.train.sample(n=min(queries or len(task.train), len(task.train)), random_state=lora.SEED)
+    count = min(settings.queries or len(task.train), len(task.train))
+    chosen = task.train.sample(n=count, random_state=lora.SEED)
     candidates = negatives.retrieved(given, task)
     chosen = reasons.join(chosen, _written(chosen, given))
     model = _load(pipeline, config)
     examples = Examples(pipeline, config, task, candidates)
     peft_model = lora.add_lora(model, RANK, targets="all-linear")
-    fit(peft_model, model, examples, _order(chosen, epochs))
-    lora.save(peft_model, out, pipeline.adapter_base or pipeline.model)
+    with checkpoints.kept(kept, made.deciding) as kept:
+        made.curve += fit(peft_model, model, examples, _order(chosen, settings.epochs), settings.rate, kept)
+        lora.save(peft_model, out, pipeline.adapter_base or pipeline.model, made)
     if (config.path.parent / config.adapters / str(pipeline.adapter)).resolve() == out.resolve():
         _write_canaries(pipeline, config, task)
 
@@ -130,27 +155,46 @@ class Examples:
         return torch.nn.functional.cross_entropy(among[None], torch.tensor([right], device=among.device))
 
 
-def fit(peft_model: Any, model: Any, examples: Examples, order: list[dict[Any, Any]]) -> None:
-    """Trains the adapter in place, BATCH queries a step."""
+def fit(
+    peft_model: Any,
+    model: Any,
+    examples: Examples,
+    order: list[dict[Any, Any]],
+    rate: float,
+    kept: Path | None = None,
+) -> list[tuple[int, float, float]]:
+    """Trains the adapter in place, BATCH queries a step; step, mean loss and rate of the first and each LOGGED-th.
+
+    ScoreError where a loss or a gradient is no number. kept: the folder of a checkpoint, which is taken up if it is
+    there.
+    """
     trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
     steps = -(-len(order) // BATCH)
-    optimizer = torch.optim.AdamW(trained, RATE, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(trained, rate, weight_decay=0.01)
     schedule = get_cosine_schedule_with_warmup(optimizer, steps // 10, steps)
+    state = checkpoints.Loop(kept, peft_model, {"optimizer": optimizer, "schedule": schedule}, examples.rng)
     packs = one_pass.can_pack(model, examples.pad)
     peft_model.train()
-    mean = 0.0
-    with tqdm(order, unit="query", mininterval=5) as bar:
-        for number, query in enumerate(bar, start=1):
+    with tqdm(order[state.done :], unit="query", mininterval=5, initial=state.done, total=len(order)) as bar:
+        for number, query in enumerate(bar, start=state.done + 1):
+            step = -(-number // BATCH)
             loss = examples.loss(model, query, packs)
+            checkpoints.check_finite(loss, f"step {step}, query {query['query_id']}")
             (loss / BATCH).backward()  # type: ignore[no-untyped-call]
-            mean = 0.98 * mean + 0.02 * loss.item()
-            bar.set_postfix_str(f"loss {mean / (1 - 0.98**number):.3f}", refresh=False)
+            state.told(loss.item())
+            bar.set_postfix_str(f"loss {state.mean:.3f}", refresh=False)
             if number % BATCH == 0 or number == len(order):
-                torch.nn.utils.clip_grad_norm_(trained, 1.0)
+                norm = torch.nn.utils.clip_grad_norm_(trained, 1.0)
+                checkpoints.check_finite(norm, f"step {step}, of which query {query['query_id']} is the last")
                 optimizer.step()
+                if step == 1 or step % lora.LOGGED == 0 or step == steps:
+                    state.mark(step, float(schedule.get_last_lr()[0]))
                 schedule.step()
                 optimizer.zero_grad()
+                if number % (BATCH * checkpoints.EVERY) == 0:
+                    state.save(number)
     peft_model.eval()
+    return state.curve
 
 
 def _order(queries: pd.DataFrame, epochs: float) -> list[dict[Any, Any]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from sentence_transformers.sentence_transformer.losses import (
     CachedMultipleNegativesRankingLoss,
     MultipleNegativesRankingLoss,
 )
-from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 
 from cascade.competitions import registry
 from cascade.competitions.base import Task
@@ -25,8 +23,9 @@ from cascade.config.schema import Config
 from cascade.models import locate
 from cascade.models.checks import encoders
 from cascade.retrievers import dense
-from training import lora, negatives
-from training.jobs import models
+from training import checkpoints, lora, negatives
+from training.batches import ByLength
+from training.jobs import models, provenance
 
 MAX_LENGTH = 160  # tokens of a text, where the config says nothing
 AT_ONCE = 32  # texts whose gradients are kept: the batch, and so its negatives, may be larger than memory allows
@@ -42,37 +41,55 @@ class Settings:
 
     epochs: float = 4
     batch_size: int = 32
-    rate: float = 3e-4
+    rate: float = 2e-3
+    rank: int = 32
     hard: int = 0
     unlabelled: bool = False
 
 
-def train(folder: Path, config: Config, name: str | None, out: Path, settings: Settings) -> None:
-    """Trains the adapter of that name on `folder`/train.csv and writes it to `out`; default: the config's first."""
+def train(
+    folder: Path,
+    config: Config,
+    name: str | None,
+    out: Path,
+    settings: Settings,
+    *,
+    kept: Path | None = None,
+    replaces: bool = False,
+) -> None:
+    """Trains the adapter of that name on `folder`/train.csv and writes it to `out`; default: the config's first.
+
+    kept: a folder for checkpoints, from which the same training goes on. replaces: it may take another training's place
+    in `out`.
+    """
     lora.check_out(out)
     part = models.chosen(models.retrievers(config), name, "retriever of kind 'dense'", config)
     task = registry.of(config).read(folder)
     place = locate.model_path(part.model, config.path.parent)
     encoders.check_pooling(part, place)
+    made = provenance.begin("retriever", part, config, folder, asdict(settings))
+    made.check(out, replaces)
     # A CPU does not learn in the half precision of a checkpoint; on a GPU, peft keeps the adapter in float32 beside it.
     precision = {"dtype": torch.float32} if lora.DEVICE == "cpu" else {}
     model = dense.load(part, place, lora.DEVICE, precision, **lora.no_dropout(place))
     if part.max_length is None:
         model.max_seq_length = min(MAX_LENGTH, model.max_seq_length or MAX_LENGTH)
-    peft_model = lora.add_lora(model.transformers_model, rank=8, targets=lora.targets(place))
+    peft_model = lora.add_lora(model.transformers_model, rank=settings.rank, targets=lora.targets(place))
     texts = [part.query_prompt + text for text in task.train["text"].tolist()]
     rounds = [0] if not settings.hard else [0, settings.hard]
-    for hard in rounds:
-        columns = {
-            "anchor": texts,
-            "positive": [part.passage_prompt + task.texts[id_] for id_ in task.train["label_id"]],
-        }
-        for number, column in enumerate(
-            zip(*hard_negatives(model, part, task, texts, hard, settings.unlabelled), strict=True)
-        ):
-            columns[f"negative_{number}"] = [part.passage_prompt + task.texts[id_] for id_ in column]
-        _fit(model, columns, settings, settings.epochs / len(rounds))
-    lora.save(peft_model, out, part.adapter_base or part.model)
+    with checkpoints.kept(kept, made.deciding) as kept:
+        for turn, hard in enumerate(rounds):
+            columns = {
+                "anchor": texts,
+                "positive": [part.passage_prompt + task.texts[id_] for id_ in task.train["label_id"]],
+            }
+            for number, column in enumerate(
+                zip(*hard_negatives(model, part, task, texts, hard, settings.unlabelled), strict=True)
+            ):
+                columns[f"negative_{number}"] = [part.passage_prompt + task.texts[id_] for id_ in column]
+            own = None if kept is None else kept / f"round-{turn}"
+            made.follow(_fit(model, columns, settings, settings.epochs / len(rounds), own))
+        lora.save(peft_model, out, part.adapter_base or part.model, made)
 
 
 def hard_negatives(
@@ -94,17 +111,25 @@ def hard_negatives(
     ]
 
 
-def _fit(model: Any, columns: dict[str, list[str]], settings: Settings, epochs: float) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
+class Trainer(checkpoints.Resumable, SentenceTransformerTrainer):  # type: ignore[misc]
+    """The library's, with checkpoints of the adapter alone."""
+
+
+def _fit(
+    model: Any, columns: dict[str, list[str]], settings: Settings, epochs: float, kept: Path | None
+) -> list[dict[str, Any]]:
+    """Trains in place; the trainer's log."""
+    with checkpoints.output(kept) as (place, saving):
         arguments = SentenceTransformerTrainingArguments(
-            **lora.arguments(epochs, settings.batch_size, settings.rate, Path(scratch)),
-            batch_sampler=BatchSamplers.NO_DUPLICATES,  # a batch's other positives serve as negatives
+            **lora.arguments(epochs, settings.batch_size, settings.rate, place),
+            **saving,
+            batch_sampler=ByLength,  # a batch's other positives serve as negatives
         )
         loss = (
             MultipleNegativesRankingLoss(model)
             if settings.batch_size <= AT_ONCE
             else CachedMultipleNegativesRankingLoss(model, mini_batch_size=AT_ONCE)
         )
-        SentenceTransformerTrainer(
-            model=model, args=arguments, train_dataset=Dataset.from_dict(columns), loss=loss
-        ).train()
+        trainer = Trainer(model=model, args=arguments, train_dataset=Dataset.from_dict(columns), loss=loss)
+        checkpoints.run(trainer, kept)
+        return list(trainer.state.log_history)

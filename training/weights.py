@@ -82,7 +82,7 @@ def fit(config: Config, root: Path, folds: int) -> str:
         own = with_adapters(config, places.adapters_of(number))
         made.append((own, _scored(places.data(number), own, root / "cache")))
     scored = [fold for _, fold in made]
-    parts = dict(zip(names(retrieval), retrieval.retriever, strict=True))
+    parts = dict(zip(models.names(retrieval), retrieval.retriever, strict=True))
     fixed = {name: part.weight for name, part in parts.items() if part.kind not in WEIGHTS}
     free = [name for name in parts if name not in fixed]
     gated = any(part.kind == "neighbours" for part in parts.values())
@@ -123,13 +123,6 @@ def fit(config: Config, root: Path, folds: int) -> str:
     return "\n".join(lines)
 
 
-def names(retrieval: Retrieval) -> list[str]:
-    """The parts' names: their kinds, with a number from the second of a kind on."""
-    kinds = [part.kind for part in retrieval.retriever]
-    counts = [kinds[: place + 1].count(kind) for place, kind in enumerate(kinds)]
-    return [kind if count == 1 else f"{kind} {count}" for kind, count in zip(kinds, counts, strict=True)]
-
-
 def fragment(retrieval: Retrieval, numbers: Numbers, told: Sequence[str]) -> str:
     """The numbers as a config has them."""
     lines = [f"# {line}" for line in told]
@@ -148,7 +141,7 @@ def _scored(path: Path, config: Config, cache: Path) -> Fold:
     retrieval = config.retrieval[0]
     fold = Fold(task, {}, {})
     with Blend(retrieval, config, cache) as blend:
-        for name, part in zip(names(retrieval), retrieval.retriever, strict=True):
+        for name, part in zip(models.names(retrieval), retrieval.retriever, strict=True):
             if isinstance(part, NeighboursPart):
                 gated = {gate: part.model_copy(update={"gate": gate}) for gate in GATES}
                 fold.parts[name] = {gate: blend.part_scores(each, task.queries, task) for gate, each in gated.items()}

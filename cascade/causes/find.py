@@ -16,7 +16,7 @@ from cascade.causes.lines import Line
 from cascade.causes.tracebacks import Log
 
 WHAT = 110  # characters of what it was: with the place and the fix the line has at most about 200
-OWN = 160  # the same of a sentence of this project's, which has paths
+OWN = 500  # the same of a sentence of this project's, whose paths are what a person looks for
 ERROR = 500  # characters of the exception that files are told
 PLACE = 50  # characters of the place
 # An exception whose message begins on its next line.
@@ -106,7 +106,7 @@ def _of(chain: Chain, process: str = "") -> Cause:
         what, *mend = message.rsplit("; ", 1)
         return Cause(
             _line(what, OWN), error, "", _place(crash.where), process,
-            _line("".join(mend).removeprefix(FIX), WHAT), crash.of_others,
+            _line("".join(mend).removeprefix(FIX), OWN), crash.of_others,
         )  # fmt: skip
     return Cause(_line(error, WHAT), error, "", _place(crash.where), process, "", crash.of_others)
 

@@ -29,7 +29,7 @@ from cascade.base.runtime import COMPETITION, ROOT, is_kaggle, is_rerun, resolve
 from cascade.causes.results import failures
 from cascade.competitions import registry, submission
 from cascade.competitions.base import Competition, Outline
-from cascade.kaggle import checks, environment
+from cascade.kaggle import checks, environment, image
 from cascade.processes import environ, tree
 from cascade.stages import baseline
 
@@ -138,6 +138,8 @@ def prepare(kernel: Kernel) -> None:
         kernel.python = Path(sys.executable)
         return
     scratch = Path(tempfile.gettempdir()) / "cascade-kernel"
+    if not is_rerun():
+        _note_image(kernel, scratch)
     looked_at = checks.check(kernel.config, scratch, hashed=not is_rerun())
     print(*looked_at, sep="\n", flush=True)
     kernel.failures += [f"{c.name}: {c.found} ({c.mend})" for c in looked_at if not c.ok]
@@ -148,6 +150,13 @@ def prepare(kernel: Kernel) -> None:
     except CascadeError as error:
         kernel.failures.append(str(error))
         print(f"no environment after {clock.now() - start:.0f} s: {error}", flush=True)
+
+
+def _note_image(kernel: Kernel, scratch: Path) -> None:
+    try:
+        image.write(kernel.run, scratch, checks.told(checks.dataset("wheels")), kernel.competition.slug)
+    except OSError as error:
+        kernel.failures.append(f"{image.FILE} cannot be written ({error})")
 
 
 def _installed(kernel: Kernel, scratch: Path, has_room: bool) -> Path:

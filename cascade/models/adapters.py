@@ -16,6 +16,7 @@ from cascade.config.parts import Encoder
 from cascade.config.schema import Config, LanguageModel
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+PROVENANCE = "provenance.json"  # what training leaves beside them; nothing of it is read to load one
 FRAMEWORKS = ("transformers", "pytorch", "other")  # Kaggle's, of models that are folders
 
 

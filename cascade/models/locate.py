@@ -12,6 +12,7 @@ from cascade.base.errors import ModelError
 from cascade.base.manifest import sha256
 from cascade.config import handles
 from cascade.models import packaged
+from cascade.models.adapters import ADAPTER_FILES
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -49,10 +50,10 @@ def read_json(path: Path, model: str) -> Any:
 def fingerprint(folder: Path, adapter: Path | None) -> str:
     """A name for the weights, which changes when they do; part of the key of what is cached."""
     digest = hashlib.sha256()
-    for root in filter(None, (folder, adapter)):
-        for path in sorted(root.rglob("*")):
-            if path.is_file():
-                stat = path.stat()
-                whole = stat.st_size <= HASHED_WHOLE
-                digest.update(f"{path.name}:{sha256(path) if whole else (stat.st_size, stat.st_mtime_ns)}\n".encode())
+    own = [adapter / name for name in ADAPTER_FILES] if adapter is not None else []
+    for path in (*sorted(folder.rglob("*")), *own):
+        if path.is_file():
+            stat = path.stat()
+            whole = stat.st_size <= HASHED_WHOLE
+            digest.update(f"{path.name}:{sha256(path) if whole else (stat.st_size, stat.st_mtime_ns)}\n".encode())
     return digest.hexdigest()

@@ -50,7 +50,7 @@ def nvidia_smi(field: str) -> list[str]:
         if process.stdout is not None:
             process.stdout.close()
         return []
-    return answer.split() if process.returncode == 0 else []
+    return [line.strip() for line in answer.splitlines() if line.strip()] if process.returncode == 0 else []
 
 
 def wait_for_gpu_memory(before: float, patience: float = 60.0) -> None:

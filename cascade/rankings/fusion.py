@@ -10,34 +10,72 @@ import pandas as pd
 from cascade.rankings import tables
 
 
+class Joined:
+    """Rankings side by side, joined once for any number of weights.
+
+    pairs: the queries and labels that any of them has, as `tables.keys` numbers them, by query, then by id: int64 [n].
+    ranks: of each ranking, [rankings, n], one more than the worst where it lacks the pair.
+    """
+
+    def __init__(self, rankings: Mapping[str, pd.DataFrame]) -> None:
+        self.queries, keys = tables.keys(*rankings.values())
+        pairs = np.sort(np.concatenate(keys))
+        self.pairs = pairs[tables.changes(pairs)]
+        absent = max(int(table["rank"].max()) for table in rankings.values()) + 1
+        self.ranks = np.full((len(rankings), len(self.pairs)), absent, dtype=np.min_scalar_type(absent))
+        self._places: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        for ranks, (name, table), key in zip(self.ranks, rankings.items(), keys, strict=True):
+            at, rank = np.searchsorted(self.pairs, key), table["rank"].to_numpy()
+            ranks[at] = rank
+            self._places[name] = at, rank
+
+    @property
+    def query(self) -> np.ndarray:
+        """The place of each pair's query in `queries`: numbers of two bytes are sorted by radix."""
+        places: np.ndarray = (self.pairs >> 32).astype(np.min_scalar_type(len(self.queries)))
+        return places
+
+    @property
+    def label(self) -> np.ndarray:
+        """The id of each pair's label: int64 [n]."""
+        ids: np.ndarray = self.pairs & 0xFFFFFFFF
+        return ids
+
+    def scores(self, weights: Mapping[str, float]) -> np.ndarray:
+        """Each pair's sum of weight/rank: float64 [n]."""
+        score = np.zeros(len(self.pairs))
+        for name, (at, rank) in self._places.items():
+            score[at] += weights[name] / rank
+        # Rounded, so that what is equal in exact arithmetic (1/10 + 1/15 = 1/6) is a tie.
+        rounded: np.ndarray = score.round(12)
+        return rounded
+
+    def order(self, score: np.ndarray) -> np.ndarray:
+        """The places of the pairs by query, best first; ties by the rankings, one after the other, then by id."""
+        order: np.ndarray = np.lexsort((*self.ranks[::-1], -score, self.query))
+        return order
+
+    def frame(self, score: np.ndarray, order: np.ndarray | slice = slice(None)) -> pd.DataFrame:
+        """`query_id, label_id, score` of the pairs in that order; default: their own."""
+        pairs = self.pairs[order]
+        return pd.DataFrame(
+            {
+                "query_id": pd.Series(self.queries.take(pairs >> 32)),
+                "label_id": pairs & 0xFFFFFFFF,
+                "score": score[order],
+            }
+        )
+
+
 def fuse(rankings: Mapping[str, pd.DataFrame], weights: Mapping[str, float]) -> pd.DataFrame:
     """`query_id, label_id, score`, best first within a query, by the sum of weight/rank.
 
     An entry that a ranking lacks adds nothing. Ties go by the rank in the first ranking, then
     the next (absent is last), then by id. The 7th place's ensemble, with weights.
     """
-    queries, keys = tables.keys(*rankings.values())
-    pairs = np.sort(np.concatenate(keys))  # by query, then by id
-    pairs = pairs[tables.changes(pairs)]
-    score = np.zeros(len(pairs))
-    absent = max(int(table["rank"].max()) for table in rankings.values()) + 1
-    ranks = np.full((len(rankings), len(pairs)), absent, dtype=np.min_scalar_type(absent))
-    for place, (name, table) in enumerate(rankings.items()):
-        at, rank = np.searchsorted(pairs, keys[place]), table["rank"].to_numpy()
-        score[at] += weights[name] / rank
-        ranks[place, at] = rank
-    # Rounded, so that what is equal in exact arithmetic (1/10 + 1/15 = 1/6) is a tie.
-    score = score.round(12)
-    query = (pairs >> 32).astype(np.min_scalar_type(len(queries)))  # numbers of two bytes are sorted by radix
-    order = np.lexsort((*ranks[::-1], -score, query))
-    pairs = pairs[order]
-    return pd.DataFrame(
-        {
-            "query_id": pd.Series(queries.take(pairs >> 32)),
-            "label_id": pairs & 0xFFFFFFFF,
-            "score": score[order],
-        }
-    )
+    joined = Joined(rankings)
+    score = joined.scores(weights)
+    return joined.frame(score, joined.order(score))
 
 
 def boost_unseen(fused: pd.DataFrame, seen: set[int], factor: float) -> pd.DataFrame:

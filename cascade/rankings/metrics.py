@@ -20,9 +20,15 @@ def ranks_of_labels(table: pd.DataFrame, labels: pd.DataFrame) -> pd.Series:
     return ranks.set_axis(pd.Index(labels["query_id"])).rename("rank")
 
 
+def gains(ranks: pd.Series, depth: int) -> np.ndarray:
+    """What each query adds to MAP@depth, 1/rank or 0: with one relevant id a query, average precision is just that."""
+    found: np.ndarray = (1 / ranks).where(ranks <= depth, 0.0).to_numpy()
+    return found
+
+
 def map_at(ranks: pd.Series, depth: int) -> float:
-    """Mean of 1/rank within `depth`: with one relevant id a query, average precision is just that."""
-    return float((1 / ranks).where(ranks <= depth, 0.0).mean()) if len(ranks) else float("nan")
+    """Mean of what the queries add; NaN where there are none."""
+    return float(gains(ranks, depth).mean()) if len(ranks) else float("nan")
 
 
 def recall_at(ranks: pd.Series, depth: int) -> float:

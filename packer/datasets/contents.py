@@ -15,7 +15,7 @@ from cascade.config import handles
 from cascade.config.parts import Encoder
 from cascade.config.schema import Config, LanguageModel, LLMPipeline
 from cascade.models import locate, packaged
-from cascade.models.adapters import ADAPTER_FILES, adapter_path
+from cascade.models.adapters import ADAPTER_FILES, PROVENANCE, adapter_path
 from cascade.rerankers import canaries
 from packer.datasets import model_files, project_wheel, secrets
 from packer.wheels import locks
@@ -170,12 +170,13 @@ def check_lock(image: Image, files: Mapping[str, Entry]) -> None:
 
 
 def adapters(config: Config) -> Contents:
-    """A folder each, with what is read of it and nothing else: trainers leave pickled files beside the weights."""
+    """A folder each, with what is read of it and its provenance: trainers leave pickled files beside the weights."""
     files = {}
     for _, model in config.models():
         folder = adapter_path(model, config)
         if folder is not None:
-            files.update({f"{model.adapter}/{name}": folder / name for name in ADAPTER_FILES})
+            names = [*ADAPTER_FILES, *([PROVENANCE] if (folder / PROVENANCE).is_file() else [])]
+            files.update({f"{model.adapter}/{name}": folder / name for name in names})
     if not files:
         raise ContentsError(
             "names no adapter, so there is nothing to stage",

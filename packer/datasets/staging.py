@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,11 +44,19 @@ def staged_folder(kind: str, image: Image, out: Path = OUT) -> Path:
 
 
 def pack(
-    config: Config, image: Image, out: Path = OUT, say: Say = print, uploaded: bool = True
+    config: Config,
+    image: Image,
+    out: Path = OUT,
+    say: Say = print,
+    uploaded: bool = True,
+    kinds: Sequence[str] | None = None,
 ) -> list[tuple[Path, Manifest]]:
-    """Stages every dataset that a run of `config` on `image` needs; `uploaded`: by Kaggle's rules on names too."""
+    """Stages every dataset that a run of `config` on `image` needs, or those `kinds`.
+
+    uploaded: by Kaggle's rules on names too.
+    """
     origin = git(say)
-    return [_stage(kind, config, image, out, say, origin, uploaded) for kind in contents.kinds(config)]
+    return [_stage(kind, config, image, out, say, origin, uploaded) for kind in kinds or contents.kinds(config)]
 
 
 def stage(kind: str, config: Config, image: Image, out: Path = OUT, say: Say = print) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,13 +48,13 @@ class Outcome:
         return f"https://www.kaggle.com/datasets/{self.ref}"
 
 
-def staged(config: Config, image: Image) -> list[tuple[Path, DatasetMetadata]]:
-    """The datasets that `make pack` left for a config and an image, in the order in which they are pushed.
+def staged(config: Config, image: Image, kinds: Sequence[str] | None = None) -> list[tuple[Path, DatasetMetadata]]:
+    """The datasets that `make pack` left for a config and an image, or those `kinds`, in the order of the push.
 
     DatasetError where one is missing, is no longer what its manifest says, or not what the project holds now.
     """
     found = []
-    for kind in sorted(contents.kinds(config), key=ORDER.index):
+    for kind in sorted(kinds or contents.kinds(config), key=ORDER.index):
         folder = staging.staged_folder(kind, image)
         if problem := staging.stale(kind, staged_manifest(folder), config, image):
             raise DatasetError.of_sentence(problem)

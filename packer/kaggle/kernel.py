@@ -59,6 +59,14 @@ def read(path: Path = METADATA) -> dict[str, Any]:
     return found
 
 
+def competition(path: Path = METADATA) -> str:
+    """The slug of the competition that the kernel is for; KernelError where the metadata names none."""
+    named = read(path).get("competition_sources")
+    if not isinstance(named, list) or not named or not isinstance(named[0], str):
+        raise KernelError("names no competition", path=path, key="competition_sources", mend="name it there")
+    return named[0].lower()
+
+
 def fill(metadata: dict[str, Any], config: Config, image: Image, owner: str, staged: list[str]) -> dict[str, Any]:
     """The metadata with owner, image and sources; `staged` are the slugs of our own datasets.
 

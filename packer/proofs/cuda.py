@@ -15,6 +15,7 @@ from packer.proofs.wheel_metadata import WheelMetadata
 NAMED = re.compile(r"(?:^nvidia-.+-cu|^cupy-cuda)(\d+)x?$")
 NUMBERED = re.compile(r"^(?:nvidia-cuda-(?:runtime|nvrtc|cupti)|nvidia-cublas|cuda-bindings|cuda-python)$")
 LOCAL = re.compile(r"^cu(\d+)\d$")
+EXTRAS = re.compile(r"\[.*\]")  # of who requires a package
 LIBRARIES = re.compile(r"^lib(?:cu[a-z]|nv[A-Zjprs]|nccl)\w*\.so")
 DRIVERS = {"libcuda.so.1", "libcudadebugger.so.1", "libnvcuvid.so.1", "libnvidia-ml.so.1"}  # the driver's own
 # A library that is there once for every CUDA, of which the package takes the one that fits: bitsandbytes' do.
@@ -30,7 +31,13 @@ def prove(bundle: Subject) -> list[Finding]:
     for facts in bundle.wheels.values():
         wanted = _built_for(facts)
         if wanted not in (None, major):
-            found.append(_finding(bundle, facts, f"{facts.file} is built for CUDA {wanted}"))
+            twin = _twin(bundle, facts.name, major)
+            told = f"{facts.file} is built for CUDA {wanted}"
+            if twin:
+                wants = f"{told}, and stands beside {twin}, of which what requires both takes the one that matches"
+                found.append(Finding(facts.name, wants, "", bundle.chains(facts.name), "note"))
+            else:
+                found.append(_finding(bundle, facts, told))
         for library, needed in _needed(facts, major):
             if needed not in provided:
                 found.append(_finding(bundle, facts, f"{library} requires {needed}, which no wheel has"))
@@ -45,6 +52,18 @@ def _built_for(facts: WheelMetadata) -> int | None:
     if match := LOCAL.match(version.local or ""):
         return int(match[1])
     return version.major if NUMBERED.match(facts.name) else None
+
+
+def _twin(bundle: Subject, name: str, major: int) -> str:
+    """The same package for the image's CUDA, where whoever requires the one requires the other too; else "".
+
+    nvidia-cutlass-dsl 4.8 always brings its libraries for CUDA 12, and by an extra those for 13, in a folder each.
+    """
+    twin = re.sub(r"cu\d+$", f"cu{major}", name)
+    askers, others = (
+        {EXTRAS.sub("", each.chain[-1]) for each in bundle.asked.get(key, [])} for key in (name, twin)
+    )  # fmt: skip
+    return twin if twin != name and twin in bundle.wheels and askers and askers <= others else ""
 
 
 def _needed(facts: WheelMetadata, major: int) -> Iterator[tuple[str, str]]:

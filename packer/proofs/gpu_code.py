@@ -12,7 +12,8 @@ from packer.proofs.subject import Finding, Subject
 WORKING = {
     "bitsandbytes": ("bitsandbytes/libbitsandbytes_cuda{cuda}.so",),
     "torch": ("torch/lib/libtorch_cuda.so",),
-    "vllm": ("vllm/_C.*so", "vllm/_moe_C.*so"),
+    # Parts of them, in 0.33.0 all, are built for torch's stable ABI, under longer names: _C_stable_libtorch.abi3.so.
+    "vllm": ("vllm/_C[._]*so", "vllm/_moe_C[._]*so"),
 }
 
 
@@ -38,6 +39,6 @@ def prove(bundle: Subject) -> list[Finding]:
                 if not runs_on(library.code, image.capability):
                     wants = f"{library.path} has code for {' '.join(library.code)}, none for {image.capability}"
             if wants is not None:
-                mend = f"pin a version that still has it in {image.requirements}"
+                mend = f"pin a version that still has it in {image.requirements}, or correct capability in {image.path}"
                 found.append(Finding(name, wants, mend, bundle.chains(name)))
     return found

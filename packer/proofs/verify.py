@@ -61,7 +61,7 @@ def verify(image: Image, configs: list[Config], full: bool = False) -> Report:
     """
     start = time.monotonic()
     pins = locks.read(image.lock)
-    memory = image.project.parent / "build" / "verify" / image.name
+    memory = image.project.parent / "build" / "verify" / image.wheels.name
     if full:
         shutil.rmtree(memory, ignore_errors=True)
     there = sorted(image.wheels.iterdir()) if image.wheels.is_dir() else []

@@ -46,7 +46,7 @@ def answers(image: Image) -> bool:
 
 
 def _header(image: Image) -> str:
-    return HEADER.format(image.name, _asked(image))
+    return HEADER.format(image.lock.stem, _asked(image))
 
 
 def _asked(image: Image) -> str:

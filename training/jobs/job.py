@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ class Job:
 
     command: a module and its arguments. reads, leaves: files or folders. about: what the config says of it, as text.
     needs: names of the jobs that make what it reads. scores: a JSON file that it leaves, whose MAP the table shows.
-    whole: it takes all devices, so nothing runs beside it.
+    whole: it takes all devices, so nothing runs beside it. resumes: it takes --checkpoints, a folder to go on from.
+    takes: what it opens besides, which does not decide whether it is due but must be where it runs. also: what it may
+    leave besides.
     """
 
     name: str
@@ -31,6 +33,9 @@ class Job:
     needs: tuple[str, ...] = ()
     scores: Path | None = None
     whole: bool = False
+    resumes: bool = False
+    takes: tuple[Path, ...] = ()
+    also: tuple[Path, ...] = ()
 
     def digest(self) -> str:
         """What it is known by: its command and settings, the training's code, and the contents of what it reads."""
@@ -42,6 +47,16 @@ class Job:
 
     def log_path(self, root: Path) -> Path:
         return root / "logs" / f"{self.name.replace('/', '.')}.log"
+
+    def checkpoints(self, root: Path, digest: str) -> Path:
+        """Where it keeps what it goes on from; that of another digest is never taken up."""
+        return root / "checkpoints" / self.name.replace("/", ".") / digest[:16]
+
+    def going_on(self, root: Path, digest: str) -> Job:
+        """The job as it is started: told where its checkpoints are, which do not decide what it makes."""
+        if not self.resumes:
+            return self
+        return replace(self, command=(*self.command, "--checkpoints", str(self.checkpoints(root, digest))))
 
     def record(self, root: Path) -> dict[str, Any]:
         """What its last whole run left behind; empty where there was none."""
@@ -64,7 +79,8 @@ class Job:
     def note(self, root: Path, digest: str, seconds: float) -> None:
         """Records a run that ended well, and what began it."""
         told = {
-            "digest": digest, "command": [*self.command], "seconds": round(seconds, 1), "leaves": contents(self.leaves)
+            "name": self.name, "digest": digest, "command": [*self.command], "seconds": round(seconds, 1),
+            "leaves": contents(self.leaves), "scores": str(self.scores) if self.scores is not None else None,
         }  # fmt: skip
         atomic.write_text(self.record_path(root), json.dumps(told, indent=1) + "\n")
 

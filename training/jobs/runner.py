@@ -1,13 +1,11 @@
-"""Runs jobs as processes: what is up to date is left, what fails leaves the others, a kill costs what it hit."""
+"""Runs jobs: what is up to date is left, what fails leaves the others, a kill costs what it hit."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +18,8 @@ from rich.table import Table
 
 from cascade.base import atomic
 from cascade.base.errors import StageError
-from cascade.processes import die_with_parent, tree
-from cascade.processes.workers import DeviceSlot
 from cascade.run import lock
+from training.jobs.executors import Executor, Started
 from training.jobs.job import Job
 
 POLL = 0.2  # seconds between two looks at the jobs that run
@@ -41,18 +38,21 @@ class Standing:
     why: str = ""
     digest: str = ""
     began: float = 0.0
-    slot: DeviceSlot | None = None
-    process: subprocess.Popen[bytes] | None = None
+    started: Started | None = None
 
 
 @dataclass
 class Board:
-    """All jobs of a training, in an order in which each comes after those that it needs."""
+    """All jobs of a training, in an order in which each comes after those that it needs.
+
+    settled: called each time that one is done and noted.
+    """
 
     jobs: Sequence[Job]
     root: Path
-    slots: Sequence[DeviceSlot]
+    executor: Executor
     standings: dict[str, Standing] = field(init=False)
+    settled: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.standings = {}
@@ -71,19 +71,25 @@ class Board:
                     time.sleep(POLL)
                 look()
             finally:
-                for standing in self._in(RUNS):
+                for standing in self._started():
                     self._end(standing)
 
     def _in(self, state: str) -> list[Standing]:
         return [standing for standing in self.standings.values() if standing.state == state]
 
+    def _started(self) -> list[Standing]:
+        """Those that the executor has and that have not ended; one may still wait for a place."""
+        return [each for each in self.standings.values() if each.started is not None and each.state in (WAITS, RUNS)]
+
     def _advance(self) -> bool:
-        """Looks at what runs and begins what can; whether anything still runs."""
-        for standing in self._in(RUNS):
-            assert standing.process is not None
-            if (code := standing.process.poll()) is not None:
+        """Looks at what is started and starts what can be; whether anything still is."""
+        for standing in self._started():
+            assert standing.started is not None
+            code = standing.started.poll()
+            _note_began(standing, standing.started)
+            if code is not None:
                 self._settle(standing, code)
-        for standing in self._in(WAITS):
+        for standing in [each for each in self._in(WAITS) if each.started is None]:
             states = {self.standings[name].state for name in standing.job.needs}
             if states & {FAILED, LEFT}:
                 standing.state = LEFT
@@ -91,25 +97,18 @@ class Board:
                 standing.why = f"needs {bad}"
             elif states <= {DONE, KEPT}:
                 self._begin(standing)
-        return bool(self._in(RUNS))
+        return bool(self._started())
 
     def _begin(self, standing: Standing) -> None:
-        job, running = standing.job, self._in(RUNS)
-        free = [slot for slot in self.slots if slot not in [each.slot for each in running]]
-        if not free or (job.whole and running) or any(each.job.whole for each in running):
+        job = standing.job
+        if not self.executor.has_place(job):
             return
         if job.is_done(self.root):
             standing.state, standing.seconds = KEPT, job.seconds(self.root)
             return
-        standing.slot, standing.digest, standing.began = free[0], job.digest(), time.monotonic()
-        places = {} if job.whole else free[0].environment()
-        command = [sys.executable, "-m", "cascade.processes.die_with_parent", *job.command]
-        with job.log_path(self.root).open("wb") as log:
-            standing.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env=os.environ | places | {"PYTHONUNBUFFERED": "1"} | die_with_parent.told(),
-            )  # fmt: skip
-        standing.state = RUNS
+        standing.digest = job.digest()
+        standing.started = self.executor.start(job.going_on(self.root, standing.digest), job.log_path(self.root))
+        _note_began(standing, standing.started)
 
     def _settle(self, standing: Standing, code: int) -> None:
         job = standing.job
@@ -120,16 +119,19 @@ class Board:
             try:
                 job.note(self.root, standing.digest, standing.seconds)
                 standing.state = DONE
+                # With those of other settings, from which nothing will go on.
+                shutil.rmtree(job.checkpoints(self.root, standing.digest).parent, ignore_errors=True)
             except OSError as error:
                 standing.why = f"its record cannot be written: {error}"
+                return
+            self.settled()
             return
         ended = f"exit code {code}" if code >= 0 else f"signal {-code}"
-        standing.why = f"{ended}: {_last_line(job.log_path(self.root))}" if code else f"it left no {missing[0]}"
+        standing.why = f"{ended}: {last_line(job.log_path(self.root))}" if code else f"it left no {missing[0]}"
 
     def _end(self, standing: Standing) -> None:
-        assert standing.process is not None
-        tree.end_tree(standing.process.pid)
-        tree.end(standing.process)
+        assert standing.started is not None
+        standing.started.end()
         standing.state, standing.why = LEFT, "stopped"
 
     def left(self) -> float:
@@ -145,7 +147,7 @@ class Board:
                 return 0.0
             ran = time.monotonic() - standing.began if standing.state == RUNS else 0.0
             seconds += max(0.0, sum(known) / len(known) - ran)
-        return seconds / len(self.slots)
+        return seconds / self.executor.places
 
     def table(self) -> Table:
         """A row a job: its state, its time, and what its model reached on questions that it was not trained on."""
@@ -160,6 +162,12 @@ class Board:
                 escape(standing.job.name), standing.state, f"{seconds:.0f} s" if seconds else "", *_scores(standing)
             )
         return shown
+
+
+def _note_began(standing: Standing, started: Started) -> None:
+    """A job that was started can wait for a place, and do so again where its node died."""
+    standing.state = WAITS if started.began is None else RUNS
+    standing.began = started.began or time.monotonic()
 
 
 def _kind(job: Job) -> str:
@@ -178,7 +186,8 @@ def _scores(standing: Standing) -> list[str]:
         return ["?", "", ""]
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """What a process said last."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return lines[-1][-SAID:] if lines else "it said nothing"
 
@@ -217,9 +226,10 @@ def problems(board: Board) -> list[str]:
 
 def run(board: Board) -> None:
     """Runs what is due; StageError for what failed, once all else has run, and where another run has the folder."""
-    _claim(board.root)
-    with lock.held(board.root, "--root"):
-        board.run()
+    with board.executor:
+        _claim(board.root)
+        with lock.held(board.root, "--root"):
+            board.run()
     if found := problems(board):
         raise StageError(
             f"{len(found)} of {len(board.jobs)} jobs are not done: {', '.join(found)}",

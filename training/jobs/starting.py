@@ -15,16 +15,31 @@ from cascade.config.schema import Config
 from cascade.models import placement
 from cascade.processes.workers import device_slots
 from training.jobs import graph
+from training.jobs.executors import Processes
 from training.jobs.job import Job
+from training.jobs.ray_cluster import RayCluster
 from training.jobs.runner import Board
 
 BUILD = Path("build/train")
 
 
 def board(
-    config: Config, data: Path, root: Path | None, folds: int, queries: int | None, only: str, by: str = ""
+    config: Config,
+    data: Path,
+    root: Path | None,
+    folds: int,
+    queries: int | None,
+    only: str,
+    by: str = "",
+    ray: str | None = None,
+    cores: int | None = None,
 ) -> Board:
-    """The jobs of `make train`. root: default a folder of the config's and the data's own, under build/train/."""
+    """The jobs of `make train`. root: default a folder of the config's and the data's own, under build/train/.
+
+    ray: the address of the Ray cluster that runs them, each on so many `cores`; None: this machine does.
+    """
+    if cores is not None and ray is None:
+        raise StageError("is for jobs on a Ray cluster", key="--cores", mend="pass --ray with it, or leave it out")
     data = _from_here(data)
     config = config.model_copy(update={"path": _from_here(config.path)})
     if not (data / "train.csv").is_file():
@@ -32,9 +47,12 @@ def board(
     own = f"{config.path.resolve()} {sha256(data / 'train.csv')}"
     root = root or BUILD / f"{config.path.stem}-{hashlib.sha256(own.encode()).hexdigest()[:12]}"
     made = graph.jobs(config, data, root, folds, queries, by)
+    if ray is not None:
+        gpus = not config.devices or any(device != "cpu" for device in config.devices)
+        return Board(wanted(made, only), root, RayCluster(ray, root, cores, gpus))
     # One job a GPU; a CPU's has all cores.
     devices = [device for device in placement.device_list(config) if device != "cpu"] or ["cpu"]
-    return Board(wanted(made, only), root, device_slots(devices))
+    return Board(wanted(made, only), root, Processes(device_slots(devices)))
 
 
 def wanted(jobs: Sequence[Job], only: str) -> list[Job]:

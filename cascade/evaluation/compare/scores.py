@@ -97,17 +97,11 @@ def scores(a: RunContext, b: RunContext, ranked: tuple[Rankings, Rankings], labe
             assert own is not None
             # Unseen is what the second run's train lacks: one split for both.
             seen = own["label_id"].isin((b if paired else context).task.seen).to_numpy()
-            gains.append((_gains(tables_[name], own, context.task.depth) if name in tables_ else None, seen))
+            ranks = metrics.ranks_of_labels(tables_[name], own) if name in tables_ else None
+            gains.append((None if ranks is None else metrics.gains(ranks, context.task.depth), seen))
         for part in PARTS:
             found.append(_score(name, part, gains, paired))
     return found
-
-
-def _gains(table: pd.DataFrame, labels: pd.DataFrame, depth: int) -> np.ndarray:
-    """What each query adds to MAP: 1/rank, or 0."""
-    ranks = metrics.ranks_of_labels(table, labels)
-    gains: np.ndarray = (1 / ranks).where(ranks <= depth, 0.0).to_numpy()
-    return gains
 
 
 def _score(name: str, part: str, gains: list[tuple[np.ndarray | None, np.ndarray]], paired: bool) -> Score:
@@ -116,20 +110,30 @@ def _score(name: str, part: str, gains: list[tuple[np.ndarray | None, np.ndarray
     ]
     of = [None if each is None else each[mask] for each, mask in chosen]
     means = [math.nan if each is None or not len(each) else float(each.mean()) for each in of]
-    interval = None
+    bounds = None
     if paired and of[0] is not None and of[1] is not None and len(of[0]):
-        interval = bootstrap(of[1] - of[0])
-    return Score(name, part, int(chosen[1][1].sum()), means[0], means[1], interval)
+        bounds = bootstrap(of[1] - of[0])
+    return Score(name, part, int(chosen[1][1].sum()), means[0], means[1], bounds)
 
 
 def bootstrap(differences: np.ndarray, seed: int = SEED) -> tuple[float, float]:
-    """The interval that holds `SHARE` of the means of as many values, drawn from these with replacement.
+    """The interval that holds `SHARE` of the means of as many values, drawn from these with replacement."""
+    return interval(drawn_means(differences, np.random.default_rng(seed)))
+
+
+def drawn_means(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Means of as many values, drawn from these with replacement: float64 [SAMPLES].
 
     Drawn as counts of each distinct value, of which there are few (differences of 1/rank), however many queries.
     """
-    values, counts = np.unique(differences.round(12), return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(len(differences), counts / len(differences), size=SAMPLES)
-    means = drawn @ values / len(differences)
+    distinct, counts = np.unique(values.round(12), return_counts=True)
+    drawn = rng.multinomial(len(values), counts / len(values), size=SAMPLES)
+    means: np.ndarray = drawn @ distinct / len(values)
+    return means
+
+
+def interval(means: np.ndarray) -> tuple[float, float]:
+    """What holds `SHARE` of the drawn means, with as many below as above."""
     low, high = np.quantile(means, [(1 - SHARE) / 2, (1 + SHARE) / 2])
     return float(low), float(high)
 

@@ -20,6 +20,7 @@ from cascade.config.schema import Config
 from cascade.stages import resume
 from cascade.stages.context import RunContext
 
+FORMER = "pass --data with the former data"
 SEEN_BY = "train.csv"  # which only says what is seen: by the others a label belongs to a query
 
 
@@ -58,47 +59,57 @@ def open_side(run: Path, data: Path | None = None) -> Side:
             mend="pass a run's folder such as build/run",
         )
     notes: list[str] = []
-    config = _config(run, record, notes)
-    task = None if config is None else _data(config, run, record, data, notes)
+    config = task = None
+    try:
+        config = config_of(run, record)
+        task, changed = data_of(config, run, record, data)
+    except CascadeError as error:
+        notes.append(f"{run}: MAP is not compared: {error}")
+    else:
+        for path in changed:
+            if path.name == SEEN_BY:
+                notes.append(
+                    f"{run}: {path} has changed since the run: seen and unseen follow from what it contains now"
+                )
+            else:
+                notes.append(f"{run}: {path} has changed since the run, so MAP is not compared: {FORMER}")
+                task = None
     both = config is not None and task is not None
     return Side(run, record, RunContext(config, task, run) if both else None, notes)  # type: ignore[arg-type]
 
 
-def _config(run: Path, record: Mapping[str, Any], notes: list[str]) -> Config | None:
+def config_of(run: Path, record: Mapping[str, Any]) -> Config:
+    """The run's config as it was then; StageError where its record does not tell it, or in another version's words."""
     settings = copy.deepcopy(record.get("settings"))
     if not isinstance(settings, dict):
-        notes.append(f"{run / folder.FILE} contains no settings, so neither they nor MAP are compared: run it again")
-        return None
+        raise StageError("contains no settings", path=run / folder.FILE, mend="run it again")
     settings.pop("time", None)
     resume.without_limits(settings)  # they are kept in seconds, which no config may write
     try:
         return Config.model_validate({**settings, "path": Path(str(record.get("config", "")))})
     except ValidationError as error:
         key = ".".join(map(str, error.errors()[0]["loc"]))
-        notes.append(f"{run / folder.FILE}: its settings are another version's ({key}), so MAP is not compared")
-        return None
+        raise StageError(
+            f"its settings are another version's ({key})", path=run / folder.FILE, mend="run it again"
+        ) from error
 
 
-def _data(config: Config, run: Path, record: Mapping[str, Any], data: Path | None, notes: list[str]) -> Task | None:
+def data_of(config: Config, run: Path, record: Mapping[str, Any], data: Path | None) -> tuple[Task, list[Path]]:
+    """What the run read, from `data` or where its record says, and those of its files that have changed since.
+
+    CascadeError where it cannot be read.
+    """
     folder_ = data or Path(str(record.get("data") or run))
     try:
         task = read(registry.of(config), folder_)
     except CascadeError as error:
-        notes.append(f"{run}: MAP is not compared: {error}, or pass --data")
-        return None
+        error.mend = f"{error.mend}, or pass --data" if error.mend else "pass --data"
+        raise
     then = record["identity"]
     there = {path.name for path in folder_.glob("*.csv")} | {name for name in then if name.endswith(".csv")}
-    for name in sorted(there - {SAMPLE}) if then else ():
-        path = folder_ / name
-        if then.get(name) == (manifest.sha256(path) if path.is_file() else None):
-            continue
-        if name != SEEN_BY:
-            notes.append(
-                f"{run}: {path} has changed since the run, so MAP is not compared: pass --data with the former data"
-            )
-            return None
-        notes.append(f"{run}: {path} has changed since the run: seen and unseen follow from what it contains now")
-    return task
+    paths = [folder_ / name for name in sorted(there - {SAMPLE})] if then else []
+    return task, [path for path in paths
+                  if then.get(path.name) != (manifest.sha256(path) if path.is_file() else None)]  # fmt: skip
 
 
 @functools.cache

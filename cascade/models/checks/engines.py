@@ -45,9 +45,12 @@ class Vllm:
 
 
 def known() -> Vllm | None:
-    """The vLLM that is installed, else the one whose names lie in the project; None where there is neither."""
+    """The vLLM that is installed, else that of the default image, the oldest whose names lie in the project.
+
+    None where there is neither.
+    """
     records = sorted(RECORDS.glob("vllm-*.json"))
-    return installed() or (recorded(json.loads(records[-1].read_text(encoding="utf-8"))) if records else None)
+    return installed() or (recorded(json.loads(records[0].read_text(encoding="utf-8"))) if records else None)
 
 
 def recorded(record: Mapping[str, Any]) -> Vllm:

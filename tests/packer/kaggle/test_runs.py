@@ -13,9 +13,11 @@ from packer.kaggle import output, runs, state
 from packer.kaggle.runs import Run, RunError
 from packer.kaggle.session import KaggleError, Session
 from packer.kaggle.state import Pushed, StateError
+from packer.wheels.images import ImageError
 from tests.kaggle_server import CutError, KaggleServer, RefusalError
 from tests.kaggle_server.kernels import DOWNLOAD, OUTPUT, STATUS, Kernels, Version, entries
 from tests.refusals import refused
+from tests.toy import project
 
 FIRST, SECOND = Run("ada", "eedi-cascade", 1), Run("ada", "eedi-cascade", 2)
 LOG = entries(
@@ -316,6 +318,29 @@ def test_the_commands_tell_of_the_version_pushed_last(kaggle):
     assert rest == runs.tail(session(), SECOND)
     assert CliRunner().invoke(app, ["logs", "--tail", "1"]).stdout.splitlines() == rest[-1:]
     assert "version 1 of ada/eedi-cascade: ERROR" in CliRunner().invoke(app, ["status", "1"]).stdout
+
+
+def test_a_stale_image_is_noticed_when_the_output_comes(kaggle, tmp_path):
+    """By the image.json of its commit run; that of another competition is refused, its output is here all the same."""
+    wheels = project(tmp_path).path.parent
+    facts = wheels / "small.toml"
+    (wheels / "small.lock").write_text("")
+    state.remember("state", Pushed("ada", "eedi-cascade", 2, "", "eedi", "", "small", "", False, ""))
+    left = {"image": "small", "competition": "eedi", "at": "2026-12-01", "python": "3.13.5", "abi": "cp313"}
+    seen = left | {"machine": "x86_64", "glibc": "2.35"}
+    kaggle.kernels.files["image.json"] = json.dumps(seen).encode()
+    kaggle.kernels.kept["ada/eedi-cascade"][1].pages.append(["image.json"])
+    path = Path("build/output/ada-eedi-cascade/2/image.json")
+    assert CliRunner().invoke(app, ["output"]).stdout.splitlines()[-4:] == [
+        "wheels/small.toml: python was 3.12.13, and is 3.13.5",
+        "wheels/small.toml: abi was cp312, and is cp313",
+        "wheels/small: broken: built for cp312 on x86_64, and it is cp313 on x86_64",
+        f"to update the facts: python -m packer image --from {path}",
+    ]
+    assert 'python = "3.12.13"' in facts.read_text()
+    path.write_text(json.dumps(seen | {"competition": "map"}))
+    said = CliRunner().invoke(app, ["output"], standalone_mode=False)
+    assert isinstance(said.exception, ImageError) and "is of a run for map, not for eedi" in str(said.exception)
 
 
 def test_what_was_pushed_last_is_known_and_a_broken_file_is_not(tmp_path, monkeypatch):

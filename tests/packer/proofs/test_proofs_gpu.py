@@ -19,6 +19,8 @@ PTX, SASS = 1, 2
 RUNTIME = "nvidia/cuda_runtime/lib/libcudart.so.12"
 TORCH = shared_library(["libc.so.6", "libcudart.so.12", "libcuda.so.1"], fat_binary((SASS, 70), (SASS, 90)))
 
+NEWEST = shared_library(["libcudart.so.12"], fat_binary((SASS, 100)))
+
 
 @pytest.fixture
 def image(tmp_path: Path) -> Image:
@@ -72,6 +74,18 @@ def test_a_build_for_another_cuda_is_named(image: Image, name: str, version: str
     assert named(cuda.prove(bundle(image))) == [(name, f"{path.name} is built for CUDA {other}")]
 
 
+def test_a_package_that_is_there_for_each_cuda_is_a_note_where_one_asks_for_both(image: Image) -> None:
+    make_wheel(image.wheels, "dsl", "4.8", requires=["nvidia-libs-cu12; extra == 'cu12'", "nvidia-libs-cu13"])
+    for name in ("nvidia-libs-cu12", "nvidia-libs-cu13"):
+        make_wheel(image.wheels, name, "4.8")
+    image.requirements.write_text("torch\ndsl[cu12]\n")
+    [found] = cuda.prove(bundle(image))
+    assert (found.package, found.status) == ("nvidia-libs-cu13", "note")
+    image.requirements.write_text("torch\ndsl[cu12]\nnvidia-libs-cu13\n")
+    [found] = cuda.prove(bundle(image))
+    assert found.status == "failed" and "is built for CUDA 13" in found.wants
+
+
 def test_a_library_of_another_cuda_that_no_wheel_has_is_named_with_who_asked(image: Image) -> None:
     """Its name and version say nothing: the library does."""
     make_wheel(image.wheels, "torch", "2.10.0", files={
@@ -119,6 +133,22 @@ def test_code_for_newer_cards_alone_is_named(image: Image) -> None:
     make_wheel(image.wheels, "vllm", "0.19.1", files=files)
     wants = "vllm/_C.abi3.so has code for compute_80 sm_80, none for 7.5"
     assert named(gpu_code.prove(bundle(image))) == [("vllm", wants)]
+
+
+@pytest.mark.parametrize("name", ["_C.abi3.so", "_C_stable_libtorch.abi3.so"])
+def test_vllm_s_library_is_found_under_its_newer_name_too(image: Image, name: str) -> None:
+    found = {"vllm/_moe_C.abi3.so": TORCH, f"vllm/{name}": TORCH, "vllm/_qutlass_C.abi3.so": NEWEST}
+    make_wheel(image.wheels, "vllm", "0.33.0", files=found)
+    assert gpu_code.prove(bundle(image)) == []
+    found[f"vllm/{name}"] = NEWEST
+    make_wheel(image.wheels, "vllm", "0.33.0", files=found)
+    [told] = gpu_code.prove(bundle(image))
+    assert f"vllm/{name} has code for sm_100, none for 7.5" in told.wants
+
+
+def test_a_capability_that_no_wheel_has_is_named(image: Image) -> None:
+    [found] = gpu_code.prove(bundle(with_facts(image, 'capability = "7.5"', 'capability = "6.1"')))
+    assert "none for 6.1" in found.wants and f"correct capability in {image.path}" in found.mend
 
 
 def test_a_build_for_the_cpu_is_named(image: Image) -> None:

@@ -373,3 +373,10 @@ def pointwise(name: str, value: object) -> LanguageModel:
 )
 def test_a_value_that_vllm_takes_is_none_of_it(kept: dict[str, Any], name: str, value: object) -> None:
     assert vllm_names.misfits(kept, [T4.model_copy(update={"vllm": {name: value}})]) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "wheels").glob("vllm-*.json")), ids=lambda path: path.stem)
+def test_each_vllm_that_an_image_pins_has_what_the_code_and_the_configs_use(path: Path) -> None:
+    extract = json.loads(path.read_text(encoding="utf-8"))
+    assert vllm_names.problems(extract, CONFIGS) == vllm_names.misfits(extract, CONFIGS) == []
+    assert as_json(extract) == path.read_text(encoding="utf-8")

@@ -48,7 +48,7 @@ def test_the_best_tag_comes_first(image):
     assert len(tags) == len(set(tags))
 
 
-@pytest.mark.parametrize("name", ["kaggle-t4x2", "cpu-linux"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in images.FOLDER.glob("*.toml")))
 def test_the_projects_images_are_known_and_what_they_lock_fits(name):
     image = images.load(name, images.FOLDER)
     pins, tags = locks.read(image.lock), set(image.tags())
@@ -81,8 +81,47 @@ def test_facts_that_cannot_be_used_are_refused(image, old, new, message):
         images.load("small", image.path.parent)
 
 
+def test_what_the_projects_images_pin_is_written_down():
+    """The names in each vLLM that an image pins, by which a config is checked where the wheel is not at hand."""
+    for path in images.FOLDER.glob("*.toml"):
+        pin = locks.read(images.load(path.stem).lock).get("vllm")
+        assert pin is None or (images.FOLDER / f"vllm-{pin.version}.json").is_file()
+
+
 def test_an_unknown_image_is_refused_with_the_nearest_known_one(image, tmp_path):
     with pytest.raises(ImageError, match=r"no such image \(did you mean 'small'\?\); use one of small$"):
         images.load("smal", image.path.parent)
     with pytest.raises(ImageError, match=r"create it$"):
         images.load("small", tmp_path / "nowhere")
+
+
+def shared(image, **other):
+    """A second image that has the wheels of the first, whose facts are the same but for its cards."""
+    path = image.path.with_name("cards.toml")
+    facts = {"python": "3.12.13", "abi": "cp312", "machine": "x86_64", "glibc": "2.35", "seen": "nowhere"} | other
+    path.write_text("".join(f'{key} = "{value}"\n' for key, value in facts.items()) + "gpus = 1\n")
+    return path
+
+
+def test_an_image_of_other_cards_has_the_wheels_of_another(image):
+    shared(image, wheels_of="small", capability="9.0")
+    cards = images.load("cards", image.path.parent)
+    assert (cards.requirements, cards.lock, cards.wheels) == (image.requirements, image.lock, image.wheels)
+    assert (cards.extras, cards.exclude_newer, cards.newer) == (image.extras, image.exclude_newer, image.newer)
+    assert (cards.gpus, cards.compute_capability, image.gpus) == (1, (9, 0), 0)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"wheels_of": "smal"}, r"smal\.toml: no such image \(did you mean 'small'\?\)"),
+        ({"wheels_of": "cards"}, "cards has another image's wheels itself"),
+        ({"wheels_of": "small", "python": "3.13.5"}, "has python_minor 3.13, and the wheels of small are for 3.12"),
+        ({"wheels_of": "small", "glibc": "2.31"}, "has glibc 2.31, and the wheels of small are for 2.35"),
+        ({"wheels_of": "small", "exclude_newer": "2026-01-01"}, r"exclude_newer is said by .*small\.toml"),
+    ],
+)
+def test_wheels_of_another_machine_are_refused(image, other, message):
+    shared(image, **other)
+    with pytest.raises(ImageError, match=message):
+        images.load("cards", image.path.parent)
