@@ -1,50 +1,15 @@
 """`python -m packer`: the commands that run where there is an internet."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cascade.base.command_line import ShowVersion, new_app, run_command_line
-from cascade.base.printable import printable
-
-if TYPE_CHECKING:
-    from cascade.config.schema import Config
-    from packer.kaggle.runs import Run
-    from packer.kaggle.state import Pushed
-    from packer.wheels.images import Image
+from packer import kaggle_commands
+from packer.options import KernelConfig, OfAdapters, echo, kinds_of, load_run
 
 app = new_app()
-
-
-KernelConfig = Annotated[
-    Path | None, typer.Option("--config", help="the run's TOML file (default: t4x2.toml; without GPUs sample.toml)")
-]
-
-
-def _echo(text: str, err: bool = False) -> None:
-    """A line for a person: Kaggle's logs, names and messages stand in many."""
-    typer.echo(printable(text), err=err)
-
-
-OfAdapters = Annotated[
-    Path | None,
-    typer.Option("--adapters", help="only the adapters' dataset, with the config's adapters in this folder"),
-]
-
-
-def _load(config: Path | None, image: "Image", adapters: Path | None = None) -> "Config":
-    """The run that is for that image, the same for every command that leads to the kernel; with other adapters."""
-    from cascade.config.schema import load
-
-    run = load(config or Path("configs") / ("t4x2.toml" if image.gpus else "sample.toml"))
-    return run if adapters is None else run.model_copy(update={"adapters": str(adapters.resolve())})
-
-
-def _kinds(run: "Config", adapters: Path | None) -> list[str]:
-    from packer.datasets import contents
-
-    return contents.kinds(run) if adapters is None else ["adapters"]
 
 
 @app.callback()
@@ -59,7 +24,7 @@ def notebooks(folder: Annotated[Path, typer.Argument(help="folder of the noteboo
 
     found = problems(folder)
     for problem in found:
-        _echo(problem, err=True)
+        echo(problem, err=True)
     raise typer.Exit(1 if found else 0)
 
 
@@ -75,7 +40,7 @@ def vllm_api(
     out = out or Path("wheels") / f"vllm-{extract['version']}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(as_json(extract), encoding="utf-8")
-    _echo(f"{out}: vLLM {extract['version']}, {len(extract['engine_arguments'])} engine arguments")
+    echo(f"{out}: vLLM {extract['version']}, {len(extract['engine_arguments'])} engine arguments")
 
 
 @app.command()
@@ -94,14 +59,14 @@ def wheels(
     target = images.load(image)
     made = lock(target, upgrade)
     packages = len(locks.read(target.lock))
-    _echo(f"{target.lock}: {packages} packages, {'locked anew' if made else 'still what is asked for'}")
+    echo(f"{target.lock}: {packages} packages, {'locked anew' if made else 'still what is asked for'}")
     done = fetch(target, jobs)
     for name in done.built:
-        _echo(f"  built {name}")
+        echo(f"  built {name}")
     for path in done.moved:
-        _echo(f"  not in the lock, or torn: moved to {path}")
+        echo(f"  not in the lock, or torn: moved to {path}")
     new = len(done.fetched) + len(done.built)
-    _echo(f"{target.wheels}: {packages} wheels, {decimal(done.size)}; {new} new, {len(done.kept)} were there")
+    echo(f"{target.wheels}: {packages} wheels, {decimal(done.size)}; {new} new, {len(done.kept)} were there")
 
 
 @app.command()
@@ -125,10 +90,10 @@ def verify(
     from packer.wheels import images
 
     target = images.load(image)
-    runs = [_load(path, target) for path in config] if config else [_load(None, target)]
+    runs = [load_run(path, target) for path in config] if config else [load_run(None, target)]
     if fetch_models:
         for model in fetch(runs):
-            _echo(f"fetched the config and tokenizer of {model}")
+            echo(f"fetched the config and tokenizer of {model}")
     report = prove(target, runs, full)
     show(report, Console())
     raise typer.Exit(1 if report.failed else 0)
@@ -151,7 +116,7 @@ def update_image(
     lines = seeing.report(target, seen)
     seeing.update(target, seen)
     for line in lines:
-        _echo(line)
+        echo(line)
 
 
 @app.command()
@@ -164,9 +129,9 @@ def adapters(
     from packer.wheels import images
 
     target = images.load(image)
-    checked = check(_load(config, target), target)
+    checked = check(load_run(config, target), target)
     for line in lines(checked):
-        _echo(line)
+        echo(line)
     require(checked)
 
 
@@ -188,7 +153,7 @@ def canaries(
 
     run = load(config)
     for path in make(run, data or registry.sample_of(config), stage or [], device, dtype, original):
-        _echo(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
+        echo(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
 
 
 @app.command()
@@ -205,7 +170,7 @@ def shard(
     from packer.shard import shard as make
 
     for path in make(model, out, tensor_parallel_size, dtype, quantization):
-        _echo(f"{path}: {decimal(path.stat().st_size)}")
+        echo(f"{path}: {decimal(path.stat().st_size)}")
 
 
 @app.command()
@@ -222,13 +187,13 @@ def pack(
     from packer.wheels import images
 
     target = images.load(image)
-    run = _load(config, target, of_adapters)
+    run = load_run(config, target, of_adapters)
     if of_adapters is None:
-        checking.require(checking.facts(run, adapters.target(target)), say=lambda line: _echo(line, err=True))
+        checking.require(checking.facts(run, adapters.target(target)), say=lambda line: echo(line, err=True))
     adapters.require(adapters.check(run, target))
-    kinds = _kinds(run, of_adapters)
-    for folder, told in staging.pack(run, target, say=lambda line: _echo(line, err=True), kinds=kinds):
-        _echo(f"{folder}: {len(told.files)} files, {decimal(told.size)}")
+    kinds = kinds_of(run, of_adapters)
+    for folder, told in staging.pack(run, target, say=lambda line: echo(line, err=True), kinds=kinds):
+        echo(f"{folder}: {len(told.files)} files, {decimal(told.size)}")
 
 
 @app.command()
@@ -254,158 +219,7 @@ def rehearse(
     raise typer.Exit(0 if done.green else 1)
 
 
-Version = Annotated[int | None, typer.Argument(help="the kernel's version (default: the last pushed)")]
-
-
-def _run(version: int | None) -> "tuple[Pushed, Run]":
-    from packer.kaggle.runs import Run
-    from packer.kaggle.state import last_pushed
-
-    pushed = last_pushed()
-    return pushed, Run(pushed.owner, pushed.slug, version or pushed.version)
-
-
-@app.command()
-def push_datasets(
-    config: KernelConfig = None,
-    image: Annotated[str, typer.Option(help="target image: a name in wheels/")] = "kaggle-t4x2",
-    of_adapters: OfAdapters = None,
-) -> None:
-    """Uploads what `pack` wrote, as private datasets of yours; skips what Kaggle already has."""
-    from rich.console import Console
-
-    from packer.kaggle.datasets import push, staged, table
-    from packer.kaggle.session import Session
-    from packer.wheels import images
-
-    target = images.load(image)
-    run = _load(config, target, of_adapters)
-    folders = staged(run, target, _kinds(run, of_adapters))
-    session = Session()
-    Console().print(table([push(session, folder, about) for folder, about in folders]))
-
-
-@app.command("push-kernel")
-def push_kernel(
-    config: KernelConfig = None,
-    image: Annotated[str, typer.Option(help="target image: a name in wheels/")] = "kaggle-t4x2",
-) -> None:
-    """Checks the kernel and all its sources, and pushes it, which starts a commit run."""
-    from packer.kaggle import push
-    from packer.kaggle.kernel import KernelError
-    from packer.kaggle.session import Session
-    from packer.wheels import images
-
-    target = images.load(image)
-    settings = _load(config, target)
-    try:
-        pushed = push.push_kernel(Session(), settings, target, say=lambda text: _echo(text, err=True))
-    except KernelError as error:
-        for problem in error.problems:
-            _echo(problem, err=True)
-        raise typer.Exit(1) from None
-    _echo(f"version {pushed.version} of {pushed.owner}/{pushed.slug}: {pushed.url}")
-
-
-@app.command()
-def status(
-    version: Version = None,
-    wait: Annotated[bool, typer.Option("--wait", help="wait until the run has ended")] = False,
-) -> None:
-    """Shows the state of the kernel's run; if it failed, also why, and the end of its log."""
-    from packer.kaggle import runs, why
-    from packer.kaggle.polling import waiting
-    from packer.kaggle.session import Session
-
-    _, run = _run(version)
-    session = Session()
-    if wait:
-        with waiting(str(run)) as said:
-            seen = runs.wait(session, run, said)
-    else:
-        seen = runs.status(session, run)
-    _echo(f"{run}: {seen}")
-    if seen.failed:
-        for line in [*why.of_log(runs.log(session, run)), *runs.tail(session, run)]:
-            _echo(line)
-        raise typer.Exit(1)
-
-
-@app.command()
-def logs(
-    version: Version = None, tail: Annotated[int, typer.Option(min=0, help="show only this many last lines")] = 0
-) -> None:
-    """Shows the log of the kernel's run: seconds from the start, `!` for stderr, the text."""
-    from packer.kaggle import runs
-    from packer.kaggle.session import Session
-
-    _, run = _run(version)
-    for line in runs.tail(Session(), run, tail):
-        _echo(line)
-
-
-@app.command()
-def output(
-    version: Version = None,
-    out: Annotated[Path | None, typer.Option(help="folder (default: build/output/OWNER-SLUG/VERSION)")] = None,
-) -> None:
-    """Downloads the output of the run: ledger, notebooks, tables, log; skips files already here; says why it failed."""
-    from packer.kaggle import runs, why
-    from packer.kaggle.output import OF, downloading, fetch
-    from packer.kaggle.session import Session
-    from packer.wheels import seen as seeing
-
-    pushed, run = _run(version)
-    folder = out or Path("build/output", f"{run.owner}-{run.slug}", str(run.version))
-    session = Session()
-    with downloading() as said:
-        came = fetch(session, run, folder, said)
-    there = sum(path.is_file() and path.name != OF for path in folder.rglob("*"))
-    _echo(f"{folder}: {len(came)} files fetched, {there} are there")
-    for line in seeing.compared(folder / seeing.FILE, pushed.competition):
-        _echo(line)
-    if runs.status(session, run).failed:
-        for line in why.of_output(folder, runs.log(session, run)):
-            _echo(line)
-
-
-@app.command()
-def submit(
-    version: Version = None,
-    again: Annotated[bool, typer.Option("--again", help="submit the version even if it was submitted before")] = False,
-) -> None:
-    """Submits a version whose run is complete."""
-    from packer.kaggle import submissions
-    from packer.kaggle.session import Session
-
-    pushed, run = _run(version)
-    session = Session()
-    if version is None:
-        submissions.check_newest(session, pushed)
-    ref = submissions.submit(session, pushed, run, again)
-    _echo(f"{run} is submission {ref}; time it: make watch")
-    _echo(submissions.what_is_left(session, pushed.competition))
-
-
-@app.command()
-def watch(
-    ref: Annotated[int | None, typer.Option(help="the submission's number (default: the last one)")] = None,
-    every: Annotated[float, typer.Option(min=1, help="seconds between two requests (fewer at first)")] = 60.0,
-) -> None:
-    """Waits until a submission has ended, and says how long it took; can be stopped and started again."""
-    from packer.kaggle import submissions
-    from packer.kaggle import watch as watching
-    from packer.kaggle.polling import waiting
-    from packer.kaggle.session import Session
-
-    pushed, _ = _run(None)
-    session = Session()
-    ref = ref or submissions.last(session, pushed.competition, say=lambda text: _echo(text, err=True))
-    with waiting(f"submission {ref}") as said:
-        seen = watching.watch(session, ref, every, said)
-    _echo(str(seen))
-    _echo(submissions.what_is_left(session, pushed.competition))
-    raise typer.Exit(0 if seen.status == "COMPLETE" else 1)
+app.add_typer(kaggle_commands.app)  # without a name: they are commands of this program
 
 
 def command_line() -> None:
