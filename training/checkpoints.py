@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -36,12 +37,17 @@ def trained(model: Any) -> dict[str, torch.Tensor]:
     return {name: each.detach() for name, each in model.named_parameters() if each.requires_grad}
 
 
-def save_weights(model: Any, path: Path) -> None:
-    """Writes the trained weights; ScoreError, and no file, where one of them is no number."""
+def sound(model: Any) -> dict[str, torch.Tensor]:
+    """The trained weights, which a checkpoint may have; ScoreError where one of them is no number."""
     weights = trained(model)
     if bad := next((name for name, each in weights.items() if not torch.isfinite(each).all()), None):
         raise ScoreError(f"the weights of {bad} are not numbers", mend=MEND)
-    save_file({name: each.cpu().contiguous() for name, each in weights.items()}, path)
+    return weights
+
+
+def save_weights(model: Any, path: Path) -> None:
+    """Writes the trained weights; ScoreError, and no file, where one of them is no number."""
+    save_file({name: each.cpu().contiguous() for name, each in sound(model).items()}, path)
 
 
 def load_weights(model: Any, path: Path) -> None:
@@ -63,7 +69,8 @@ def kept(folder: Path | None, told: Mapping[str, Any]) -> Iterator[Path | None]:
     mark = folder / MARK
     if folder.exists() and not folder.is_dir():
         raise StageError("is a file", path=folder, mend="pass --checkpoints with a folder")
-    if folder.is_dir() and any(folder.iterdir()):
+    # A kill may leave a mark that was not written to its end, under a hidden name.
+    if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
         if not mark.is_file():
             raise StageError(
                 "has files, and no training made it", path=folder, mend="pass --checkpoints with a new or empty folder"
@@ -74,14 +81,24 @@ def kept(folder: Path | None, told: Mapping[str, Any]) -> Iterator[Path | None]:
             )
     atomic.write_text(mark, json.dumps(told, indent=1) + "\n")
     yield folder
-    shutil.rmtree(folder)
+    gone = folder.with_name(f".{folder.name}.{os.getpid()}")
+    folder.replace(gone)  # at once: a part of a checkpoint must not be taken for one after a kill
+    shutil.rmtree(gone)
 
 
 def newest(folder: Path) -> Path | None:
     """The last whole checkpoint of a trainer in this folder; None where there is none."""
-    whole = [path.parent for path in folder.glob(f"*/{STATE}") if (path.parent / WEIGHTS).is_file()]
-    steps = {int(found[1]): path for path in whole if (found := STEP.fullmatch(path.name))}
-    return steps[max(steps)] if steps else None
+    steps = {int(found[1]): path for path in folder.glob("*") if (found := STEP.fullmatch(path.name))}
+    return next((steps[number] for number in sorted(steps, reverse=True) if _is_whole(steps[number])), None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether the file that a trainer writes last is there to its end."""
+    try:
+        json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 class Resumable:
@@ -151,11 +168,11 @@ class Loop:
         self.losses.clear()
 
     def save(self, done: int) -> None:
-        """Replaces the checkpoint; a disk that is full costs the checkpoint and not the training."""
+        """Replaces the checkpoint; ScoreError as for `sound`. A full disk costs the checkpoint and not the training."""
         if self.path is None:
             return
         told = {
-            "weights": trained(self.model),
+            "weights": sound(self.model),
             "drawn": json.dumps(self.rng.bit_generator.state),
             "torch": torch.get_rng_state(),
             "done": done,

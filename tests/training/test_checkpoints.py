@@ -160,6 +160,26 @@ def test_a_full_disk_costs_the_checkpoint_alone(
     assert (tmp_path / "out" / ADAPTER_FILES[1]).is_file()
 
 
+@pytest.mark.parametrize("left", ["", '{"global_step": 4, "max_'])
+def test_a_checkpoint_that_a_kill_cut_short_is_none(tmp_path: Path, left: str) -> None:
+    for step, state in ((2, "{}"), (10, left)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / checkpoints.WEIGHTS).write_bytes(b"")
+        (folder / checkpoints.STATE).write_text(state)
+    assert checkpoints.newest(tmp_path) == tmp_path / "checkpoint-2"
+    (tmp_path / "checkpoint-10" / checkpoints.STATE).write_text("{}")
+    assert checkpoints.newest(tmp_path) == tmp_path / "checkpoint-10", "by number, not by name"
+
+
+def test_a_mark_that_a_kill_cut_short_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / f".training.1{Path(checkpoints.MARK).suffix}").write_text("{")
+    with checkpoints.kept(tmp_path / "kept", {"rate": 1}) as folder:
+        assert folder == tmp_path / "kept"
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_folder_of_others_is_no_place_for_checkpoints(tmp_path: Path) -> None:
     own, other = {"rate": 1}, {"rate": 2}
     with pytest.raises(Cut), checkpoints.kept(tmp_path / "kept", own):
