@@ -154,6 +154,3 @@ def end_tree(pid: int) -> None:
         for process in (*root.children(recursive=True), root):
             with contextlib.suppress(psutil.Error):
                 process.kill()
-
-
-# TODO
