@@ -19,7 +19,7 @@ from packer.kaggle import session
 from tests.kaggle_server import KaggleServer
 from tests.kaggle_server.datasets import CREATE, PUT, START, UPDATE, Datasets
 from tests.pushing import IMAGE
-from training.jobs import models, provenance, push, starting, store
+from training.jobs import models, provenance, push, records, runner, starting, store
 from training.jobs.runner import Board
 
 NAME, TRAINED = "retriever-minilm", Path("build/train/t")
@@ -155,7 +155,6 @@ print(json.dumps(told))
 """
 
 
-@pytest.mark.skipif(not store.is_installed(), reason="MLflow is not installed")
 def test_jobs_are_in_mlflows_store_once(project: Path) -> None:
     done = train(project)
     assert done.returncode == 0 and f"ui --backend-store-uri {store.address(TRAINED)}" in done.stdout, done.stderr
@@ -180,16 +179,19 @@ def test_jobs_are_in_mlflows_store_once(project: Path) -> None:
     assert runs["fold-1/scores"][2]["submission map"] == 0.5 and runs["fold-1/scores"][2]["r1 dense map_unseen"] == 0.4
 
 
-@pytest.mark.skipif(not store.is_installed(), reason="MLflow is not installed")
 def test_a_store_that_cannot_be_written_costs_no_job(project: Path) -> None:
     (TRAINED / "mlflow").write_text("in the way")
     done = train(project)
     assert done.returncode == 0 and done.stdout.count("warning: the jobs are not recorded in MLflow: ") == 1
 
 
-@pytest.mark.skipif(store.is_installed(), reason="MLflow is installed")
-def test_without_mlflow_one_line_says_how_to_have_it(project: Path) -> None:
-    done = train(project)
-    assert done.returncode == 0 and done.stdout.count(store.INSTALL) == 1
+def test_without_mlflow_one_line_says_how_to_have_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(store, "REQUIRES", ("no_such_package",))
+    board = made_board()
+    with records.kept(board, configs.load(Path("configs/t.toml"))):
+        runner.run(board)
+    assert capsys.readouterr().out.count(store.INSTALL) == 1
     with pytest.raises(StageError, match="MLflow is not installed"):
         store.fill(TRAINED)
