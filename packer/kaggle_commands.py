@@ -113,6 +113,7 @@ def output(
     from packer.kaggle.output import OF, downloading, fetch
     from packer.kaggle.session import Session
     from packer.wheels import seen as seeing
+    from packer.wheels.images import ImageError
 
     pushed, run = _run(version)
     folder = out or Path("build/output", f"{run.owner}-{run.slug}", str(run.version))
@@ -121,11 +122,14 @@ def output(
         came = fetch(session, run, folder, said)
     there = sum(path.is_file() and path.name != OF for path in folder.rglob("*"))
     echo(f"{folder}: {len(came)} files fetched, {there} are there")
-    for line in seeing.compared(folder / seeing.FILE, pushed.competition):
-        echo(line)
     if runs.status(session, run).failed:
         for line in why.of_output(folder, runs.log(session, run)):
             echo(line)
+    try:
+        for line in seeing.compared(folder / seeing.FILE, pushed.competition):
+            echo(line)
+    except ImageError as error:  # what came is here, and of more use than the comparison
+        echo(f"its machine is not compared: {error}")
 
 
 @app.command()

@@ -74,7 +74,7 @@ def run_all(
         starting.show(board)
         return
     if push_too:
-        push.check(settings, board)
+        push.check(settings, board, image)
     with records.kept(board, settings):
         runner.run(board)
     if push_too:

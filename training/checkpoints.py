@@ -21,9 +21,10 @@ from cascade.base import atomic
 from cascade.base.errors import ScoreError, StageError
 
 EVERY = 25  # steps between two checkpoints
-MARK, WEIGHTS, STATE = "training.json", "trained.safetensors", "trainer_state.json"
+MARK, WEIGHTS, STATE = "checkpoints.json", "trained.safetensors", "trainer_state.json"
 STEP = re.compile(r"checkpoint-(\d+)")
 MEND = "pass a lower --rate"
+BESIDE = "pass --checkpoints with a folder of its own"
 
 
 def check_finite(number: torch.Tensor, key: str) -> None:
@@ -58,14 +59,18 @@ def load_weights(model: Any, path: Path) -> None:
 
 
 @contextmanager
-def kept(folder: Path | None, told: Mapping[str, Any]) -> Iterator[Path | None]:
+def kept(folder: Path | None, told: Mapping[str, Any], out: Path) -> Iterator[Path | None]:
     """The folder of a training's checkpoints, None where none are kept; removed once the training is done.
 
-    told: what the training depends on. StageError for a folder that has the checkpoints of another one.
+    told: what the training depends on. out: where the adapter goes. StageError for a folder that has the checkpoints of
+    another training, or that has `out` in it or lies in it.
     """
     if folder is None:
         yield None
         return
+    folder, out = folder.resolve(), out.resolve()
+    if folder.is_relative_to(out) or out.is_relative_to(folder):
+        raise StageError("is removed in the end, and --out is in it or around it", path=folder, mend=BESIDE)
     mark = folder / MARK
     if folder.exists() and not folder.is_dir():
         raise StageError("is a file", path=folder, mend="pass --checkpoints with a folder")

@@ -44,12 +44,13 @@ def train(
     """
     lora.check_out(out)
     pipeline = models.chosen(models.cross_encoders(config), name, "pipeline of kind 'cross-encoder'", config)
-    made = provenance.begin("cross-encoder", pipeline, config, folder, {"epochs": epochs, "rate": rate})
+    settings = {"epochs": epochs, "rate": rate}
+    made = provenance.begin("cross-encoder", pipeline, config, folder, settings, negatives.provenance(config))
     made.check(out, replaces)
     task = registry.of(config).read(folder)
     queries, head = task.train, pipeline.head
     place = locate.model_path(pipeline.model, config.path.parent)
-    with checkpoints.kept(kept, made.deciding) as kept, checkpoints.output(kept) as (scratch, saving):
+    with checkpoints.kept(kept, made.deciding, out) as kept, checkpoints.output(kept) as (scratch, saving):
         rows = Dataset.from_dict(groups(queries, negatives.retrieved(config, task), task.texts))
         model = load(place, head, pipeline.max_length or MAX_LENGTH, lora.DEVICE, **lora.no_dropout(place))
         peft_model = lora.add_lora(
@@ -63,7 +64,7 @@ def train(
         loss = MultipleNegativesRankingLoss(model, num_negatives=1, scale=1.0, activation_fn=torch.nn.Identity())
         trainer = Trainer(model=model, args=arguments, train_dataset=rows, loss=loss)
         checkpoints.run(trainer, kept)
-        made.follow(trainer.state.log_history)
+        made.follow(trainer.state.log_history, trainer.state.global_step)
         lora.save(peft_model, out, pipeline.adapter_base or pipeline.model, made)
 
 

@@ -12,6 +12,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
+from cascade.base.errors import ScoreError
 from cascade.base.folder import check_replaceable
 from cascade.config.schema import Config
 from cascade.models import locate
@@ -95,8 +96,10 @@ def check_out(folder: Path, option: str = "--out") -> None:
 def save(model: PeftModel, folder: Path, base: str = BASE, provenance: Provenance | None = None) -> None:
     """Writes adapter_config.json, adapter_model.safetensors in float16, where they come from, and nothing else.
 
-    It replaces what is there, which `check_out` has allowed.
+    It replaces what is there, which `check_out` has allowed. ScoreError, and nothing replaced, where a weight is no
+    number.
     """
+    folder = folder.resolve()
     check_out(folder)
     model.peft_config["default"].base_model_name_or_path = base
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +111,12 @@ def save(model: PeftModel, folder: Path, base: str = BASE, provenance: Provenanc
             if path.name not in ADAPTER_FILES:
                 path.unlink()
         weights = made / ADAPTER_FILES[1]
-        save_file({name: value.half().contiguous() for name, value in load_file(weights).items()}, weights)
+        halves = {name: value.half().contiguous() for name, value in load_file(weights).items()}
+        if bad := next((name for name, value in halves.items() if not torch.isfinite(value).all()), None):
+            raise ScoreError(
+                f"the weights of {bad} are not numbers in float16", path=folder, mend="pass a lower --rate"
+            )
+        save_file(halves, weights)
         if provenance is not None:
             provenance.write(made)
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from cascade.base.manifest import sha256
 from cascade.competitions.base import Task
+from cascade.config.parts import DensePart, NeighboursPart
 from cascade.config.schema import Config
+from cascade.models.adapters import ADAPTER_FILES, adapter_path
 from cascade.retrievers.blend import Blend
 
 HARD = 30  # negatives are drawn from the retrieval's first so many
+
+
+def provenance(config: Config) -> dict[str, Any]:
+    """What decides a reranker's negatives, and its queries' reasons; ModelError for an adapter that is not there."""
+    retrieval = config.retrieval[0]
+    parts = [part for part in retrieval.retriever if isinstance(part, DensePart | NeighboursPart)]
+    folders = {str(part.adapter): adapter_path(part, config) for part in parts}
+    return {
+        "retrieval": retrieval.model_dump(mode="json", exclude={"limit"}),
+        "adapters": {name: sha256(folder / ADAPTER_FILES[1]) for name, folder in folders.items() if folder is not None},
+        "reason": None if config.reason is None else config.reason.model_dump(mode="json", exclude={"limit"}),
+    }
 
 
 def retrieved(config: Config, task: Task) -> dict[str, list[int]]:

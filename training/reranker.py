@@ -75,12 +75,11 @@ def train(
     """
     lora.check_out(out)
     pipeline = pipeline_of(config, name)
-    made = provenance.begin(
-        "reranker", pipeline, config, folder, {**asdict(settings), "batch_size": BATCH, "rank": RANK}
-    )
-    made.check(out, replaces)
     config = config.model_copy(update={"engine": "transformers"})
     given = lora.with_adapters(config, adapters)
+    chosen_by = {**asdict(settings), "batch_size": BATCH, "rank": RANK}
+    made = provenance.begin("reranker", pipeline, config, folder, chosen_by, negatives.provenance(given))
+    made.check(out, replaces)
     task = registry.of(config).read(folder)
     count = min(settings.queries or len(task.train), len(task.train))
     chosen = task.train.sample(n=count, random_state=lora.SEED)
@@ -89,7 +88,7 @@ def train(
     model = _load(pipeline, config)
     examples = Examples(pipeline, config, task, candidates)
     peft_model = lora.add_lora(model, RANK, targets="all-linear")
-    with checkpoints.kept(kept, made.deciding) as kept:
+    with checkpoints.kept(kept, made.deciding, out) as kept:
         made.curve += fit(peft_model, model, examples, _order(chosen, settings.epochs), settings.rate, kept)
         lora.save(peft_model, out, pipeline.adapter_base or pipeline.model, made)
     if (config.path.parent / config.adapters / str(pipeline.adapter)).resolve() == out.resolve():

@@ -15,6 +15,7 @@ from sentence_transformers.sentence_transformer.losses import (
     CachedMultipleNegativesRankingLoss,
     MultipleNegativesRankingLoss,
 )
+from transformers import TrainerState
 
 from cascade.competitions import registry
 from cascade.competitions.base import Task
@@ -77,7 +78,7 @@ def train(
     peft_model = lora.add_lora(model.transformers_model, rank=settings.rank, targets=lora.targets(place))
     texts = [part.query_prompt + text for text in task.train["text"].tolist()]
     rounds = [0] if not settings.hard else [0, settings.hard]
-    with checkpoints.kept(kept, made.deciding) as kept:
+    with checkpoints.kept(kept, made.deciding, out) as kept:
         for turn, hard in enumerate(rounds):
             columns = {
                 "anchor": texts,
@@ -88,7 +89,8 @@ def train(
             ):
                 columns[f"negative_{number}"] = [part.passage_prompt + task.texts[id_] for id_ in column]
             own = None if kept is None else kept / f"round-{turn}"
-            made.follow(_fit(model, columns, settings, settings.epochs / len(rounds), own))
+            state = _fit(model, columns, settings, settings.epochs / len(rounds), own)
+            made.follow(state.log_history, state.global_step)
         lora.save(peft_model, out, part.adapter_base or part.model, made)
 
 
@@ -117,8 +119,8 @@ class Trainer(checkpoints.Resumable, SentenceTransformerTrainer):  # type: ignor
 
 def _fit(
     model: Any, columns: dict[str, list[str]], settings: Settings, epochs: float, kept: Path | None
-) -> list[dict[str, Any]]:
-    """Trains in place; the trainer's log."""
+) -> TrainerState:
+    """Trains in place; the trainer's log and steps."""
     with checkpoints.output(kept) as (place, saving):
         arguments = SentenceTransformerTrainingArguments(
             **lora.arguments(epochs, settings.batch_size, settings.rate, place),
@@ -132,4 +134,4 @@ def _fit(
         )
         trainer = Trainer(model=model, args=arguments, train_dataset=Dataset.from_dict(columns), loss=loss)
         checkpoints.run(trainer, kept)
-        return list(trainer.state.log_history)
+        return trainer.state

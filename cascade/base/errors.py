@@ -76,6 +76,11 @@ class StageError(CascadeError):
     """A stage that cannot be started as asked, or that did not leave its table."""
 
 
+def with_fix(failure: str, mend: str | None) -> str:
+    """A failure's sentence with what to do behind it, where that is known."""
+    return f"{failure}; fix: {mend}" if mend else failure
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)`, or nothing where no known word is close."""
     close = difflib.get_close_matches(word, list(known), n=1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade.base import ledger
+from cascade.base.errors import with_fix
 
 Entry = dict[str, Any]
 
@@ -56,8 +57,7 @@ class Attempt:
     @property
     def told(self) -> str | None:
         """Why the stage failed and, where that is known, what to do; None where it did not fail."""
-        mend = (self.whole or {}).get("mend", "")
-        return f"{self.failure}; fix: {mend}" if self.failure and mend else self.failure
+        return self.failure and with_fix(self.failure, (self.whole or {}).get("mend"))
 
     @property
     def phases(self) -> list[Entry]:

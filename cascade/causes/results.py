@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from cascade.base.errors import with_fix
+
 
 def failures(path: Path) -> list[str]:
     """What failed, a sentence each with its fix where one is known; nothing where there is no such file."""
@@ -17,5 +19,4 @@ def failures(path: Path) -> list[str]:
 
 
 def _sentence(stage: dict[str, str | None]) -> str:
-    said = f"{stage['stage']} failed ({stage['failure']})"
-    return f"{said}; fix: {stage['mend']}" if stage.get("mend") else said
+    return with_fix(f"{stage['stage']} failed ({stage['failure']})", stage.get("mend"))

@@ -126,7 +126,7 @@ def _run(step: str, command: list[str], scratch: Path, log: Path, until: float) 
         cause = root_cause_of(log, said)
         why = cause.sentence if cause is not None else f"exit code {code}"
         fix = cause.mend if cause is not None and cause.mend else "fix this, then run: make pack, make push-datasets"
-        raise InstallError(f"could not {step}: {why}", mend=f"{fix}; see {log}")
+        raise InstallError(f"could not {step}: {why}", mend=f"{fix} (see {log})")
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

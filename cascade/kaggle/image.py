@@ -68,8 +68,10 @@ def _cards() -> dict[str, Any]:
     """Of several cards that differ, the least of each: it is what a run can rely on."""
     memories = [int(line) for line in gpu.nvidia_smi("memory.total") if line.isdigit()]
     capability = ".".join(map(str, gpu.gpu_capability()))
+    count = gpu.gpu_count()
     return {
-        "gpus": gpu.gpu_count(),
+        # nvidia-smi that is there and says nothing has seen no number.
+        **({} if not count and shutil.which("nvidia-smi") else {"gpus": count}),
         "card": ", ".join(dict.fromkeys(gpu.nvidia_smi("name"))) or None,
         "capability": capability or None,
         "gpu_memory": min(memories, default=None),

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cascade.base import clock, durations, folder, history, ledger
-from cascade.base.errors import StageError, TableError, nearest
+from cascade.base.errors import StageError, TableError, nearest, with_fix
 from cascade.base.runtime import is_rerun
 from cascade.competitions import registry, submission
 from cascade.config import schema as configs
@@ -167,8 +167,8 @@ def _verdict(runner: StageRunner, results: Sequence[Result], seconds: float) -> 
     failed = [result for result in results if result.failure]
     for result in failed:
         log = context.run / folder.LOGS / f"{result.stage.name}.log"
-        fix = f"; fix: {result.mend}" if result.mend else ""
-        print(f"{result.stage.name} failed ({result.failure}){fix}; cost: {outcome.cost(context, result)}; see {log}")
+        why = with_fix(f"{result.stage.name} failed ({result.failure})", result.mend)
+        print(f"{why}; cost: {outcome.cost(context, result)}; see {log}")
     attempts = history.read(context.run)
     for name, attempt in attempts.items():
         for decided in attempt.cuts[-1:]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cascade.base import atomic, folder, history
-from cascade.base.errors import CascadeError, TableError
+from cascade.base.errors import CascadeError, TableError, with_fix
 from cascade.causes import find
 from cascade.causes.find import Cause
 from cascade.config.schema import ENSEMBLE, REASON
@@ -39,12 +39,12 @@ class Result:
     @property
     def told(self) -> str | None:
         """The failure and its fix."""
-        return f"{self.failure}; fix: {self.mend}" if self.mend else self.failure
+        return self.failure and with_fix(self.failure, self.mend)
 
     def explain(self, cause: Cause, code: int | None) -> None:
         """Puts what the logs tell of the failure in the place of the bare exit `code`, or behind what is known."""
         self.cause, before = cause, self.failure or ""
-        if code:
+        if code is not None and code > 0:
             self.failure = before.replace(_exit(code), cause.sentence, 1)
         elif cause.sentence not in before:
             self.failure = f"{before}: {cause.sentence}"

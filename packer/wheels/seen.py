@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ KEYS = tuple(Facts.model_fields)
 # A share by which sizes may differ: what is free on a disk is not the same in any two runs.
 CLOSE = 0.05
 SIZES = ("memory", "working", "scratch")
+OF = r'^wheels_of\s*=\s*"{}"'
 
 
 class Seen(Facts):
@@ -73,7 +75,12 @@ def changed(image: Image, seen: Seen) -> dict[str, tuple[Any, Any]]:
     found = {}
     for key in KEYS:
         had, has = getattr(image, key), getattr(seen, key)
-        if has in (None, {}) or had == has or (key in SIZES and had and abs(has - had) <= CLOSE * had):
+        if (
+            key not in seen.model_fields_set
+            or has in (None, {})
+            or had == has
+            or (key in SIZES and had and abs(has - had) <= CLOSE * had)
+        ):
             continue
         if isinstance(has, dict):
             has = {**had, **has}
@@ -92,7 +99,7 @@ def broken(image: Image, seen: Seen) -> Iterator[str]:
     oldest = OLDEST_DRIVER.get(int((image.cuda or "0").partition(".")[0]))
     if oldest and seen.driver and Version(seen.driver) < Version(oldest):
         yield f"CUDA {image.cuda} requires a driver of {oldest} or later, and it is {seen.driver}"
-    if seen.gpus < image.gpus:
+    if "gpus" in seen.model_fields_set and seen.gpus < image.gpus:
         yield f"for {image.gpus} GPUs, and there are {seen.gpus}"
     if image.gpus and seen.gpus and seen.capability != image.capability:
         yield f"proved for GPUs of capability {image.capability}, and theirs is {seen.capability}"
@@ -105,7 +112,11 @@ def report(image: Image, seen: Seen) -> list[str]:
         return [f"{image.path}: as the run saw it"]
     lines = [f"{image.path}: {key} was {_shown(had)}, and is {_shown(has)}" for key, (had, has) in facts.items()]
     for path in sorted(image.path.parent.glob("*.toml"), key=lambda path: path.stem):
-        other = images.load(path.stem, path.parent)
+        try:
+            other = images.load(path.stem, path.parent)
+        except ImageError as error:
+            lines.append(f"{path}: not compared: {error}")
+            continue
         if other.accelerator != image.accelerator or not other.lock.is_file():
             continue
         why = "; ".join(broken(other, seen))
@@ -127,17 +138,34 @@ def compared(path: Path, competition: str, folder: Path = images.FOLDER) -> list
 
 
 def update(image: Image, seen: Seen) -> None:
-    """Writes what was seen otherwise into the image's file, whose other lines stay."""
-    facts = changed(image, seen)
+    """Writes what was seen otherwise into the image's file, whose other lines stay.
+
+    What a lock is resolved for goes into the files of all images that have these wheels, as they have one lock.
+    """
+    facts = {key: has for key, (_, has) in changed(image, seen).items()}
     if not facts:
         return
-    lines = image.path.read_text(encoding="utf-8").splitlines()
-    for key, (_, value) in facts.items():
+    locked = {key: value for key, value in facts.items() if key in ("python", *images.LOCKED_FOR)}
+    owner = image.wheels_of or image.name
+    if locked and owner != image.name:  # first, as the others are held to it
+        _rewrite(image.path.with_stem(owner), locked, seen)
+    _rewrite(image.path, facts, seen)
+    if locked:
+        for path in sorted(image.path.parent.glob("*.toml")):
+            if path != image.path and re.search(OF.format(re.escape(owner)), path.read_text("utf-8"), re.MULTILINE):
+                _rewrite(path, locked, seen)
+
+
+def _rewrite(path: Path, facts: Mapping[str, Any], seen: Seen) -> None:
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for key, value in facts.items():
         lines = _with(lines, key, f"{key} = {_toml(value)}  # a commit run, {seen.at}")
-    lines = _with(lines, "seen", f"seen = {_toml(f'{seen.at}, by a commit run, where a line says so; {image.seen}')}")
+    before = re.sub(r"^\d{4}-\d\d-\d\d, by a commit run, where a line says so; ", "", tomllib.loads(text)["seen"])
+    lines = _with(lines, "seen", f"seen = {_toml(f'{seen.at}, by a commit run, where a line says so; {before}')}")
     text = "\n".join(lines) + "\n"
-    images.parse(text, image.path)  # an image.json may say what no image has
-    atomic.write_text(image.path, text)
+    images.parse(text, path)  # an image.json may say what no image has
+    atomic.write_text(path, text)
 
 
 def _with(lines: list[str], key: str, line: str) -> list[str]:

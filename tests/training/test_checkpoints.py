@@ -175,23 +175,35 @@ def test_a_checkpoint_that_a_kill_cut_short_is_none(tmp_path: Path, left: str) -
 def test_a_mark_that_a_kill_cut_short_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / f".training.1{Path(checkpoints.MARK).suffix}").write_text("{")
-    with checkpoints.kept(tmp_path / "kept", {"rate": 1}) as folder:
+    with checkpoints.kept(tmp_path / "kept", {"rate": 1}, tmp_path / "out") as folder:
         assert folder == tmp_path / "kept"
     assert not [*tmp_path.iterdir()]
 
 
 def test_a_folder_of_others_is_no_place_for_checkpoints(tmp_path: Path) -> None:
-    own, other = {"rate": 1}, {"rate": 2}
-    with pytest.raises(Cut), checkpoints.kept(tmp_path / "kept", own):
+    own, other, out = {"rate": 1}, {"rate": 2}, tmp_path / "out"
+    with pytest.raises(Cut), checkpoints.kept(tmp_path / "kept", own, out):
         raise Cut
-    with checkpoints.kept(tmp_path / "kept", own) as folder:
+    with checkpoints.kept(tmp_path / "kept", own, out) as folder:
         assert folder == tmp_path / "kept"
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / checkpoints.MARK).write_text(json.dumps(own))
-    with pytest.raises(StageError, match="another training"), checkpoints.kept(tmp_path / "kept", other):
+    with pytest.raises(StageError, match="another training"), checkpoints.kept(tmp_path / "kept", other, out):
         pass
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    with pytest.raises(StageError, match="no training made it"), checkpoints.kept(tmp_path / "mine", own):
+    with pytest.raises(StageError, match="no training made it"), checkpoints.kept(tmp_path / "mine", own, out):
         pass
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("folder", "out"), [("my", "my/adapter"), ("my/kept", "my"), ("link", "my/adapter")])
+def test_what_is_removed_in_the_end_has_no_adapter_in_it(tmp_path: Path, folder: str, out: str) -> None:
+    (tmp_path / "my").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "my")
+    with (
+        pytest.raises(StageError, match="is removed in the end"),
+        checkpoints.kept(tmp_path / folder, {}, tmp_path / out),
+    ):
+        pass
+    assert not [*(tmp_path / "my").iterdir()]

@@ -43,8 +43,8 @@ def made(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "made"
     shutil.copytree(ADAPTER, folder)
     one = begun(data)
-    one.follow([{"step": 1, "loss": 2.0, "learning_rate": 1e-4}, {"step": 5, "train_loss": 1.5}])
-    one.follow([{"step": 3, "loss": 1.0, "learning_rate": 3e-4}])
+    one.follow([{"step": 1, "loss": 2.0, "learning_rate": 1e-4}, {"step": 5, "train_loss": 1.5}], 5)
+    one.follow([{"step": 3, "loss": 1.0, "learning_rate": 3e-4}], 5)
     one.write(folder)
     return folder
 
@@ -57,7 +57,7 @@ def test_an_adapter_tells_what_made_it(made: Path) -> None:
     assert len(told["data"]["train.csv"]) == 64 and told["versions"].keys() >= {"torch", "peft", "transformers"}
     assert provenance.curve(made) == [
         {"step": 1, "loss": 2.0, "learning_rate": 1e-4},
-        {"step": 4, "loss": 1.0, "learning_rate": 3e-4},
+        {"step": 8, "loss": 1.0, "learning_rate": 3e-4},
     ]
 
 

@@ -66,7 +66,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     config = configs.load(Path("configs/t.toml"))
     for adapter in (TRAINED / "adapters" / NAME, TRAINED / "fold-0" / "adapters" / NAME):
         told = provenance.begin("retriever", models.retrievers(config)[NAME], config, Path("data"), {"epochs": 4.0})
-        told.follow([{"step": step, "loss": 1 / step, "learning_rate": 1e-4} for step in range(1, 151)])
+        told.follow([{"step": step, "loss": 1 / step, "learning_rate": 1e-4} for step in range(1, 151)], 150)
         told.write(adapter)
     for job in board.jobs:
         job.note(TRAINED, job.digest(), 3.0)
@@ -136,10 +136,12 @@ def test_what_cannot_be_packed_is_said_and_not_pushed(project: Path) -> None:
 def test_a_push_without_adapters_is_refused_before_anything_is_trained(project: Path) -> None:
     config = configs.load(Path("configs/t.toml"))
     with pytest.raises(StageError, match=rf"--push requires all adapters, and {NAME} would not be trained"):
-        push.check(config, made_board("fold-0/*"))
+        push.check(config, made_board("fold-0/*"), "t4")
+    with pytest.raises(StageError, match="no such image"):
+        push.check(config, made_board(), "t5")
     Path("configs/t.toml").write_text(CONFIG.replace("adapter =", "# adapter ="))
     with pytest.raises(StageError, match="names no adapter, so --push has nothing to push"):
-        push.check(configs.load(Path("configs/t.toml")), made_board())
+        push.check(configs.load(Path("configs/t.toml")), made_board(), "t4")
 
 
 LOOK = """
@@ -158,6 +160,9 @@ print(json.dumps(told))
 def test_jobs_are_in_mlflows_store_once(project: Path) -> None:
     done = train(project)
     assert done.returncode == 0 and f"ui --backend-store-uri {store.address(TRAINED)}" in done.stdout, done.stderr
+    cut = "from mlflow.tracking import MlflowClient; import sys; c = MlflowClient(tracking_uri=sys.argv[1]); "
+    cut += "c.create_run(c.search_experiments()[-1].experiment_id, run_name='cut')"
+    subprocess.run([sys.executable, "-c", cut, store.address(TRAINED)], check=True, env=os.environ | store.QUIET)
     again = subprocess.run(
         [sys.executable, "-m", "training", "record", str(TRAINED)], capture_output=True, text=True, check=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},

@@ -23,15 +23,16 @@ from training.jobs import models
 CURVE = "curve.jsonl"
 PACKAGES = ("torch", "peft", "transformers", "sentence-transformers")
 # What decides an adapter. A training that differs in any of these makes another one.
-DECIDES = ("kind", "adapter", "base", "config", "settings", "data")
+DECIDES = ("kind", "adapter", "base", "config", "settings", "data", "negatives")
 
 
 @dataclass
 class Provenance:
     """A training while it goes on. kind: the command that trains. config: what the run's file says of the model.
 
-    settings: the training's own. data: SHA-256 of each file that queries and labels are read from. curve: a point for
-    some of the steps: its number, the mean loss since the last point, the learning rate.
+    settings: the training's own. negatives: what finds them, and writes reasons, where the model itself does not. data:
+    SHA-256 of each file that queries and labels are read from. curve: a point for some of the steps: its number, the
+    mean loss since the last point, the learning rate. steps: those of the trainers that are done.
     """
 
     kind: str
@@ -41,7 +42,9 @@ class Provenance:
     settings: dict[str, Any]
     data: dict[str, str]
     fingerprint: str
+    negatives: dict[str, Any] = field(default_factory=dict)
     curve: list[tuple[int, float, float]] = field(default_factory=list)
+    steps: int = 0
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -63,12 +66,12 @@ class Provenance:
                 told = f"was trained with {key} = {was.get(key)}, and here it is {now.get(key)}"
                 raise StageError(told, path=folder, mend=mend)
 
-    def follow(self, history: list[dict[str, Any]]) -> None:
-        """Adds the points of a trainer's log behind those that there are."""
-        before = self.curve[-1][0] if self.curve else 0
+    def follow(self, history: list[dict[str, Any]], steps: int) -> None:
+        """Adds the points of a trainer's log, which has done so many steps, behind the steps of those before it."""
         self.curve += [
-            (before + each["step"], each["loss"], each["learning_rate"]) for each in history if "loss" in each
+            (self.steps + each["step"], each["loss"], each["learning_rate"]) for each in history if "loss" in each
         ]
+        self.steps += steps
 
     def write(self, folder: Path) -> None:
         """Writes both files into an adapter's folder."""
@@ -83,14 +86,22 @@ class Provenance:
         _write(folder, told)
 
 
-def begin(kind: str, model: Adapted, config: Config, data: Path, settings: Mapping[str, Any]) -> Provenance:
+def begin(
+    kind: str,
+    model: Adapted,
+    config: Config,
+    data: Path,
+    settings: Mapping[str, Any],
+    negatives: Mapping[str, Any] | None = None,
+) -> Provenance:
     """That of a training of `model`'s adapter on the data folder, which begins now."""
     folder = locate.model_path(model.model, config.path.parent)
     told = model.model_dump(mode="json", exclude=models.BESIDE)
     read_by_it = {path.name: sha256(path) for path in sorted(data.glob("*.csv"))}
     return Provenance(
-        kind, str(model.adapter), model.model, told, dict(settings), read_by_it, locate.fingerprint(folder, None)
-    )
+        kind, str(model.adapter), model.model, told, dict(settings), read_by_it, locate.fingerprint(folder, None),
+        dict(negatives or {}),
+    )  # fmt: skip
 
 
 def read(folder: Path) -> dict[str, Any]:

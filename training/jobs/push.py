@@ -15,8 +15,10 @@ from training.jobs.graph import Places
 from training.jobs.runner import Board
 
 
-def check(config: Config, board: Board) -> None:
+def check(config: Config, board: Board, image: str) -> None:
     """StageError, before hours of training, where there would be nothing to push, or not all of it."""
+    if not (facts := Path("wheels", f"{image}.toml")).is_file():
+        raise StageError("no such image", path=facts, key="--image", mend="pass a name of wheels/")
     named = {*models.systems(config)}
     if not named:
         raise StageError("names no adapter, so --push has nothing to push", path=config.path, mend="leave out --push")

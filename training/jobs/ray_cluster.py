@@ -74,7 +74,8 @@ class RayCluster(Executor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._mark.unlink(missing_ok=True)
+        if self._is_marked():  # else it is another run's, which has the folder
+            self._mark.unlink()
         self._ray.shutdown()
 
     @property
@@ -97,7 +98,7 @@ class RayCluster(Executor):
         return task.remote(self._order(job, int(asked["num_cpus"])))
 
     def _order(self, job: Job, cores: int) -> ray_node.Order:
-        if not self._mark.exists():
+        if not self._is_marked():  # a run that was killed leaves its own
             atomic.write_text(self._mark, self._text)
         found = contents((*job.reads, *job.takes))
         reads = {_whole(path): sha256 for path, sha256 in found.items() if Path(path).is_file()}
@@ -122,6 +123,12 @@ class RayCluster(Executor):
     def _mark(self) -> Path:
         return self.root / "ray.mark"
 
+    def _is_marked(self) -> bool:
+        try:
+            return self._mark.read_text(encoding="utf-8") == self._text
+        except (OSError, ValueError):
+            return False
+
     def _own(self) -> dict[str, Any]:
         return {"include_dashboard": False} if self.address == LOCAL else {}
 
@@ -129,23 +136,31 @@ class RayCluster(Executor):
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
     def _measure(self) -> None:
-        """How much of a node a job takes, and one that takes all devices."""
-        with_gpus = [node for node in self._nodes() if node.get("GPU", 0) >= 1] if self.gpus else []
-        if with_gpus:
-            cards = max(int(node["GPU"]) for node in with_gpus)
+        """How much of a node a job takes, and one that takes all devices.
+
+        StageError where no node has that much: Ray itself would wait for such a node for ever.
+        """
+        nodes = self._nodes()
+        if with_gpus := [node for node in nodes if node.get("GPU", 0) >= 1] if self.gpus else []:
+            largest = max(with_gpus, key=lambda node: node["GPU"])
+            cards, most = int(largest["GPU"]), int(largest.get("CPU", 0))
             cores = self.cores or min(int(node.get("CPU", 0) // node["GPU"]) for node in with_gpus)
             self.share = {"num_gpus": 1, "num_cpus": cores}
-            self.whole = {"num_gpus": cards, "num_cpus": cores * cards}
-            return
-        counts = [int(node["CPU"]) for node in self._nodes() if node.get("CPU", 0) >= 1]
-        cores = self.cores or min(counts, default=1)
+            self.whole = {"num_gpus": cards, "num_cpus": min(cores * cards, most)}
+            nodes = with_gpus
+        else:
+            counts = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1]
+            cores = self.cores or min(counts, default=1)
+            self.share, self.whole = {"num_cpus": cores}, {"num_cpus": max(counts, default=0)}
+        counts = [int(node.get("CPU", 0)) for node in nodes]
         if cores > max(counts, default=0):
             raise StageError(
-                f"no node of the cluster has {cores} cores for a job" if counts else "no node of the cluster has cores",
+                f"no node of the cluster has {cores} cores for a job"
+                if any(counts)
+                else "no node of the cluster has cores",
                 key=f"--ray {self.address}",
-                mend="pass a smaller --cores" if counts else "start one: ray start --address=HOST:PORT",
+                mend="pass a smaller --cores" if any(counts) else "start one: ray start --address=HOST:PORT",
             )
-        self.share, self.whole = {"num_cpus": cores}, {"num_cpus": max(counts)}
 
 
 @dataclass

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -74,7 +74,8 @@ class Recorder:
     def look(self) -> None:
         """Begins to record what has ended, unless that is being done."""
         if store.is_installed() and (self.process is None or self.process.poll() is not None):
-            self._begin()
+            with suppress(OSError):  # a full disk, say; the rest is recorded at the end
+                self._begin()
 
     def finish(self) -> Iterator[str]:
         """Records the rest, and says where it is."""
@@ -83,10 +84,12 @@ class Recorder:
             return
         if self.process is not None:
             self.process.wait()
-        self._begin().wait()
-        assert self.process is not None
-        if self.process.returncode:
-            yield f"warning: the jobs are not recorded in MLflow: {last_line(self.log)}"
+        try:
+            failed = self._begin().wait() and last_line(self.log)
+        except OSError as error:
+            failed = str(error)
+        if failed:
+            yield f"warning: the jobs are not recorded in MLflow: {failed}"
             return
         # A store is for the version that made it; the pages come with the whole package only.
         shown = f"uvx mlflow@{version('mlflow-skinny')} ui --backend-store-uri"

@@ -85,7 +85,12 @@ class Board:
         """Looks at what is started and starts what can be; whether anything still is."""
         for standing in self._started():
             assert standing.started is not None
-            code = standing.started.poll()
+            try:
+                code = standing.started.poll()
+            except OSError as error:  # what came from another machine could not be written: a full disk
+                self._end(standing)
+                standing.state, standing.why = FAILED, str(error)
+                continue
             _note_began(standing, standing.started)
             if code is not None:
                 self._settle(standing, code)

@@ -47,9 +47,13 @@ def fill(root: Path) -> int:
     folder = root / "mlflow"
     folder.mkdir(parents=True, exist_ok=True)
     client = MlflowClient(tracking_uri=address(root))
-    found = client.get_experiment_by_name(root.name)
+    name = root.resolve().name
+    found = client.get_experiment_by_name(name)
     artifacts = (folder / "artifacts").resolve().as_uri()
-    number = client.create_experiment(root.name, artifacts) if found is None else found.experiment_id
+    number = client.create_experiment(name, artifacts) if found is None else found.experiment_id
+    for run in client.search_runs([number]):
+        if RECORD not in run.data.tags:  # its recording was ended in the middle
+            client.delete_run(run.info.run_id)
     added = 0
     for path in sorted((root / "jobs").glob("*.json")):
         text = path.read_bytes()

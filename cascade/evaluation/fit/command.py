@@ -156,4 +156,5 @@ def fragment(found: Fitted, runs: Sequence[Path], unseen: float | None, seed: in
         lines.append(f"MAP@{found.depth} held out, {name}: {change.before:.4f} -> {change.after:.4f}")
     if found.is_kept:
         lines.append(f"not taken: {_line(found.numbers)}")
+    lines.append("put these keys into your config's own table")
     return "".join(f"# {line}\n" for line in lines) + f"\n[ensemble]\n{found.chosen}\n"

@@ -52,7 +52,7 @@ def _open(run: Path, config: Config | None, data: Path | None) -> Side:
     if task.truth is None or task.truth.empty:
         raise DataError(
             "has no labels (test_labels.csv)", path=task.folder,
-            mend=f"add them, or run on a folder of python -m cascade folds instead of {run}",
+            mend=f"add them and run again, or pass a run on a folder of python -m cascade folds instead of {run}",
         )  # fmt: skip
     if config is not None:
         if config.competition != own.competition:

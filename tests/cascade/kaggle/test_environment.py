@@ -129,7 +129,7 @@ def test_a_step_that_fails_is_told_by_its_root_cause(
     with pytest.raises(InstallError) as raised:
         environment.install(inputs, code, tmp_path / "scratch", log, hashed=True)
     assert raised.value.what == f"could not make the environment: {told}"
-    assert mend in raised.value.mend and raised.value.mend.endswith(f"see {log}")
+    assert mend in raised.value.mend and raised.value.mend.endswith(f" (see {log})")
 
 
 def test_what_needs_two_cards_is_skipped_where_one_is_left(

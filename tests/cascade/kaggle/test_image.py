@@ -61,6 +61,13 @@ def test_a_commit_run_leaves_what_the_packer_compares(run: Kernel) -> None:
     assert any("kaggle-t4x2.toml: python was 3.12.13" in line for line in lines)
 
 
+def test_an_nvidia_smi_that_says_nothing_has_seen_no_number_of_gpus(run: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    kernel.prepare(run)
+    found = seen.read(run.run / image.FILE, EEDI.slug)
+    assert "gpus" not in found.model_fields_set and found.card is None
+
+
 def test_a_rerun_leaves_none(run: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its machine is the hidden run's, whose files nobody sees, and its time is the submission's."""
     monkeypatch.setenv("KAGGLE_IS_COMPETITION_RERUN", "1")

@@ -61,6 +61,9 @@ def test_an_earlier_runs_deaths_are_not_a_later_ones_cause(tmp_path: Path) -> No
         "ended at its limit of 5 s: the machine's memory is full: a process was killed (cpu); "
         "fix: lower batch_size or chunk, use fewer devices, or a smaller model"
     )
+    killed = Result(stage, "killed by SIGKILL")
+    outcome.explain(killed, -9, own, before)
+    assert killed.told == "killed by SIGKILL: CellTimeoutError: odd"
     fine = Result(stage)
     outcome.explain(fine, 0, own, before)
     assert (fine.told, fine.cause) == (None, None)

@@ -67,3 +67,20 @@ def test_the_error_that_a_commit_run_ends_with_is_told_with_its_fix():
         "why: rerank-p1 failed (CUDA out of memory (cuda:0)) (cascade/kaggle/kernel.py:263). Fix: lower batch_size"
     ]
     assert list(why.of_output(Path("nowhere"), "")) == []
+
+
+def test_an_installation_that_failed_is_told_with_its_fix_and_not_its_log_alone():
+    raised = (
+        "InstallError: could not install the wheels: it is cut; upload it again: make pack (see /kaggle/install.log)"
+    )
+    (told,) = why.of_log(forms.notebook(raised, "cascade/kaggle/environment.py:130 _step"))
+    assert told.endswith("Fix: upload it again: make pack (see /kaggle/install.log)")
+
+
+def test_a_record_of_the_machine_that_is_none_does_not_hide_the_cause(failed):
+    failed.files["image.json"] = b"{}"
+    failed.kept["ada/k"][0].pages = [["practice/result.json", "image.json"]]
+    said = CliRunner().invoke(app, ["output"])
+    lines = said.stdout.splitlines()
+    assert said.exit_code == 0 and any(line.startswith("why: rerank-p1 failed") for line in lines)
+    assert lines[-1].startswith("its machine is not compared: ")

@@ -134,6 +134,35 @@ def test_the_command_updates_the_run_s_image_or_the_named_one(image: Image) -> N
     assert images.load("t4", Path("wheels")).abi == "cp313"
 
 
+@pytest.mark.parametrize("of", ["t4", "l4"])
+def test_images_with_the_same_wheels_get_a_new_python_together(image: Image, of: str) -> None:
+    own = FACTS.replace('extras = ["models"]\n', "").replace('cuda = "12.8"\n', "")
+    for name in ("l4", "h100"):
+        Path("wheels", f"{name}.toml").write_text('wheels_of = "t4"\n' + own)
+    newer = Path("wheels", "t4-py313.toml").read_text()
+    found = read(python="3.13.7", abi="cp313", memory=60.0)
+    for day in ("2026-12-01", "2026-12-02"):
+        seen.update(images.load(of, Path("wheels")), found.model_copy(update={"at": day, "cores": int(day[-1])}))
+    for name in ("t4", "l4", "h100"):
+        told = images.load(name, Path("wheels"))
+        assert (told.python, told.abi, told.memory) == ("3.13.7", "cp313", 60.0 if name == of else 31.0)
+        assert told.seen.count("by a commit run") == 1
+    assert Path("wheels", "t4-py313.toml").read_text() == newer
+
+
+def test_an_image_that_cannot_be_read_costs_its_own_line(image: Image) -> None:
+    Path("wheels", "t4-py313.toml").write_text("abi = 3\n")
+    lines = seen.report(image, read(gpus=1))
+    assert [line for line in lines if line.startswith("wheels/t4-py313.toml: not compared: ")]
+    assert "wheels/t4: broken: for 2 GPUs, and there are 1" in lines
+
+
+def test_a_number_of_gpus_that_nobody_saw_is_none(image: Image) -> None:
+    path = left()
+    path.write_text(json.dumps({key: value for key, value in SAME.items() if key != "gpus"}))
+    assert seen.report(image, seen.read(path, COMPETITION)) == ["wheels/t4.toml: as the run saw it"]
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [
