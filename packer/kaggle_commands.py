@@ -44,6 +44,29 @@ def push_datasets(
     Console().print(table([push(session, folder, about) for folder, about in folders]))
 
 
+@app.command()
+def push_model(
+    folder: Annotated[Path, typer.Argument(help="the model's folder, which contains config.json")],
+    slug: Annotated[str | None, typer.Option(help="the dataset's name (default: the model's)")] = None,
+    licence: Annotated[str, typer.Option(help="the model's licence, in Kaggle's words")] = "other",
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="upload the code that the model brings, too")
+    ] = False,
+) -> None:
+    """Uploads a model as a private dataset of yours, only what loading it requires; goes on where it was cut."""
+    from rich.console import Console
+
+    from packer.datasets import models
+    from packer.kaggle.datasets import push, staged_manifest, table
+    from packer.kaggle.session import Session
+
+    about = models.metadata(models.name_of(folder), slug, licence)
+    session = Session()  # before a large model is read
+    staged = models.stage(folder, about, trust_remote_code, say=lambda line: echo(line, err=True))
+    Console().print(table([push(session, staged, about)]))
+    echo(f'model = "{models.handle(session.owner, about, staged_manifest(staged))}"')
+
+
 @app.command("push-kernel")
 def push_kernel(
     config: KernelConfig = None,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,14 @@ class Contents:
     """Source files by their names in the dataset, with `/`. `about`: what its manifest tells beside them.
 
     `edited`: those that people change in place, so that no hard link may lead to them. `left_out`: sentences
-    on what does not travel.
+    on what does not travel. `check`: what its files, once hashed, are held to.
     """
 
     files: dict[str, Path]
     about: dict[str, Any]
     edited: frozenset[str] = field(default=frozenset())
     left_out: tuple[str, ...] = ()
+    check: Callable[[Mapping[str, Entry]], None] | None = None
 
 
 def kinds(config: Config) -> list[str]:
@@ -147,7 +149,7 @@ def wheels(image: Image) -> Contents:
             "is not a wheel", path=image.wheels / strange[0], mend=f"remove it, or run: make wheels IMAGE={image.name}"
         )
     files = {image.lock.name: image.lock, **{f"wheels/{path.name}": path for path in found}}
-    return Contents(files, image_facts(image), frozenset({image.lock.name}))
+    return Contents(files, image_facts(image), frozenset({image.lock.name}), check=partial(_check_lock, image))
 
 
 def image_facts(image: Image) -> dict[str, Any]:
@@ -155,7 +157,7 @@ def image_facts(image: Image) -> dict[str, Any]:
     return {"image": image.name, **image.model_dump(mode="json", include=FACTS)}
 
 
-def check_lock(image: Image, files: Mapping[str, Entry]) -> None:
+def _check_lock(image: Image, files: Mapping[str, Entry]) -> None:
     """ContentsError where the staged wheels are not those of the lock, one for one."""
     pins = locks.read(image.lock)
     known = {digest: name for name, pin in pins.items() for digest in pin.hashes}

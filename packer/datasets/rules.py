@@ -17,6 +17,7 @@ from packer.wheels.images import Image
 
 FILE = Path("dataset-metadata.json")
 KEYS = ("id", "title", "subtitle", "licenses")
+SLUG = r"[a-z0-9]+(-[a-z0-9]+)*"
 SLUG_LENGTHS, TITLE_LENGTHS, SUBTITLE_LENGTHS = (6, 50), (6, 50), (20, 80)
 LICENCES = (
     "CC0-1.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC-BY-NC-SA-4.0", "GPL-2.0", "ODbL-1.0", "DbCL-1.0",
@@ -56,26 +57,41 @@ def metadata(kind: str, image: Image, path: Path = FILE) -> DatasetMetadata:
     suffix = f"{kind} {image.name}" if kind == "wheels" else kind
     slug = f"{told['id']}-{suffix}".replace(" ", "-")
     found = DatasetMetadata(slug, f"{told['title']} {suffix}", f"{told['subtitle']}: {suffix}", told["licence"])
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
+    if not re.fullmatch(SLUG, slug):
         raise DatasetError(
             f"'{told['id']}' gives the slug '{slug}'",
             path=path,
             key="id",
             mend="write it with a-z, 0-9 and single hyphens, without an owner",
         )
+    return checked(found, path)
+
+
+def checked(found: DatasetMetadata, where: Path | str, mend: str = "") -> DatasetMetadata:
+    """The metadata as it is; DatasetError for what is too short or too long, or no licence of Kaggle's.
+
+    `where`: what it was read from. `mend`: what to do, if that is not to change the text there.
+    """
     for key, text, (least, most) in (
         ("id", found.slug, SLUG_LENGTHS),
         ("title", found.title, TITLE_LENGTHS),
         ("subtitle", found.subtitle, SUBTITLE_LENGTHS),
     ):
         if not least <= len(text) <= most:
-            mend = "lengthen" if len(text) < least else "shorten"
+            change = "lengthen" if len(text) < least else "shorten"
             raise DatasetError(
                 f"'{text}' has {len(text)} characters, and Kaggle accepts {least} to {most}",
-                path=path,
+                path=where,
                 key=key,
-                mend=f"{mend} it",
+                mend=mend or f"{change} it",
             )
+    if found.licence not in LICENCES:
+        raise DatasetError(
+            f"'{found.licence}' is not a licence that Kaggle knows{nearest(found.licence, LICENCES)}",
+            path=where,
+            key="licenses",
+            mend=f"use one of {', '.join(LICENCES)}",
+        )
     return found
 
 
@@ -100,14 +116,7 @@ def _read(path: Path) -> dict[str, str]:
             f"has {count} entries, and Kaggle accepts exactly one", path=path, key="licenses", mend="keep one"
         )
     name = licences[0].get("name") if isinstance(licences[0], dict) else None
-    if name not in LICENCES:
-        raise DatasetError(
-            f"'{name}' is not a licence that Kaggle knows{nearest(str(name), LICENCES)}",
-            path=path,
-            key="licenses",
-            mend=f"use one of {', '.join(LICENCES)}",
-        )
-    return {**{key: raw[key].strip() for key in KEYS[:3]}, "licence": name}
+    return {**{key: raw[key].strip() for key in KEYS[:3]}, "licence": str(name)}
 
 
 def check_files(slug: str, sizes: Mapping[str, int], uploaded: bool = True) -> None:

@@ -111,19 +111,35 @@ def _stage(
     kind: str, config: Config, image: Image, out: Path, say: Say, origin: tuple[str, bool], uploaded: bool
 ) -> tuple[Path, Manifest]:
     target = staged_folder(kind, image, out)
+    told = put(target, kind, lambda scratch: _contents(kind, config, image, scratch), say, origin, uploaded)
+    return target, told
+
+
+def put(
+    target: Path,
+    kind: str,
+    gather: Callable[[Path], Contents],
+    say: Say,
+    origin: tuple[str, bool] = ("", False),
+    uploaded: bool = True,
+) -> Manifest:
+    """Makes a dataset's folder of what `gather` finds, which may write to the folder that it is given.
+
+    `origin`: the commit, and whether there are changes beside it.
+    """
     _check_replaceable(target)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=out, prefix=".staging-") as scratch:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=target.parent, prefix=".staging-") as scratch:
             made = Path(scratch) / "made"
-            found = _contents(kind, config, image, Path(scratch))
+            found = gather(Path(scratch))
             _check(target.name, found, uploaded)
             for sentence in found.left_out:
                 say(sentence)
             _fill(made, found, say)
             told = Manifest(kind, *origin, _hashed(made, found, target.name), found.about)
-            if kind == "wheels":
-                contents.check_lock(image, told.files)
+            if found.check is not None:
+                found.check(told.files)
             (made / manifest.FILE).write_text(told.as_json(), encoding="utf-8")
             if target.exists():
                 target.rename(Path(scratch) / "old")
@@ -132,9 +148,9 @@ def _stage(
         raise StagingError(
             f"cannot be staged ({error})",
             path=target,
-            mend="free some space or correct the permissions, and pack again",
+            mend="free some space or correct the permissions, and try again",
         ) from error
-    return target, told
+    return told
 
 
 def _check_replaceable(target: Path) -> None:

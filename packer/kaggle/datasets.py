@@ -17,9 +17,9 @@ from cascade.base import manifest
 from cascade.base.manifest import Entry, Manifest, ManifestError
 from cascade.config import handles
 from cascade.config.schema import Config
-from packer.datasets import contents, staging
+from packer.datasets import contents, models, staging
 from packer.datasets.rules import DatasetError, DatasetMetadata, metadata
-from packer.kaggle import polling, state
+from packer.kaggle import polling, state, storage
 from packer.kaggle.answers import present
 from packer.kaggle.session import ABSENT, KaggleError, Session
 from packer.kaggle.upload import State, upload
@@ -91,7 +91,11 @@ def push(session: Session, folder: Path, about: DatasetMetadata, limit: float = 
             uploaded.unlink(missing_ok=True)
             return Outcome(remote.ref, "unchanged", remote.version(), 0)
     former = None if status is None else remote.version()
-    sent = upload(session, folder, {manifest.FILE: _own_entry(folder), **local.files}, State(uploaded))
+    uploads = State(uploaded)
+    size = sum(entry.size for name, entry in local.files.items() if not uploads.find(name, entry))
+    if warning := storage.check(session, remote.ref, size):
+        Console(stderr=True).print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
+    sent = upload(session, folder, {manifest.FILE: _own_entry(folder), **local.files}, uploads)
     try:
         if former is None:
             remote.create(about, sent.tokens)
@@ -141,6 +145,8 @@ class Asked:
 
 
 def _notes(local: Manifest) -> str:
+    if local.kind == models.KIND:
+        return str(local.about["model"])
     return (local.commit or "no commit") + (" and changes not committed" if local.dirty else "")
 
 

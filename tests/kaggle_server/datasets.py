@@ -14,6 +14,7 @@ SERVICE = "datasets.DatasetApiService"
 START, PUT = "blobs.BlobApiService/StartBlobUpload", "PUT /blobs"
 CREATE, UPDATE = f"{SERVICE}/CreateDataset", f"{SERVICE}/CreateDatasetVersion"
 STATUS, GET, DOWNLOAD = f"{SERVICE}/GetDatasetStatus", f"{SERVICE}/GetDataset", f"{SERVICE}/DownloadDataset"
+LIST = f"{SERVICE}/ListDatasets"
 GRANULE = 256 * 1024  # Google's store keeps whole ones of a body that is cut, and of a chunk that is not the last
 PIECE = 64 * 1024
 
@@ -66,7 +67,7 @@ class Datasets:
         self.fails, self.pause, self.keeps = "", 0.0, True
         server.handlers |= {
             START: self.start, CREATE: self.create, UPDATE: self.update, STATUS: self.status, GET: self.get,
-            DOWNLOAD: self.download,
+            DOWNLOAD: self.download, LIST: self.list,
         }  # fmt: skip
         server.raw |= {"blobs": self.put, "files": self.file}
 
@@ -176,6 +177,18 @@ class Datasets:
         current = self._current(dataset)
         about = {**dataset.about, "isPrivate": bool(dataset.about.get("isPrivate"))}
         return {"ref": dataset.ref, "currentVersionNumber": current.number, "versions": versions, **about}
+
+    def list(self, call: Call) -> Any:
+        """Two a page, whatever size is asked for."""
+        assert call.body["group"] == "DATASET_SELECTION_GROUP_MY_PRIVATE"
+        first = int(call.body.get("pageToken") or 0)
+        own = [each for each in self.held.values() if each.about.get("isPrivate", True)]
+        page = [{"ref": each.ref, "totalBytes": self._size(each)} for each in own[first : first + 2]]
+        return {"datasets": page, "nextPageToken": str(first + 2) if first + 2 < len(own) else ""}
+
+    @staticmethod
+    def _size(dataset: Dataset) -> int:
+        return int(dataset.about.get("size", sum(map(len, dataset.versions[-1].files.values()))))
 
     def download(self, call: Call) -> Any:
         self._dataset(call)

@@ -364,7 +364,7 @@ def test_a_full_disk_leaves_what_was_there(project: Path) -> None:
     before = tree(stage("wheels"))
     with (project / "wheels" / f"{IMAGE}.lock").open("a") as file:
         file.write("# more\n" * 1000)
-    with disk_full_at(5000), pytest.raises(StagingError, match=r"wheels-tiny: cannot be staged .*pack again"):
+    with disk_full_at(5000), pytest.raises(StagingError, match=r"wheels-tiny: cannot be staged .*try again"):
         stage("wheels")
     assert tree(Path("build/datasets")) == {f"cascade-kernel-wheels-tiny/{name}": text for name, text in before.items()}
 
