@@ -102,12 +102,20 @@ def train_retriever(
     out: Out = None,
     epochs: Annotated[float, Epochs] = 4,
     batch_size: Annotated[int, typer.Option(min=2, help="queries whose labels are one another's negatives")] = 32,
-    rate: Annotated[float, Rate] = 2e-3,
-    rank: Annotated[int, typer.Option(min=1, help="of the adapter: its size, and how much it can learn")] = 32,
+    rate: Annotated[float | None, Rate] = None,
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="of the adapter: its size, and how much it can hold (128; 32 by LoRA)")
+    ] = None,
     hard: Annotated[int, typer.Option(min=0, help="hard negatives a query, found after half of the epochs")] = 0,
     unlabelled: Annotated[
         bool, typer.Option("--unlabelled", help="also labels that train lacks, and that may be unseen, are negatives")
     ] = False,
+    whole: Annotated[
+        bool | None,
+        typer.Option(
+            "--whole/--lora", help="train the linear layers and keep them as LoRA, or LoRA alone; default: by the size"
+        ),
+    ] = None,
     checkpoints: Checkpoints = None,
     replace: Replace = False,
 ) -> None:
@@ -116,7 +124,7 @@ def train_retriever(
 
     data, run = data or sample_of(config), configs.load(config)
     named = adapter or next(iter(models.retrievers(run)), "")
-    settings = retriever.Settings(epochs, batch_size, rate, rank, hard, unlabelled)
+    settings = retriever.Settings(epochs, batch_size, rate, rank, hard, unlabelled, whole)
     own = place(data, out, f"adapters/{named}")
     retriever.train(data, run, adapter, own, settings, kept=checkpoints, replaces=replace)
 

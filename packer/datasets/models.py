@@ -73,7 +73,8 @@ def find(folder: Path, trusted: bool = False) -> Contents:
     files = model_files.needed(folder, trusted)
     _check_weights(folder, files)
     left_out = filter(None, [model_files.left_out(folder, files)])
-    return Contents({f"{name}/{place}": path for place, path in files.items()}, {"model": name}, frozenset(), (*left_out,))
+    travelling = {f"{name}/{place}": path for place, path in files.items()}
+    return Contents(travelling, {"model": name}, left_out=tuple(left_out))
 
 
 def _check_weights(folder: Path, files: dict[str, Path]) -> None:

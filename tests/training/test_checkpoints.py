@@ -68,11 +68,15 @@ def same(one: Path, other: Path) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize(("call", "left"), [(3, 8), (9, 3)], ids=["before the hard negatives", "after them"])
-def test_a_retriever_goes_on(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, left: int) -> None:
+@pytest.mark.parametrize(
+    ("call", "left", "whole"), [(3, 8, False), (9, 3, True)], ids=["before the hard negatives", "after them"]
+)
+def test_a_retriever_goes_on(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, left: int, whole: bool
+) -> None:
     """Two rounds of five steps, with a checkpoint after each second one."""
     config = configs.load(ROOT / "configs" / "sample.toml")
-    kept, settings = tmp_path / "kept", retriever.Settings(epochs=2.5, batch_size=4, hard=2)
+    kept, settings = tmp_path / "kept", retriever.Settings(epochs=2.5, batch_size=4, hard=2, whole=whole)
     retriever.train(few, config, None, tmp_path / "whole", settings)
     with monkeypatch.context() as patch:
         cut_at(patch, retriever.Trainer, "training_step", call, cut)

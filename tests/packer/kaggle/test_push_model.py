@@ -13,7 +13,7 @@ from cascade.config import handles
 from packer import kaggle_commands
 from packer.datasets import model_files, models, rules
 from packer.datasets.rules import DatasetError
-from packer.kaggle import datasets, storage
+from packer.kaggle import datasets
 from packer.kaggle import upload as uploads
 from packer.kaggle.session import KaggleError, Session
 from tests.kaggle_server import RefusalError
@@ -136,7 +136,8 @@ def pickled(folder):
 
 def remote(folder):
     path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoModel": "own.Own"}, "model_type": "x"}))
+    own = {"auto_map": {"AutoModel": "own.Own"}, "model_type": "x"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | own))
 
 
 def missing(folder):
