@@ -141,10 +141,15 @@ def test_the_engine_is_made_for_a_t4(name: str, tmp_path: Path) -> None:
     assert arguments["tensor_parallel_size"] == (2 if large else 1), "4 bits of 32B need both cards"
 
 
-def test_nothing_is_bfloat16() -> None:
+def test_nothing_is_bfloat16_and_what_float16_does_not_span_is_float32() -> None:
     raw = tomllib.loads(PATH.read_text(encoding="utf-8"))
-    assert not [value for value in values(raw) if value in ("bfloat16", "float32", "auto")]
-    assert all(part.load_in_4bit and part.pooling == "lasttoken" for part in dense_parts(CONFIG))
+    assert not [value for value in values(raw) if value in ("bfloat16", "auto")]
+    sizes = {part.model.split("/")[-2]: (part.load_in_4bit, part.dtype, part.pooling) for part in dense_parts(CONFIG)}
+    assert sizes == {"4b": (True, None, "lasttoken"), "0.6b": (False, "float32", "lasttoken")}
+
+
+def test_every_model_that_is_on_is_a_public_one_of_kaggles() -> None:
+    assert {model.model.partition(":")[0] for _, model in CONFIG.models()} == {"kaggle"}
 
 
 def test_what_vllm_refuses_in_float16_is_not_enabled() -> None:
@@ -193,7 +198,7 @@ def test_a_retriever_reads_the_reason_behind_an_instruction(retrieval: configs.R
     assert text.text({**QUERY, "reason": ""}).endswith("\nWrong answer: the wrong")
     for part in retrieval.retriever:
         assert isinstance(part, DensePart)
-        assert re.fullmatch(r"Instruct: [^\n]+\.\nQuery: ", part.query_prompt)
+        assert re.fullmatch(r"Instruct: [^\n]+\.\nQuery:", part.query_prompt)
         assert part.passage_prompt == "", "the instruction is on the query's side only"
 
 
@@ -242,5 +247,5 @@ def test_an_adapter_trained_on_hugging_faces_copy_fits(trained_on: str, stage: s
 
 
 def test_the_retrievers_adapters_fit_too() -> None:
-    published = ("Salesforce/SFR-Embedding-2_R", "intfloat/e5-mistral-7b-instruct")
+    published = ("Qwen/Qwen3-Embedding-4B", "Qwen/Qwen3-Embedding-0.6B")
     assert {adapters.base_name(part.model) for part in dense_parts(CONFIG)} == set(map(adapters.base_name, published))

@@ -42,13 +42,15 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KaggleSe
 def config() -> Config:
     """Of a dataset's retriever and one LLM."""
     whole = configs.load(ROOT / "configs" / "t4x2.toml")
-    parts = {"reason": None, "retrieval": whole.retrieval[:1], "pipeline": whole.pipeline[:1]}
+    part = whole.retrieval[0].retriever[0].model_copy(update={"model": "dataset:grace/sfr/SFR-Embedding-2_R"})
+    retrieval = whole.retrieval[0].model_copy(update={"retriever": [part]})
+    parts = {"reason": None, "retrieval": [retrieval], "pipeline": whole.pipeline[:1]}
     return whole.model_copy(update=parts)
 
 
 def test_config_and_tokenizers_alone_are_fetched_and_found(server: KaggleServer, config: Config) -> None:
     fetched = fetch([config])
-    assert fetched == ["dataset:your-name/sfr-embedding-mistral/SFR-Embedding-2_R", HANDLE]
+    assert fetched == ["dataset:grace/sfr/SFR-Embedding-2_R", HANDLE]
     for model in fetched:
         assert {path.name for path in handles.find(model).iterdir()} == set(FILES)
         assert (handles.find(model) / "config.json").read_bytes() == FILES["config.json"]
