@@ -26,7 +26,7 @@ def record(run: Path, stage: str, phase: str, start: float, end: float, **facts:
     each part took; `selected` of a select; `given`, `expected` and `later` of the budget: seconds for the stage, of
     it, and of those after it; `losses`: model processes that died, in a sentence each; `option_share` of an LLM's
     options: what share of its probability they hold, over the prompts; `canaries`: how far each model that was loaded
-    is from its own; `warnings`: what is to be known of a stage that succeeded.
+    is from its own; `warnings`: what is to be known of a stage that succeeded; `free_disk_gb` after a stage, by folder.
     """
     line = {"stage": stage, "phase": phase, "start": round(start, 3), "end": round(end, 3), **facts}
     try:

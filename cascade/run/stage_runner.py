@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +30,7 @@ GRACE = 15.0  # seconds, and at most
 GRACE_SHARE = 0.2  # of the stage's time
 TAIL = 3.0  # seconds of that, or what the plan has for it, are in the stage's share; later ones do without the rest
 LEAST = 5.0  # seconds: no stage even starts in less
+LOW_DISK = 1.0  # GB: a stage's tables, chunks and vectors take less, so that this is told in time
 SET = {
     "JUPYTER_PREFER_ENV_PATH": "1",
     "HF_HUB_OFFLINE": "1",
@@ -35,6 +39,21 @@ SET = {
     "TOKENIZERS_PARALLELISM": "true",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
+
+
+def free_disk(run: Path) -> dict[str, float]:
+    """Free GB (10^9 bytes) by folder: the run's, and that for temporary files if it has a disk of its own."""
+    found: dict[int, tuple[str, float]] = {}
+    for place in (run, Path(tempfile.gettempdir())):
+        with contextlib.suppress(OSError):
+            disk = place.stat().st_dev
+            found.setdefault(disk, (str(place), round(shutil.disk_usage(place).free / 1e9, 1)))
+    return dict(found.values())
+
+
+def low_disk(free: Mapping[str, float]) -> list[str]:
+    """A sentence for each folder of `free_disk` whose disk is nearly full."""
+    return [f"only {left} GB are free in {place}" for place, left in free.items() if left < LOW_DISK]
 
 
 @dataclass(frozen=True)
@@ -84,7 +103,10 @@ class StageRunner:
         end = clock.now()
         status = {"status": result.failure or ledger.OK} | ({"mend": result.mend} if result.mend else {})
         memory = {"peak_memory_mb": 0.0} | memory
-        ledger.record(context.run, stage.name, ledger.STAGE, start, end, **status, **memory)
+        free = free_disk(context.run)
+        ledger.record(context.run, stage.name, ledger.STAGE, start, end, **status, **memory, free_disk_gb=free)
+        for told in low_disk(free):
+            print(f"{stage.name}: {told}", flush=True)
         own = None if stage.of in (REASON, ENSEMBLE) else stage.table
         score = self.printer.score(context, own)
         self.printer.say(stage.name, end - start, score, result.told, memory["peak_memory_mb"])

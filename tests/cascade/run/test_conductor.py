@@ -75,6 +75,7 @@ def test_a_run_without_faults_is_resumed_without_repeating_anything(whole: tuple
     assert [entry["stage"] for entry in entries] == ["zero", "retrieve-r1", "rerank-ce", "ensemble"]
     assert all(entry["status"] == "ok" for entry in entries)
     assert all(entry["peak_memory_mb"] > 50 for entry in entries[1:])
+    assert all(entry["free_disk_gb"][str(run.out)] > 0 for entry in entries[1:])
     fused = tables.read(run.out / "ranking-ensemble.parquet")
     rows = rows_of(run.out / "submission.csv")
     for query, ranking in fused.groupby("query_id"):
