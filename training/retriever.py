@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,11 @@ class Settings:
     unlabelled: bool = False
     whole: bool | None = None
 
-    def of(self, model: Path) -> Settings:
-        """These settings with what a model's folder decides."""
+    def decided(self, model: Path) -> tuple[bool, float, int]:
+        """Whether it is trained whole, the rate and the rank, of which a model's folder decides what is left open."""
         is_whole = whole.is_small(model) if self.whole is None else self.whole
         rate, rank = (WHOLE_RATE, WHOLE_RANK) if is_whole else (LORA_RATE, LORA_RANK)
-        return replace(self, rate=self.rate or rate, rank=self.rank or rank, whole=is_whole)
+        return is_whole, self.rate or rate, self.rank or rank
 
 
 def train(
@@ -79,16 +79,17 @@ def train(
     task = registry.of(config).read(folder)
     place = locate.model_path(part.model, config.path.parent)
     encoders.check_pooling(part, place)
-    settings = settings.of(place)
-    made = provenance.begin("retriever", part, config, folder, asdict(settings))
+    is_whole, rate, rank = settings.decided(place)
+    told = asdict(settings) | {"whole": is_whole, "rate": rate, "rank": rank}
+    made = provenance.begin("retriever", part, config, folder, told)
     made.check(out, replaces)
     # Neither a CPU nor a model's own weights learn in half precision; on a GPU, peft keeps the adapter in float32.
-    precision = {"dtype": torch.float32} if lora.DEVICE == "cpu" or settings.whole else {}
+    precision = {"dtype": torch.float32} if lora.DEVICE == "cpu" or is_whole else {}
     model = dense.load(part, place, lora.DEVICE, precision, **lora.no_dropout(place))
     if part.max_length is None:
         model.max_seq_length = min(MAX_LENGTH, model.max_seq_length or MAX_LENGTH)
-    peft_model = lora.add_lora(model.transformers_model, rank=settings.rank, targets=lora.targets(place))
-    before = whole.begin(peft_model) if settings.whole else None
+    peft_model = lora.add_lora(model.transformers_model, rank=rank, targets=lora.targets(place))
+    before = whole.begin(peft_model) if is_whole else None
     texts = [part.query_prompt + text for text in task.train["text"].tolist()]
     rounds = [0] if not settings.hard else [0, settings.hard]
     with checkpoints.kept(kept, made.deciding, out) as kept:
@@ -102,12 +103,12 @@ def train(
             ):
                 columns[f"negative_{number}"] = [part.passage_prompt + task.texts[id_] for id_ in column]
             own = None if kept is None else kept / f"round-{turn}"
-            state = _fit(model, columns, settings, settings.epochs / len(rounds), own)
+            state = _fit(model, columns, settings.batch_size, rate, settings.epochs / len(rounds), own)
             made.follow(state.log_history, state.global_step)
         if before is not None:
             checkpoints.sound(peft_model)
             print(
-                f"LoRA of rank {settings.rank} holds {whole.keep(peft_model, before):.0%} of what was learnt",
+                f"LoRA of rank {rank} holds {whole.keep(peft_model, before):.0%} of what was learnt",
                 flush=True,
             )
         lora.save(peft_model, out, part.adapter_base or part.model, made)
@@ -137,18 +138,18 @@ class Trainer(checkpoints.Resumable, SentenceTransformerTrainer):  # type: ignor
 
 
 def _fit(
-    model: Any, columns: dict[str, list[str]], settings: Settings, epochs: float, kept: Path | None
+    model: Any, columns: dict[str, list[str]], batch_size: int, rate: float, epochs: float, kept: Path | None
 ) -> TrainerState:
     """Trains in place; the trainer's log and steps."""
     with checkpoints.output(kept) as (place, saving):
         arguments = SentenceTransformerTrainingArguments(
-            **lora.arguments(epochs, settings.batch_size, settings.rate, place),
+            **lora.arguments(epochs, batch_size, rate, place),
             **saving,
             batch_sampler=ByLength,  # a batch's other positives serve as negatives
         )
         loss = (
             MultipleNegativesRankingLoss(model)
-            if settings.batch_size <= AT_ONCE
+            if batch_size <= AT_ONCE
             else CachedMultipleNegativesRankingLoss(model, mini_batch_size=AT_ONCE)
         )
         trainer = Trainer(model=model, args=arguments, train_dataset=Dataset.from_dict(columns), loss=loss)
