@@ -29,6 +29,16 @@ class RefusalError(Exception):
         self.status, self.message, self.headers = status, message, headers or {}
 
 
+CUT = b"\0"  # in a stream: the end of a chunk; at its end: a connection that breaks
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """An answer of server-sent events, chunk by chunk."""
+
+    body: bytes
+
+
 class CutError(Exception):
     """The connection is closed with no answer."""
 
@@ -142,7 +152,11 @@ class Request(BaseHTTPRequestHandler):
                 handler = self.kaggle.handlers.get(method)
                 if handler is None:
                     raise RefusalError(404, f"no method {method}")
-                self.reply(200, handler(call))
+                answer = handler(call)
+                if isinstance(answer, Streamed):
+                    self._stream(answer.body)
+                else:
+                    self.reply(200, answer)
                 return
             name = path.strip("/").split("/")[0]
             with self.kaggle.lock:
@@ -173,6 +187,18 @@ class Request(BaseHTTPRequestHandler):
     def _check_login(self) -> None:
         if self.headers.get("Authorization") != f"Bearer {TOKEN}" or not self.kaggle.token_is_active:
             raise RefusalError(401, "Unauthorized")
+
+    def _stream(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for chunk in filter(None, body.split(CUT)):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+            self.wfile.flush()
+        if body.endswith(CUT):
+            raise CutError
+        self.wfile.write(b"0\r\n\r\n")
 
     def reply(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
         """Answers with JSON, or with `body` as it stands where it is bytes."""
