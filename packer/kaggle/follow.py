@@ -70,7 +70,7 @@ def _entries(
 def _connection(
     session: Session, run: Run, heard: Counter[Any], said: Callable[[str], None], longest: float
 ) -> Generator[Entry, None, bool]:
-    """What one connection brings that was not heard before; True where it came to the log's end."""
+    """What one connection brings that was not heard before; True where the stream said that it was at its end."""
     from requests import RequestException
 
     try:
@@ -88,7 +88,7 @@ def _connection(
         except RequestException:
             return False  # as a balancer does with any connection that lasts
     yield from _fresh(runs.entries(raw), heard)
-    return True
+    return False  # the run has ended, or it has no stream yet
 
 
 def _open(session: Session, run: Run) -> Any:

@@ -1,10 +1,15 @@
 """A run's log while it goes on, by Kaggle's stream: cut, silent, repeated, ended."""
 
 import itertools
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
+from cascade.base.runtime import ROOT
 from packer.__main__ import app
 from packer.kaggle import follow, state
 from packer.kaggle.runs import Run, RunError
@@ -14,6 +19,7 @@ from tests.kaggle_server import CUT, CutError, KaggleServer, RefusalError
 from tests.kaggle_server.kernels import STATUS, STREAM, Kernels, Version, entries, events
 
 RUN = Run("ada", "k", 1)
+PUSHED = Pushed("ada", "k", 1, "", "eedi", "", "", "", False, "")
 LOG = [
     ("stdout", 0.5, "submission ze"),
     ("stdout", 0.6, "ro\nstage r1\n"),
@@ -100,6 +106,14 @@ def test_a_kaggle_that_is_away_is_waited_for_and_given_up_at_last(kaggle):
         lines(away=0.0)
 
 
+def test_a_run_that_has_no_stream_yet_is_asked_again(kaggle):
+    kaggle.version.states = ["QUEUED", "COMPLETE"]
+    kaggle.handlers[STREAM] = lambda call: b""
+    kaggle.version.log = entries(*LOG)
+    assert lines() == WHOLE
+    assert kaggle.methods().count(STREAM) == 2
+
+
 def test_a_version_without_a_run_or_that_is_not_there_has_no_log(kaggle):
     kaggle.faults[STREAM] = [RefusalError(404)] * 2
     kaggle.version.states = ["NEW_SCRIPT"]
@@ -116,7 +130,21 @@ def test_an_event_that_is_no_json_is_shown_as_it_stands(kaggle):
 
 
 def test_the_command_follows(kaggle):
-    state.remember("state", Pushed("ada", "k", 1, "", "eedi", "", "", "", False, ""))
+    state.remember("state", PUSHED)
     kaggle.version.streams = [events(*LOG, end=True)]
     said = CliRunner().invoke(app, ["logs", "--follow"])
     assert (said.exit_code, said.stdout.splitlines()) == (0, WHOLE)
+
+
+def test_ctrl_c_ends_it_without_a_traceback(kaggle, tmp_path):
+    state.remember("state", PUSHED)
+    kaggle.version.log = entries(LOG[0], LOG[1])
+    variables = (
+        os.environ | kaggle.variables() | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    )
+    command = [sys.executable, "-P", "-u", "-m", "packer", "logs", "--follow"]
+    going = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert [going.stdout.readline().rstrip() for _ in range(2)] == WHOLE[:2]
+    going.send_signal(signal.SIGINT)
+    _, said = going.communicate(timeout=60)
+    assert going.returncode == 130 and "Traceback" not in said
