@@ -13,7 +13,8 @@ IMAGE ?= kaggle-t4x2
 GIVEN := $(if $(DATA),--data $(DATA))
 # Commands for the kernel use CONFIG only if it is given: their default is t4x2.toml, not the sample.
 KERNEL_CONFIG := $(if $(filter file,$(origin CONFIG)),,--config $(CONFIG))
-WAITING = $(if $(WAIT),--wait) $(if $(GIVEUP),--give-up $(GIVEUP))
+PATIENT = $(if $(GIVEUP),--give-up $(GIVEUP))
+WAITING = $(if $(WAIT),--wait) $(PATIENT)
 RUN := $(if $(filter vllm,$(ENGINE)),.venv-vllm,.venv)
 # How many tests, and small runs, go at the same time: each uses about one core.
 JOBS ?= 2
@@ -155,8 +156,8 @@ status: .venv/ready ## show the state of the kernel's run: VERSION=n (default: t
 	$(BIN)/python -m packer status $(VERSION) $(WAITING)
 
 .PHONY: logs
-logs: .venv/ready ## show the log of the run: VERSION=n TAIL=n lines; FOLLOW=1 shows it while the run goes on
-	$(BIN)/python -m packer logs $(VERSION) $(if $(TAIL),--tail $(TAIL)) $(if $(FOLLOW),--follow)
+logs: .venv/ready ## show the log of the run: VERSION=n TAIL=n lines; FOLLOW=1 shows it while the run goes on (GIVEUP=minutes)
+	$(BIN)/python -m packer logs $(VERSION) $(if $(TAIL),--tail $(TAIL)) $(if $(FOLLOW),--follow) $(PATIENT)
 
 .PHONY: output
 output: .venv/ready ## download the output of the run, with ledger and notebooks, and compare its machine with the image's facts: VERSION=n -> build/output/KERNEL/VERSION
@@ -167,8 +168,8 @@ submit: .venv/ready ## submit a version whose run is complete: VERSION=n; AGAIN=
 	$(BIN)/python -m packer submit $(VERSION) $(if $(AGAIN),--again) $(WAITING)
 
 .PHONY: watch
-watch: .venv/ready ## wait until the last submission, or REF=n, has ended, and show its time: EVERY=seconds
-	$(BIN)/python -m packer watch $(if $(REF),--ref $(REF)) $(if $(EVERY),--every $(EVERY))
+watch: .venv/ready ## wait until the last submission, or REF=n, has ended, and show its time: EVERY=seconds GIVEUP=minutes
+	$(BIN)/python -m packer watch $(if $(REF),--ref $(REF)) $(if $(EVERY),--every $(EVERY)) $(PATIENT)
 
 .PHONY: quota
 quota: .venv/ready ## show this week's GPU and TPU hours, used and left, and when they are reset

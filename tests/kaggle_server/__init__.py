@@ -6,8 +6,10 @@ it. What it holds is plain data for tests to set up and to look at: `server.requ
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,9 +36,10 @@ CUT = b"\0"  # in a stream: the end of a chunk; at its end: a connection that br
 
 @dataclass(frozen=True)
 class Streamed:
-    """An answer of server-sent events, chunk by chunk."""
+    """An answer of server-sent events, chunk by chunk; `forever`: what comes after them, again and again."""
 
     body: bytes
+    forever: bytes = b""
 
 
 class CutError(Exception):
@@ -154,7 +157,7 @@ class Request(BaseHTTPRequestHandler):
                     raise RefusalError(404, f"no method {method}")
                 answer = handler(call)
                 if isinstance(answer, Streamed):
-                    self._stream(answer.body)
+                    self._stream(answer)
                 else:
                     self.reply(200, answer)
                 return
@@ -188,17 +191,23 @@ class Request(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != f"Bearer {TOKEN}" or not self.kaggle.token_is_active:
             raise RefusalError(401, "Unauthorized")
 
-    def _stream(self, body: bytes) -> None:
+    def _stream(self, answer: Streamed) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for chunk in filter(None, body.split(CUT)):
+        for chunk in itertools.chain(filter(None, answer.body.split(CUT)), self._again(answer.forever)):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
             self.wfile.flush()
-        if body.endswith(CUT):
+        if answer.body.endswith(CUT):
             raise CutError
         self.wfile.write(b"0\r\n\r\n")
+
+    @staticmethod
+    def _again(chunk: bytes) -> Iterator[bytes]:
+        while chunk:
+            time.sleep(0.01)
+            yield chunk
 
     def reply(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
         """Answers with JSON, or with `body` as it stands where it is bytes."""

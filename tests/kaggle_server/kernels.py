@@ -164,7 +164,8 @@ class Kernels:
 
 def events(*lines: tuple[str, float, str], end: bool = False) -> bytes:
     """The same as a stream of events, each a chunk; at its end the mark, if `end`."""
-    told = [json.dumps({"stream_name": stream, "time": at, "data": data}) for stream, at, data in lines]
+    entries = ({"stream_name": stream, "time": at, "data": data} for stream, at, data in lines)
+    told = [json.dumps(entry, ensure_ascii=False) for entry in entries]
     return CUT.join(f"data: {each}\n\n".encode() for each in [*told, *(["END_OF_LOG"] if end else [])])
 
 

@@ -15,7 +15,7 @@ from packer.kaggle import follow, state
 from packer.kaggle.runs import Run, RunError
 from packer.kaggle.session import KaggleError, Session
 from packer.kaggle.state import Pushed
-from tests.kaggle_server import CUT, CutError, KaggleServer, RefusalError
+from tests.kaggle_server import CUT, CutError, KaggleServer, RefusalError, Streamed
 from tests.kaggle_server.kernels import STATUS, STREAM, Kernels, Version, entries, events
 
 RUN = Run("ada", "k", 1)
@@ -90,8 +90,8 @@ def test_a_run_that_has_ended_is_shown_by_the_log_as_kept_though_it_is_cut_other
 
 def test_a_stream_that_never_ends_is_left_once_its_run_has(kaggle):
     kaggle.version.states, kaggle.version.log = ["COMPLETE"], entries(*LOG)
-    kaggle.version.streams = [events(*LOG[:1]) + CUT + CUT.join([b": still here\n"] * 100)]
-    assert lines(longest=0.0) == WHOLE
+    kaggle.handlers[STREAM] = lambda call: Streamed(events(*LOG[:1]), forever=b": still here\n")
+    assert lines(longest=0.1) == WHOLE
 
 
 def test_a_kaggle_that_is_away_is_waited_for_and_given_up_at_last(kaggle):
