@@ -13,6 +13,8 @@ IMAGE ?= kaggle-t4x2
 GIVEN := $(if $(DATA),--data $(DATA))
 # Commands for the kernel use CONFIG only if it is given: their default is t4x2.toml, not the sample.
 KERNEL_CONFIG := $(if $(filter file,$(origin CONFIG)),,--config $(CONFIG))
+PATIENT = $(if $(GIVEUP),--give-up $(GIVEUP))
+WAITING = $(if $(WAIT),--wait) $(PATIENT)
 RUN := $(if $(filter vllm,$(ENGINE)),.venv-vllm,.venv)
 # How many tests, and small runs, go at the same time: each uses about one core.
 JOBS ?= 2
@@ -150,28 +152,32 @@ push-model: .venv/ready ## upload the model in MODEL=dir as a private dataset of
 	$(BIN)/python -m packer push-model $(MODEL) $(if $(SLUG),--slug $(SLUG)) $(if $(LICENCE),--licence $(LICENCE)) $(if $(TRUST),--trust-remote-code)
 
 .PHONY: push-kernel
-push-kernel: .venv/ready ## check the kernel and its sources for CONFIG=file IMAGE=name, and push it, which starts a commit run
-	$(BIN)/python -m packer push-kernel $(KERNEL_CONFIG) --image $(IMAGE)
+push-kernel: .venv/ready ## check the kernel and its sources for CONFIG=file IMAGE=name, and push it, which starts a commit run; NORUN=1 only saves the version, WAIT=1 waits for the run's end (GIVEUP=minutes)
+	$(BIN)/python -m packer push-kernel $(KERNEL_CONFIG) --image $(IMAGE) $(if $(NORUN),--no-run) $(WAITING)
 
 .PHONY: status
-status: .venv/ready ## show the state of the kernel's run: VERSION=n (default: the last pushed); WAIT=1 waits for its end
-	$(BIN)/python -m packer status $(VERSION) $(if $(WAIT),--wait)
+status: .venv/ready ## show the state of the kernel's run: VERSION=n (default: the last pushed); WAIT=1 waits for its end, through GIVEUP=minutes without an answer of Kaggle's (default: 720)
+	$(BIN)/python -m packer status $(VERSION) $(WAITING)
 
 .PHONY: logs
-logs: .venv/ready ## show the log of the run: VERSION=n TAIL=n lines
-	$(BIN)/python -m packer logs $(VERSION) $(if $(TAIL),--tail $(TAIL))
+logs: .venv/ready ## show the log of the run: VERSION=n TAIL=n lines; FOLLOW=1 shows it while the run goes on (GIVEUP=minutes)
+	$(BIN)/python -m packer logs $(VERSION) $(if $(TAIL),--tail $(TAIL)) $(if $(FOLLOW),--follow) $(PATIENT)
 
 .PHONY: output
 output: .venv/ready ## download the output of the run, with ledger and notebooks, and compare its machine with the image's facts: VERSION=n -> build/output/KERNEL/VERSION
 	$(BIN)/python -m packer output $(VERSION)
 
 .PHONY: submit
-submit: .venv/ready ## submit a version whose run is complete: VERSION=n; AGAIN=1 submits it a second time
-	$(BIN)/python -m packer submit $(VERSION) $(if $(AGAIN),--again)
+submit: .venv/ready ## submit a version whose run is complete: VERSION=n; AGAIN=1 submits it a second time, WAIT=1 waits for the submission's end (GIVEUP=minutes)
+	$(BIN)/python -m packer submit $(VERSION) $(if $(AGAIN),--again) $(WAITING)
 
 .PHONY: watch
-watch: .venv/ready ## wait until the last submission, or REF=n, has ended, and show its time: EVERY=seconds
-	$(BIN)/python -m packer watch $(if $(REF),--ref $(REF)) $(if $(EVERY),--every $(EVERY))
+watch: .venv/ready ## wait until the last submission, or REF=n, has ended, and show its time: EVERY=seconds GIVEUP=minutes
+	$(BIN)/python -m packer watch $(if $(REF),--ref $(REF)) $(if $(EVERY),--every $(EVERY)) $(PATIENT)
+
+.PHONY: quota
+quota: .venv/ready ## show this week's GPU and TPU hours, used and left, and when they are reset
+	$(BIN)/python -m packer quota
 
 ##@ Work on the project
 .venv/docs: .venv/ready

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# kagglesdk 0.1.37 (kaggle_object.py, from_dict). Guess before: JSON's null for a list, and a number for an enum, are read
+# kagglesdk 0.1.38 (kaggle_object.py, from_dict). Guess before: JSON's null for a list, and a number for an enum, are read
 # as proto3's JSON mapping has them: the field's default, and the value of that number. Seen: a null list ends in
 # TypeError and a numbered status in AttributeError, raised after the call has done its work on the server.
 # Fails if that changes.
@@ -7,7 +7,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3.11 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check kagglesdk==0.1.37
+"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check kagglesdk==0.1.38
 "$folder/venv/bin/python" - <<'PYTHON'
 from kagglesdk.datasets.types.dataset_api_service import ApiListDatasetFilesResponse
 from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelSessionStatusResponse

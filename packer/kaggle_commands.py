@@ -9,10 +9,16 @@ from cascade.base.command_line import new_app
 from packer.options import KernelConfig, OfAdapters, echo, kinds_of, load_run
 
 if TYPE_CHECKING:
-    from packer.kaggle.runs import Run
+    from packer.kaggle.runs import Run, Status
+    from packer.kaggle.session import Session
     from packer.kaggle.state import Pushed
 
 app = new_app()
+TWELVE_HOURS = 12 * 60.0  # minutes: as long as Kaggle lets a session run, so that nothing goes on after them
+LOOKS_EVERY = 60.0  # seconds: a submission lasts hours
+GiveUp = Annotated[
+    float, typer.Option(min=0, help="minutes without an answer of Kaggle's after which waiting ends with exit code 2")
+]
 Version = Annotated[int | None, typer.Argument(help="the kernel's version (default: the last pushed)")]
 
 
@@ -22,6 +28,51 @@ def _run(version: int | None) -> "tuple[Pushed, Run]":
 
     pushed = last_pushed()
     return pushed, Run(pushed.owner, pushed.slug, version or pushed.version)
+
+
+def _require_run(pushed: "Pushed", run: "Run") -> None:
+    """RunError where that version was saved without a run."""
+    from packer.kaggle.runs import not_run
+
+    if not pushed.ran and run.version == pushed.version:
+        raise not_run(run)
+
+
+def _wait(session: "Session", run: "Run", give_up: float) -> None:
+    """Waits for the run's end, and tells it; `give_up` in minutes."""
+    from packer.kaggle import runs
+    from packer.kaggle.polling import waiting
+
+    with waiting(str(run)) as said:
+        seen = runs.wait(session, run, said, away=60 * give_up)
+    _tell(session, run, seen)
+
+
+def _tell(session: "Session", run: "Run", seen: "Status") -> None:
+    """The run's state; of one that failed also the end of its log and, last, the cause, with exit code 1."""
+    from packer.kaggle import why
+
+    echo(f"{run}: {seen}")
+    if seen.failed:
+        for line in why.of_run(session, run, seen):
+            echo(line)
+        raise typer.Exit(1)
+
+
+def _watch(session: "Session", competition: str, ref: int, every: float, give_up: float) -> None:
+    """Waits for the submission's end, and tells it; of one that failed the cause is last, with exit code 1."""
+    from packer.kaggle import submissions
+    from packer.kaggle import watch as watching
+    from packer.kaggle.polling import waiting
+
+    with waiting(f"submission {ref}") as said:
+        seen = watching.watch(session, ref, every, said, away=60 * give_up)
+    echo(str(seen))
+    echo(seen.ran())
+    echo(submissions.what_is_left(session, competition))
+    if seen.status != "COMPLETE":
+        echo(f"why: {seen.reason or 'Kaggle gives no reason'}")
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -71,58 +122,81 @@ def push_model(
 def push_kernel(
     config: KernelConfig = None,
     image: Annotated[str, typer.Option(help="target image: a name in wheels/")] = "kaggle-t4x2",
+    no_run: Annotated[bool, typer.Option("--no-run", help="save a version without running it")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="wait until its run has ended, as status does")] = False,
+    give_up: GiveUp = TWELVE_HOURS,
 ) -> None:
-    """Checks the kernel and all its sources, and pushes it, which starts a commit run."""
+    """Checks the kernel and all its sources, and pushes it, which starts a commit run unless --no-run."""
     from packer.kaggle import push
     from packer.kaggle.kernel import KernelError
+    from packer.kaggle.runs import Run
     from packer.kaggle.session import Session
     from packer.wheels import images
 
+    if no_run and wait:
+        raise KernelError("a version that is saved without a run has none to wait for", mend="leave out one of the two")
     target = images.load(image)
     settings = load_run(config, target)
+    session = Session()
     try:
-        pushed = push.push_kernel(Session(), settings, target, say=lambda text: echo(text, err=True))
+        pushed = push.push_kernel(session, settings, target, say=lambda text: echo(text, err=True), run=not no_run)
     except KernelError as error:
         for problem in error.problems:
             echo(problem, err=True)
-        raise typer.Exit(1) from None
-    echo(f"version {pushed.version} of {pushed.owner}/{pushed.slug}: {pushed.url}")
+        raise typer.Exit(2 if isinstance(error, push.LostPushError) else 1) from None
+    run = Run(pushed.owner, pushed.slug, pushed.version)
+    echo(f"{run}{' is saved without a run' if no_run else ''}: {pushed.url}")
+    if wait:
+        _wait(session, run, give_up)
 
 
 @app.command()
 def status(
     version: Version = None,
     wait: Annotated[bool, typer.Option("--wait", help="wait until the run has ended")] = False,
+    give_up: GiveUp = TWELVE_HOURS,
 ) -> None:
-    """Shows the state of the kernel's run; if it failed, also why, and the end of its log."""
-    from packer.kaggle import runs, why
-    from packer.kaggle.polling import waiting
+    """Shows the state of the kernel's run; if it failed, also the end of its log, and last why.
+
+    Exits with 0 while it runs and once it is complete, with 1 if it failed, with 2 if Kaggle could not be asked.
+    """
+    from packer.kaggle import runs
     from packer.kaggle.session import Session
 
-    _, run = _run(version)
+    pushed, run = _run(version)
+    if not pushed.ran and run.version == pushed.version and not wait:
+        echo(f"{run}: saved without a run")
+        return
+    _require_run(pushed, run)
     session = Session()
     if wait:
-        with waiting(str(run)) as said:
-            seen = runs.wait(session, run, said)
+        _wait(session, run, give_up)
     else:
-        seen = runs.status(session, run)
-    echo(f"{run}: {seen}")
-    if seen.failed:
-        for line in [*why.of_log(runs.log(session, run)), *runs.tail(session, run)]:
-            echo(line)
-        raise typer.Exit(1)
+        _tell(session, run, runs.status(session, run))
 
 
 @app.command()
 def logs(
-    version: Version = None, tail: Annotated[int, typer.Option(min=0, help="show only this many last lines")] = 0
+    version: Version = None,
+    tail: Annotated[int, typer.Option(min=0, help="show only this many last lines")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", help="show it while the run goes on, until its end")] = False,
+    give_up: GiveUp = TWELVE_HOURS,
 ) -> None:
     """Shows the log of the kernel's run: seconds from the start, `!` for stderr, the text."""
+    from packer.kaggle import follow as following
     from packer.kaggle import runs
     from packer.kaggle.session import Session
 
-    _, run = _run(version)
-    for line in runs.tail(Session(), run, tail):
+    pushed, run = _run(version)
+    _require_run(pushed, run)
+    if follow and tail:
+        raise runs.RunError("a log that is followed is shown from its start", mend="leave out TAIL or FOLLOW")
+    session = Session()
+    if follow:
+        told = following.lines(session, run, lambda text: echo(text, err=True), away=60 * give_up)
+    else:
+        told = iter(runs.tail(session, run, tail))
+    for line in told:
         echo(line)
 
 
@@ -139,6 +213,7 @@ def output(
     from packer.wheels.images import ImageError
 
     pushed, run = _run(version)
+    _require_run(pushed, run)
     folder = out or Path("build/output", f"{run.owner}-{run.slug}", str(run.version))
     session = Session()
     with downloading() as said:
@@ -159,36 +234,50 @@ def output(
 def submit(
     version: Version = None,
     again: Annotated[bool, typer.Option("--again", help="submit the version even if it was submitted before")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="wait until the submission has ended, as watch does")] = False,
+    give_up: GiveUp = TWELVE_HOURS,
 ) -> None:
     """Submits a version whose run is complete."""
     from packer.kaggle import submissions
     from packer.kaggle.session import Session
 
     pushed, run = _run(version)
+    _require_run(pushed, run)
     session = Session()
     if version is None:
         submissions.check_newest(session, pushed)
     ref = submissions.submit(session, pushed, run, again)
-    echo(f"{run} is submission {ref}; time it: make watch")
-    echo(submissions.what_is_left(session, pushed.competition))
+    if wait:
+        echo(f"{run} is submission {ref}")
+        _watch(session, pushed.competition, ref, LOOKS_EVERY, give_up)
+    else:
+        echo(f"{run} is submission {ref}; time it: make watch")
+        echo(submissions.what_is_left(session, pushed.competition))
 
 
 @app.command()
 def watch(
     ref: Annotated[int | None, typer.Option(help="the submission's number (default: the last one)")] = None,
-    every: Annotated[float, typer.Option(min=1, help="seconds between two requests (fewer at first)")] = 60.0,
+    every: Annotated[float, typer.Option(min=1, help="seconds between two requests (fewer at first)")] = LOOKS_EVERY,
+    give_up: GiveUp = TWELVE_HOURS,
 ) -> None:
     """Waits until a submission has ended, and says how long it took; can be stopped and started again."""
     from packer.kaggle import submissions
-    from packer.kaggle import watch as watching
-    from packer.kaggle.polling import waiting
     from packer.kaggle.session import Session
 
     pushed, _ = _run(None)
     session = Session()
     ref = ref or submissions.last(session, pushed.competition, say=lambda text: echo(text, err=True))
-    with waiting(f"submission {ref}") as said:
-        seen = watching.watch(session, ref, every, said)
-    echo(str(seen))
-    echo(submissions.what_is_left(session, pushed.competition))
-    raise typer.Exit(0 if seen.status == "COMPLETE" else 1)
+    _watch(session, pushed.competition, ref, every, give_up)
+
+
+@app.command()
+def quota() -> None:
+    """Shows how much GPU and TPU time was used this week, how much is left, and when the week ends."""
+    from datetime import UTC, datetime
+
+    from packer.kaggle import quota as asking
+    from packer.kaggle.session import Session
+
+    for line in asking.lines(Session(), datetime.now(UTC)):
+        echo(line)

@@ -33,11 +33,20 @@ LISTS = tuple(sources.FORMS)
 WRITTEN = ("id", "title", "code_file", "enable_gpu", *FIXED, *LISTS)
 FILLED = ("machine_shape", "docker_image")  # from the image
 TITLE = range(5, 51)  # characters
-# kaggle-cli's docs/kernels.md, September 2026; NvidiaTeslaT4 is T4 x2, and P100 is retired (its issue 1196).
+# kaggle-cli's docs/kernels.md, September 2026; NvidiaTeslaT4 is T4 x2.
 ACCELERATORS = (
     "NvidiaTeslaT4", "NvidiaTeslaA100", "NvidiaL4", "NvidiaL4X1", "NvidiaH100", "NvidiaRtxPro6000", "TpuV5E8",
     "TpuV6E8",
 )  # fmt: skip
+
+# What Kaggle runs instead, without a word, by the lower-case name: the client's own list, which only warns.
+RETIRED = {
+    "nvidiateslap100": "NvidiaTeslaT4",
+    "tpuv38": "TpuV5E8",
+    "tpu1vmv38": "TpuV5E8",
+    "tpuv232": "a CPU",
+    "tpuv2256": "a CPU",
+}
 
 
 class KernelError(CascadeError):
@@ -94,10 +103,18 @@ def problems(metadata: dict[str, Any], path: Path, config: Config, image: Image,
         found.append(f'{path}: competition_sources: {what} is not the config\'s competition; write ["{slug}"]')
     if metadata.get("enable_gpu") is not (image.gpus > 0):
         found.append(f"{path}: enable_gpu: the image {image.name} has {image.gpus} GPUs; write {_bool(image.gpus > 0)}")
-    if image.accelerator is not None and image.accelerator not in ACCELERATORS:
-        known = nearest(image.accelerator, ACCELERATORS)
-        found.append(f"{image.path}: accelerator: Kaggle has no '{image.accelerator}'{known}")
-    return found + sources.problems(config)
+    return [*found, *_accelerator(image), *sources.problems(config)]
+
+
+def _accelerator(image: Image) -> list[str]:
+    name = image.accelerator
+    if name is None or name in ACCELERATORS:
+        return []
+    if instead := RETIRED.get(name.lower()):
+        fix = f'write "{instead}"' if instead in ACCELERATORS else "choose another image"
+        return [f"{image.path}: accelerator: '{name}' is retired, and Kaggle would run {instead} instead; {fix}"]
+    near = nearest(name, ACCELERATORS) or f" (it has {', '.join(ACCELERATORS)})"
+    return [f"{image.path}: accelerator: Kaggle has no '{name}'{near}"]
 
 
 def _bool(value: bool) -> str:

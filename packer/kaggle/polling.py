@@ -15,6 +15,7 @@ from cascade.base.printable import printable
 from packer.kaggle.session import BUSY, KaggleError
 
 T = TypeVar("T")
+LONGEST_AWAY = 12 * 3600.0  # seconds; as long as Kaggle lets a session run
 LOOKS = 5  # for what was made with no answer, before it is given up
 
 
@@ -31,15 +32,22 @@ def poll(
     longest: float,
     said: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
+    away: float = LONGEST_AWAY,
 ) -> T:
-    """What `look` sees once `over` holds. Kaggle out of reach or busy is `said`, and looked at again."""
+    """What `look` sees once `over` holds. Kaggle out of reach or busy is `said`, and looked at again.
+
+    The KaggleError of a look is raised once there was no answer for `away` seconds.
+    """
+    answered = time.monotonic()
     for pause in growing(longest):
         try:
             seen = look()
+            answered = time.monotonic()
             if over(seen):
                 return seen
         except KaggleError as error:
-            if error.status is not None and error.status not in BUSY:
+            is_away = error.status is None or error.status in BUSY
+            if not is_away or time.monotonic() - answered >= away:
                 raise
             said(f"{error}; still trying")
         sleep(pause)

@@ -32,6 +32,10 @@ COMPLAINTS = {
 SOURCES = ("dataset", "kernel", "model", "competition")
 
 
+class LostPushError(KernelError):
+    """A push whose answer was lost, and of which it cannot be told whether it was done."""
+
+
 def push_kernel(
     session: Session,
     config: Config,
@@ -39,8 +43,11 @@ def push_kernel(
     path: Path = METADATA,
     say: Callable[[str], None] = print,
     sleep: Callable[[float], None] = time.sleep,
+    run: bool = True,
 ) -> Pushed:
     """Makes the kernel for `config` on `image`, checks all that can be known beforehand, pushes it and remembers it.
+
+    Without `run` the version is saved only, which costs no quota and can be run on Kaggle's page.
 
     The datasets were staged and pushed before, and nothing has changed since. KernelError names every problem found;
     `say` is told warnings.
@@ -74,10 +81,10 @@ def push_kernel(
     slug = filled["id"].partition("/")[2]
     attempt = {"owner": session.owner, "slug": slug, "config": config.path.as_posix(), "at": state.now()}
     state.remember(state.ATTEMPT, attempt)
-    version, url = push(session, state.FOLDER, sleep)
+    version, url = push(session, state.FOLDER, sleep, run)
     pushed = Pushed(
         session.owner, slug, version, url, metadata["competition_sources"][0], config.path.as_posix(), image.name,
-        commit, dirty, state.now(),
+        commit, dirty, state.now(), run,
     )  # fmt: skip
     try:
         state.remember("state", pushed)
@@ -89,15 +96,17 @@ def push_kernel(
     return pushed
 
 
-def push(session: Session, folder: Path, sleep: Callable[[float], None] = time.sleep) -> tuple[int, str]:
-    """Pushes what `kernel.write` left in `folder`, which starts a run; returns the version and its address.
+def push(
+    session: Session, folder: Path, sleep: Callable[[float], None] = time.sleep, run: bool = True
+) -> tuple[int, str]:
+    """Pushes what `kernel.write` left in `folder`, which starts its run if `run`; returns the version and its address.
 
     KernelError names all that Kaggle complains of. A version that it made nevertheless lacks those sources.
     """
     metadata: dict[str, Any] = json.loads((folder / METADATA.name).read_text(encoding="utf-8"))
     text = (folder / NOTEBOOK).read_text(encoding="utf-8")
     before = runs.newest_number(session, metadata["id"])
-    request = _request(metadata, text)
+    request = _request(metadata, text, run)
     call = session.client.kernels.kernels_api_client.save_kernel
     try:
         answer = session.call(f"push of {metadata['id']}", lambda: call(request), repeatable=False)
@@ -125,8 +134,9 @@ def _words(value: Any) -> str:
     return value if isinstance(value, str) else ", ".join(value)
 
 
-def _request(metadata: dict[str, Any], text: str) -> Any:
+def _request(metadata: dict[str, Any], text: str, run: bool) -> Any:
     from kagglesdk.kernels.types.kernels_api_service import ApiSaveKernelRequest
+    from kagglesdk.kernels.types.kernels_enums import KernelExecutionType
 
     request = ApiSaveKernelRequest()
     request.slug, request.new_title, request.text = metadata["id"], metadata["title"], text
@@ -137,6 +147,8 @@ def _request(metadata: dict[str, Any], text: str) -> Any:
             setattr(request, key, metadata[key])
     for kind in SOURCES:
         setattr(request, f"{kind}_data_sources", metadata[f"{kind}_sources"])
+    if not run:
+        request.kernel_execution_type = KernelExecutionType.QUICK_SAVE
     return request
 
 
@@ -152,7 +164,7 @@ def _lost(
 
     kernel = polling.looked_for(look, sleep)
     if kernel is None:
-        raise KernelError(
+        raise LostPushError(
             f"{error}; no new version of {metadata['id']} is listed",
             mend=f"look at its page first, {page}, and push again only if there is none",
         ) from error

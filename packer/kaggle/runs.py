@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from packer.kaggle import polling
 from packer.kaggle.answers import present
 from packer.kaggle.session import ABSENT, KaggleError, Session
 
+UNRUN = "NEW_SCRIPT"  # of a version that was saved without a run
 ENDED = ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
 LONGEST_PAUSE = 60.0  # seconds between two looks at a run
 LAST_LINES = 30  # of a log, that are shown of a run that failed
@@ -42,7 +43,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Status:
-    """`name`: QUEUED, RUNNING, COMPLETE, ERROR, CANCEL_REQUESTED, CANCEL_ACKNOWLEDGED; `failure`: Kaggle's words."""
+    """`name`: QUEUED, RUNNING, COMPLETE, ERROR, CANCEL_REQUESTED, CANCEL_ACKNOWLEDGED, or UNRUN.
+
+    `failure`: Kaggle's words.
+    """
 
     name: str
     failure: str = ""
@@ -56,6 +60,8 @@ class Status:
         return self.name in ENDED
 
     def __str__(self) -> str:
+        if self.name == UNRUN:
+            return f"{UNRUN}: saved without a run"
         return f"{self.name}: {self.failure}" if self.failure else self.name
 
 
@@ -71,18 +77,30 @@ def status(session: Session, run: Run) -> Status:
 
 
 def wait(session: Session, run: Run, said: Callable[[str], None], **settings: Any) -> Status:
-    """The run's state once it has ended; `said` is told each new state and what stands in the way."""
+    """The run's state once it has ended; `said` is told each new state and what stands in the way.
+
+    RunError for a version without a run.
+    """
     before = ""
 
     def look() -> Status:
         nonlocal before
         seen = status(session, run)
+        if seen.name == UNRUN:
+            raise not_run(run)
         if seen.name != before:
             said(str(seen))
             before = seen.name
         return seen
 
     return polling.poll(look, lambda seen: seen.ended, LONGEST_PAUSE, said, **settings)
+
+
+def not_run(run: Run) -> RunError:
+    """What a command that is about a run says of a version that has none."""
+    return RunError(
+        "was saved without a run", key=str(run), mend="push it to run: make push-kernel, or choose a version that ran"
+    )
 
 
 def newest(session: Session, kernel: str) -> Any:
@@ -146,30 +164,30 @@ def page(session: Session, run: Run, token: str = "", size: int = 200) -> Any:
 
 def readable(raw: str) -> Iterator[str]:
     """The lines of a log, each with its time in seconds and a mark where it came from stderr."""
-    return (line if isinstance(line, str) else _line(*line) for line in _lines(raw))
+    return lines(entries(raw))
+
+
+def lines(told: Iterable[dict[str, Any] | str]) -> Iterator[str]:
+    """The same of a log's entries, each line as soon as it is whole."""
+    return (line if isinstance(line, str) else _line(*line) for line in _lines(told))
 
 
 def bare(raw: str) -> Iterator[str]:
     """The lines of a log as the run printed them."""
-    return (line if isinstance(line, str) else line[2].rstrip("\n") for line in _lines(raw))
+    return (line if isinstance(line, str) else line[2].rstrip("\n") for line in _lines(entries(raw)))
 
 
-def _lines(raw: str) -> Iterator[tuple[float, Any, str] | str]:
-    """Time, stream and text of each line.
-
-    Kaggle keeps a JSON list of `{stream_name, time, data}`, a piece of a line or several lines each, an entry a line;
-    while a run goes on the list has no end yet. What is not of that form is passed on as it stands.
-    """
+def _lines(told: Iterable[dict[str, Any] | str]) -> Iterator[tuple[float, Any, str] | str]:
+    """Time, stream and text of each line."""
     line, start, stream = "", 0.0, None
-    for entry in _entries(raw):
+    for entry in told:
         if isinstance(entry, str):
             yield entry
             continue
         if line and entry["stream_name"] != stream:
             yield start, stream, line
             line = ""
-        data = entry["data"]
-        for piece in PIECE.findall(data if isinstance(data, str) else json.dumps(data) if data is not None else ""):
+        for piece in PIECE.findall(text_of(entry)):
             if not line:
                 start, stream = _seconds(entry["time"], start), entry["stream_name"]
             line += piece
@@ -178,6 +196,12 @@ def _lines(raw: str) -> Iterator[tuple[float, Any, str] | str]:
                 line = ""
     if line:
         yield start, stream, line
+
+
+def text_of(entry: dict[str, Any]) -> str:
+    """What the run printed with that entry."""
+    data = entry["data"]
+    return data if isinstance(data, str) else json.dumps(data) if data is not None else ""
 
 
 def _seconds(time: Any, before: float) -> float:
@@ -193,7 +217,12 @@ def _line(start: float, stream: Any, text: str) -> str:
     return f"{start:9.1f} {'!' if stream == 'stderr' else ' '} {text.rstrip().rpartition(chr(13))[2]}"
 
 
-def _entries(raw: str) -> Iterator[dict[str, Any] | str]:
+def entries(raw: str) -> Iterator[dict[str, Any] | str]:
+    """The entries of a log, `{stream_name, time, data}`, each a piece of a line or several lines.
+
+    Kaggle keeps a JSON list of them, an entry a line; while a run goes on the list has no end yet. What is not of that
+    form is passed on as it stands.
+    """
     try:
         found = json.loads(raw)
         texts = [json.dumps(each) for each in found] if isinstance(found, list) else [raw]

@@ -21,7 +21,10 @@ class StateError(CascadeError):
 
 @dataclass(frozen=True)
 class Pushed:
-    """One version of the kernel. `commit`: of the tree it was pushed from, empty without git; `at`: UTC, ISO."""
+    """One version of the kernel. `commit`: of the tree it was pushed from, empty without git; `at`: UTC, ISO.
+
+    `ran`: whether the push started a run of it.
+    """
 
     owner: str
     slug: str
@@ -33,6 +36,7 @@ class Pushed:
     commit: str
     dirty: bool
     at: str
+    ran: bool = True
 
     @property
     def page(self) -> str:

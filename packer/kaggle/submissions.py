@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cascade.base.errors import CascadeError
-from packer.kaggle import output, polling, runs, state
+from packer.kaggle import output, polling, quota, runs, state
 from packer.kaggle.runs import Run
 from packer.kaggle.session import KaggleError, Session
 from packer.kaggle.state import Pushed, StateError
@@ -28,6 +28,8 @@ def submit(
     A version that was submitted already is so only with `again`: each one costs a part of the day's allowance.
     """
     seen = runs.status(session, run)
+    if seen.name == runs.UNRUN:
+        raise runs.not_run(run)
     if seen.name != "COMPLETE":
         raise SubmissionError(
             f"is {seen}, and only a COMPLETE run can be submitted",
@@ -206,16 +208,10 @@ def allowed(session: Session, competition: str) -> int | None:
 
 def gpu_hours_left(session: Session) -> float | None:
     """Returns what of this week's GPU quota is neither used nor reserved; None where Kaggle does not say."""
-    from kagglesdk.kernels.types.kernels_api_service import ApiGetAcceleratorQuotaStatisticsRequest
-
-    call = session.client.kernels.kernels_api_client.get_accelerator_quota_statistics
     try:
-        quota = session.call("GPU quota", lambda: call(ApiGetAcceleratorQuotaStatisticsRequest())).gpu_quota
+        found, _ = quota.ask(session)
     except KaggleError as error:
         if error.status == 401:
             raise
         return None
-    if quota is None or quota.total_time_allowed is None:
-        return None
-    spent = [each.total_seconds() for each in (quota.time_used, quota.time_reserved) if each is not None]
-    return max(0.0, float(quota.total_time_allowed.total_seconds() - sum(spent)) / 3600)
+    return next((each.left for each in found if each.accelerator == "GPU"), None)

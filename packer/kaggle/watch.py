@@ -18,6 +18,8 @@ from packer.kaggle.session import Session
 from packer.kaggle.state import StateError
 from packer.kaggle.submissions import SubmissionError
 
+LATEST = 3600.0  # seconds; kagglesdk's rerun_max_stagger_minutes, which a host sets and no entrant sees, ends at 60
+
 
 @dataclass
 class Watch:
@@ -39,6 +41,12 @@ class Watch:
         least = (datetime.fromisoformat(self.pending) - begun).total_seconds() if self.pending else 0.0
         return max(0.0, least), max(0.0, (datetime.fromisoformat(self.ended) - begun).total_seconds())
 
+    def ran(self) -> str:
+        """How long the run itself took: it may have started late, by up to LATEST."""
+        least, most = self.took()
+        low, high = duration(max(0.0, least - LATEST)), duration(most)
+        return f"a rerun may start 0 to 60 min late, so it ran between {low} and {high}"
+
     def __str__(self) -> str:
         least, most = map(duration, self.took())
         told = f"public score {self.score or 'not given'}" if self.status == "COMPLETE" else self.reason or "no reason"
@@ -53,8 +61,12 @@ def watch(
     folder: Path = state.FOLDER,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     sleep: Callable[[float], None] = time.sleep,
+    away: float = polling.LONGEST_AWAY,
 ) -> Watch:
-    """Looks every `every` seconds, more often at first, until submission `ref` has ended, and returns what was seen."""
+    """Looks every `every` seconds, more often at first, until submission `ref` has ended, and returns what was seen.
+
+    The KaggleError is raised of a Kaggle that has not answered for `away` seconds.
+    """
     name = f"watch-{ref}"
     known = state.recall(name, folder)
     try:
@@ -83,7 +95,7 @@ def watch(
             said(str(error))
         return seen
 
-    return polling.poll(look, lambda each: bool(each.ended), every, said, sleep=sleep)
+    return polling.poll(look, lambda each: bool(each.ended), every, said, sleep=sleep, away=away)
 
 
 def _utc(date: datetime | None, now: str) -> str:

@@ -9,6 +9,19 @@ from cascade.base.folder import RESULT
 from cascade.causes.find import root_cause
 from cascade.causes.results import failures
 from packer.kaggle import runs
+from packer.kaggle.runs import LAST_LINES, Run, RunError, Status
+from packer.kaggle.session import KaggleError, Session
+
+
+def of_run(session: Session, run: Run, seen: Status) -> Iterator[str]:
+    """The end of a failed run's log, then its cause: by the log, else in Kaggle's words. No error where none is had."""
+    try:
+        raw = runs.log(session, run)
+    except (KaggleError, RunError) as error:
+        yield f"why: {seen.failure or 'Kaggle does not say'} (its log cannot be had: {error})"
+        return
+    yield from list(runs.readable(raw))[-LAST_LINES:]
+    yield from list(of_log(raw)) or [f"why: {seen.failure or 'neither Kaggle nor the log says'}"]
 
 
 def of_log(raw: str) -> Iterator[str]:

@@ -6,8 +6,10 @@ it. What it holds is plain data for tests to set up and to look at: `server.requ
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +29,17 @@ class RefusalError(Exception):
     def __init__(self, status: int, message: str = "", headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
         self.status, self.message, self.headers = status, message, headers or {}
+
+
+CUT = b"\0"  # in a stream: the end of a chunk; at its end: a connection that breaks
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """An answer of server-sent events, chunk by chunk; `forever`: what comes after them, again and again."""
+
+    body: bytes
+    forever: bytes = b""
 
 
 class CutError(Exception):
@@ -142,7 +155,11 @@ class Request(BaseHTTPRequestHandler):
                 handler = self.kaggle.handlers.get(method)
                 if handler is None:
                     raise RefusalError(404, f"no method {method}")
-                self.reply(200, handler(call))
+                answer = handler(call)
+                if isinstance(answer, Streamed):
+                    self._stream(answer)
+                else:
+                    self.reply(200, answer)
                 return
             name = path.strip("/").split("/")[0]
             with self.kaggle.lock:
@@ -173,6 +190,24 @@ class Request(BaseHTTPRequestHandler):
     def _check_login(self) -> None:
         if self.headers.get("Authorization") != f"Bearer {TOKEN}" or not self.kaggle.token_is_active:
             raise RefusalError(401, "Unauthorized")
+
+    def _stream(self, answer: Streamed) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for chunk in itertools.chain(filter(None, answer.body.split(CUT)), self._again(answer.forever)):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+            self.wfile.flush()
+        if answer.body.endswith(CUT):
+            raise CutError
+        self.wfile.write(b"0\r\n\r\n")
+
+    @staticmethod
+    def _again(chunk: bytes) -> Iterator[bytes]:
+        while chunk:
+            time.sleep(0.01)
+            yield chunk
 
     def reply(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
         """Answers with JSON, or with `body` as it stands where it is bytes."""

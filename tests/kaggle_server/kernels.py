@@ -7,11 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.kaggle_server import OWNER, Call, CutError, KaggleServer, RefusalError, Request
+from kagglesdk.kernels.types.kernels_enums import KernelExecutionType
+
+from tests.kaggle_server import CUT, OWNER, Call, CutError, KaggleServer, RefusalError, Request, Streamed
 
 SERVICE = "kernels.KernelsApiService"
 SAVE, GET = f"{SERVICE}/SaveKernel", f"{SERVICE}/GetKernel"
 STATUS, OUTPUT = f"{SERVICE}/GetKernelSessionStatus", f"{SERVICE}/ListKernelSessionOutput"
+STREAM = f"{SERVICE}/GetKernelSessionLogsStream"
 QUOTA = f"{SERVICE}/GetAcceleratorQuotaStatistics"
 MODEL = "models.ModelApiService/ListModelInstanceVersionFiles"
 DOWNLOAD = "GET /output"
@@ -19,13 +22,18 @@ DOWNLOAD = "GET /output"
 
 @dataclass
 class Version:
-    """One version and its run. `states`: what each look at it sees, the last for ever; `pages` of file names."""
+    """One version and its run. `states`: what each look at it sees, the last for ever; `pages` of file names.
+
+    `streams`: what each connection to its log brings, before it is closed, chunk by chunk at each `CUT`; without one
+    more it is answered with the log as it is kept.
+    """
 
     body: dict[str, Any] = field(default_factory=dict)
     states: list[str] = field(default_factory=lambda: ["COMPLETE"])
     failure: str = ""
     pages: list[list[str]] = field(default_factory=list)
     log: str = ""
+    streams: list[bytes] = field(default_factory=list)
 
 
 class Kernels:
@@ -50,9 +58,10 @@ class Kernels:
         self.longest: int | None = None
         self.models: set[str] = set()
         self.quota: dict[str, Any] | None = {"totalTimeAllowed": "108000s", "timeUsed": "30600s"}
+        self.more_quota: dict[str, Any] = {}
         server.handlers |= {
             SAVE: self.save, GET: self.get, STATUS: self.status, OUTPUT: self.output, QUOTA: self.hours,
-            MODEL: self.model,
+            MODEL: self.model, STREAM: self.stream,
         }  # fmt: skip
         server.raw["output"] = self.download
 
@@ -63,7 +72,8 @@ class Kernels:
         if self.answer.get("error"):
             return self.answer
         versions = self.kept.setdefault(ref, [])
-        versions.append(Version(call.body, ["QUEUED", "RUNNING", "COMPLETE"]))
+        saved_only = call.body.get("kernelExecutionType") == KernelExecutionType.QUICK_SAVE.name
+        versions.append(Version(call.body, ["NEW_SCRIPT"] if saved_only else ["QUEUED", "RUNNING", "COMPLETE"]))
         self.hidden = 0 if self.lost is None else self.unseen
         if isinstance(self.lost, Exception):
             raise self.lost
@@ -142,7 +152,21 @@ class Kernels:
     def hours(self, call: Call) -> Any:
         if self.quota is None:
             raise RefusalError(404)
-        return {"gpuQuota": self.quota}
+        return {"gpuQuota": self.quota} | self.more_quota
+
+    def stream(self, call: Call) -> Any:
+        """As the kaggle client's own help has it: events while the run goes on, else the log."""
+        version = self._version(call)
+        if not version.streams:
+            return version.log.encode()
+        return Streamed(version.streams.pop(0))
+
+
+def events(*lines: tuple[str, float, str], end: bool = False) -> bytes:
+    """The same as a stream of events, each a chunk; at its end the mark, if `end`."""
+    entries = ({"stream_name": stream, "time": at, "data": data} for stream, at, data in lines)
+    told = [json.dumps(entry, ensure_ascii=False) for entry in entries]
+    return CUT.join(f"data: {each}\n\n".encode() for each in [*told, *(["END_OF_LOG"] if end else [])])
 
 
 def entries(*lines: tuple[str, float, str]) -> str:

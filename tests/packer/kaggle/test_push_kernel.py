@@ -123,6 +123,15 @@ def test_a_broken_rule_is_named_with_its_key(project, changes, said):
         ("configs/t.toml", "grace/e5/e5-folder", "grace/e5/versions/3", "a dataset's newest; remove '/versions/3'"),
         ("configs/t.toml", "grace/e5/e5-folder", "grace//e5", "is not a handle; write it as dataset:owner/slug"),
         ("wheels/t4.toml", "NvidiaTeslaT4", "NvidiaTeslaT5", "has no 'NvidiaTeslaT5' (did you mean 'NvidiaTeslaT4'?)"),
+        ("wheels/t4.toml", "NvidiaTeslaT4", "GPU", "has no 'GPU' (it has NvidiaTeslaT4, NvidiaTeslaA100, "),
+        (
+            "wheels/t4.toml",
+            "NvidiaTeslaT4",
+            "NvidiaTeslaP100",
+            'would run NvidiaTeslaT4 instead; write "NvidiaTeslaT4"',
+        ),
+        ("wheels/t4.toml", "NvidiaTeslaT4", "TpuV38", 'would run TpuV5E8 instead; write "TpuV5E8"'),
+        ("wheels/t4.toml", "NvidiaTeslaT4", "TPUV2256", "is retired, and Kaggle would run a CPU instead; choose"),
         ("notebooks/submission.ipynb", '"kernelspec"', '"gone"', "names no kernel"),
         ("notebooks/submission.ipynb", '"execution_count": null', '"execution_count": 3', "contains outputs"),
     ],
@@ -134,6 +143,22 @@ def test_a_broken_rule_elsewhere_is_named_with_its_file(project, file, old, new,
     found = problems()
     assert found
     assert all(file in problem and said in problem for problem in found)
+
+
+def test_the_retired_accelerators_are_those_that_the_client_warns_of(kaggle):
+    from kaggle.api import kaggle_api_extended
+
+    told = kaggle_api_extended._RETIRED_ACCELERATORS
+    assert kernel.RETIRED.keys() == told.keys()
+    assert all(instead.removeprefix("a ") in told[name] for name, instead in kernel.RETIRED.items())
+
+
+def test_a_retired_accelerator_is_not_pushed(kaggle):
+    facts = Path("wheels/t4.toml")
+    facts.write_text(facts.read_text().replace("NvidiaTeslaT4", "NvidiaTeslaP100"))
+    with pytest.raises(KernelError, match="'NvidiaTeslaP100' is retired"):
+        push_it()
+    assert SAVE not in kaggle.methods()
 
 
 def test_every_source_that_is_not_ready_is_named_and_nothing_is_pushed(kaggle):
@@ -274,7 +299,7 @@ def test_a_competition_is_named_as_its_address_writes_it(project):
 @pytest.mark.parametrize("fault", [CutError(), RefusalError(500), RefusalError(503)], ids=str)
 def test_a_push_that_may_not_have_been_made_is_left_to_the_person(kaggle, fault):
     kaggle.faults[SAVE] = [fault]
-    with pytest.raises(KernelError, match="no new version of ada/eedi-cascade is listed; look at its page first, h"):
+    with pytest.raises(push.LostPushError, match="no new version of ada/eedi-cascade is listed; look at its page fir"):
         push_it()
     assert kaggle.methods().count(SAVE) == 1
 

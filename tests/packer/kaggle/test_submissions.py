@@ -224,7 +224,22 @@ def test_the_commands_submit_and_watch_and_tell_a_failure_by_their_exit_code(kag
     kaggle.competitions.made[7] = {"ref": 7, "date": "2026-11-20T10:00:00Z"}
     kaggle.competitions.states = [{"status": "ERROR", "errorDescription": "Notebook Timeout"}]
     said = CliRunner().invoke(app, ["watch", "--ref", "7"])
-    assert (said.exit_code, "submission 7: ERROR, Notebook Timeout;" in said.stdout) == (1, True)
+    first, ran, _, last = said.stdout.splitlines()
+    assert (said.exit_code, last) == (1, "why: Notebook Timeout")
+    assert first.startswith("submission 7: ERROR, Notebook Timeout;")
+    assert ran.startswith("a rerun may start 0 to 60 min late, so it ran between 0 s and ")
+
+
+@pytest.mark.parametrize(("ending", "code"), [("COMPLETE", 0), ("ERROR", 1)])
+def test_submit_waits_for_the_end_and_submits_once(kaggle, ending, code):
+    state.remember("state", PUSHED)
+    kaggle.competitions.states = [{"status": ending, "errorDescription": "Submission CSV Not Found"}]
+    said = CliRunner().invoke(app, ["submit", "--wait"])
+    lines = said.stdout.splitlines()
+    assert said.exit_code == code and lines[0] == "version 1 of ada/eedi-cascade is submission 100"
+    assert lines[1].startswith(f"submission 100: {ending}, ")
+    assert lines[-1].startswith("why: Submission CSV Not Found" if code else "left: submissions today 5, ")
+    assert kaggle.methods().count(SUBMIT) == 1
 
 
 def test_a_bare_submit_is_refused_where_another_version_may_be_meant(kaggle):
@@ -308,6 +323,13 @@ def test_a_watch_begun_again_keeps_what_was_seen(submitted):
     before = len(submitted.methods())
     assert look(clock) == seen  # what has ended is not looked at again
     assert len(submitted.methods()) == before + 1  # the login
+
+
+def test_a_rerun_that_may_have_started_late_ran_for_a_range(submitted):
+    began, ended = "2026-11-20T10:00:00+00:00", "2026-11-20T18:02:00+00:00"
+    seen = watch.Watch(1, began, "", "COMPLETE", pending="2026-11-20T18:01:00+00:00", ended=ended)
+    assert seen.ran() == "a rerun may start 0 to 60 min late, so it ran between 7 h 01 min and 8 h 02 min"
+    assert "between 0 s and 8 h 02 min" in replace(seen, pending="2026-11-20T10:59:00+00:00").ran()
 
 
 def test_one_that_had_ended_before_anyone_looked_took_at_most_so_long(submitted):

@@ -10,8 +10,8 @@ from packer.__main__ import app
 from packer.kaggle import state, why
 from packer.kaggle.state import Pushed
 from tests.cascade.causes import forms
-from tests.kaggle_server import KaggleServer
-from tests.kaggle_server.kernels import Kernels, Version, entries
+from tests.kaggle_server import KaggleServer, RefusalError
+from tests.kaggle_server.kernels import OUTPUT, Kernels, Version, entries
 
 FAILED = "ValueError: numpy.dtype size changed, may indicate binary incompatibility"
 WHY = (
@@ -39,13 +39,24 @@ def failed(monkeypatch, tmp_path):
         yield kernels
 
 
-def test_status_tells_the_cause_before_the_end_of_the_log(failed):
+def test_status_tells_the_cause_last(failed):
     said = CliRunner().invoke(app, ["status"])
-    first, second, *rest = said.stdout.splitlines()
-    assert (said.exit_code, first, second) == (1, "version 1 of ada/k: ERROR: it ended", WHY)
+    first, *rest, last = said.stdout.splitlines()
+    assert (said.exit_code, first, last) == (1, "version 1 of ada/k: ERROR: it ended", WHY)
     assert any(line.endswith("incompatibility") for line in rest)
-    failed.kept["ada/k"][0].log = entries(("stdout", 1.0, "nothing is known\n"))
-    assert "why: " not in CliRunner().invoke(app, ["status"]).stdout
+    version = failed.kept["ada/k"][0]
+    version.log = entries(("stdout", 1.0, "nothing is known\n"))
+    assert CliRunner().invoke(app, ["status"]).stdout.splitlines()[-1] == "why: it ended"
+    version.log = version.failure = ""
+    said = CliRunner().invoke(app, ["status", "--wait"])
+    assert (said.exit_code, said.stdout.splitlines()[-1]) == (1, "why: neither Kaggle nor the log says")
+
+
+def test_a_failure_whose_log_cannot_be_had_is_a_failure_all_the_same(failed):
+    failed.server.faults[OUTPUT] = [RefusalError(404)]
+    said = CliRunner().invoke(app, ["status", "--wait"])
+    last = said.stdout.splitlines()[-1]
+    assert said.exit_code == 1 and last.startswith("why: it ended (its log cannot be had: version 1 of ada/k: ")
 
 
 def test_output_tells_the_cause_by_what_the_run_left_else_by_its_log(failed):
