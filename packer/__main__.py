@@ -7,7 +7,7 @@ import typer
 
 from cascade.base.command_line import ShowVersion, new_app, run_command_line
 from packer import kaggle_commands
-from packer.options import KernelConfig, OfAdapters, echo, kinds_of, load_run
+from packer.options import DEFAULTS, KernelConfig, OfAdapters, echo, kinds_of, load_run
 
 app = new_app()
 
@@ -74,7 +74,7 @@ def verify(
     image: Annotated[str, typer.Option(help="target image: a name in wheels/")] = "kaggle-t4x2",
     config: Annotated[
         list[Path] | None,
-        typer.Option(help="the run's TOML file, or several (default: t4x2.toml; without GPUs sample.toml)"),
+        typer.Option(help=f"the run's TOML file, or several (default: {DEFAULTS})"),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="read everything again, without the cache")] = False,
     fetch_models: Annotated[
@@ -183,12 +183,13 @@ def pack(
     from rich.filesize import decimal
 
     from cascade.run import check as checking
-    from packer.datasets import adapters, staging
+    from packer.datasets import adapters, contents, staging
     from packer.wheels import images
 
     target = images.load(image)
     run = load_run(config, target, of_adapters)
     if of_adapters is None:
+        contents.check_names(run, target)
         checking.require(checking.facts(run, adapters.target(target)), say=lambda line: echo(line, err=True))
     adapters.require(adapters.check(run, target))
     kinds = kinds_of(run, of_adapters)
@@ -209,12 +210,12 @@ def rehearse(
     """
     from rich.console import Console
 
-    from cascade.config.schema import load
     from packer.rehearsal import rehearse as rehearsing
     from packer.wheels import images
 
     console, limit = Console(), rehearsing.size(limit_working)
-    done = rehearsing.rehearse(load(config), images.load(image), questions, console, limit)
+    target = images.load(image)
+    done = rehearsing.rehearse(load_run(config, target), target, questions, console, limit)
     rehearsing.show(done, console)
     raise typer.Exit(0 if done.green else 1)
 

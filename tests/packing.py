@@ -17,7 +17,7 @@ gpus = 2
 capability = "7.5"
 cuda = "12.8"
 driver = "580.159.04"
-extras = []
+extras = ["models"]
 seen = "nowhere"
 """
 WHEELS = {"one": "one-1.0-py3-none-any.whl", "two": "two-2.0-cp312-cp312-manylinux_2_31_x86_64.whl"}

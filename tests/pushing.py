@@ -51,7 +51,7 @@ glibc = "2.35"
 gpus = 2
 accelerator = "NvidiaTeslaT4"
 docker_image = "gcr.io/kaggle-gpu-images/python@sha256:0123"
-extras = []
+extras = ["models"]
 seen = "in a test"
 """
 KINDS = ("code", "wheels", "adapters")

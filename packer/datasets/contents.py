@@ -152,6 +152,18 @@ def wheels(image: Image) -> Contents:
     return Contents(files, image_facts(image), frozenset({image.lock.name}), check=partial(_check_lock, image))
 
 
+def check_names(config: Config, image: Image) -> None:
+    """ContentsError where Kaggle would refuse a wheel's name by its version, before anything is staged."""
+    for pin in locks.read(image.lock).values():
+        if pin.version.local or pin.version.epoch:
+            other = "kaggle-t4x2" if next(config.models(), None) else "kaggle-cpu"
+            raise ContentsError(
+                f"{pin} has a {'local label' if pin.version.local else 'version epoch'}, and Kaggle may reject or "
+                f"change the name of its wheel", path=image.lock,
+                mend=f"use an image of Kaggle's, such as IMAGE={other}, or pin another version in {image.requirements}",
+            )  # fmt: skip
+
+
 def image_facts(image: Image) -> dict[str, Any]:
     """What the kernel holds the machine that it runs on to."""
     return {"image": image.name, **image.model_dump(mode="json", include=FACTS)}

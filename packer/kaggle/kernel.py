@@ -30,8 +30,8 @@ FIXED = {
     "docker_image_pinning_type": "original",  # "latest" would change the image under what was proved
 }
 LISTS = tuple(sources.FORMS)
-WRITTEN = ("id", "title", "code_file", "enable_gpu", *FIXED, *LISTS)
-FILLED = ("machine_shape", "docker_image")  # from the image
+WRITTEN = ("id", "title", "code_file", *FIXED, *LISTS)
+FILLED = ("enable_gpu", "machine_shape", "docker_image")  # from the image
 TITLE = range(5, 51)  # characters
 # kaggle-cli's docs/kernels.md, September 2026; NvidiaTeslaT4 is T4 x2.
 ACCELERATORS = (
@@ -85,7 +85,11 @@ def fill(metadata: dict[str, Any], config: Config, image: Image, owner: str, sta
     named["dataset_sources"] = [*(f"{owner.lower()}/{slug}" for slug in staged), *named["dataset_sources"]]
     own = {key: [sources.normal(key, name) for name in metadata[key]] for key in LISTS}
     filled = metadata | {key: list(dict.fromkeys([*named[key], *own[key]])) for key in LISTS}
-    filled |= {"id": f"{owner}/{metadata['id'].rpartition('/')[2]}", "code_file": NOTEBOOK}
+    filled |= {
+        "id": f"{owner}/{metadata['id'].rpartition('/')[2]}",
+        "code_file": NOTEBOOK,
+        "enable_gpu": image.gpus > 0,
+    }
     if image.accelerator:
         filled["machine_shape"] = image.accelerator
     if image.docker_image:
@@ -101,8 +105,6 @@ def problems(metadata: dict[str, Any], path: Path, config: Config, image: Image,
     if not found and slug not in [name.lower() for name in named]:
         what = ", ".join(named) or "nothing"
         found.append(f'{path}: competition_sources: {what} is not the config\'s competition; write ["{slug}"]')
-    if metadata.get("enable_gpu") is not (image.gpus > 0):
-        found.append(f"{path}: enable_gpu: the image {image.name} has {image.gpus} GPUs; write {_bool(image.gpus > 0)}")
     return [*found, *_accelerator(image), *sources.problems(config)]
 
 
@@ -115,10 +117,6 @@ def _accelerator(image: Image) -> list[str]:
         return [f"{image.path}: accelerator: '{name}' is retired, and Kaggle would run {instead} instead; {fix}"]
     near = nearest(name, ACCELERATORS) or f" (it has {', '.join(ACCELERATORS)})"
     return [f"{image.path}: accelerator: Kaggle has no '{name}'{near}"]
-
-
-def _bool(value: bool) -> str:
-    return "true" if value else "false"
 
 
 def _keys(metadata: dict[str, Any]) -> list[str]:

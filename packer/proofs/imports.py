@@ -27,6 +27,8 @@ LAZY = {
     ),
     "transformers": ("transformers.modeling_utils", "transformers.models.auto.modeling_auto"),
 }  # fmt: skip
+# What comes with the extra `models` only: where an image is without it, no stage that imports them can be in a run.
+MODELS = ("faiss", "peft", "safetensors", "sentence_transformers", "tokenizers", "torch", "transformers")
 OWN = "cascade"
 LONGEST = 6  # links of a chain that are shown
 
@@ -88,12 +90,14 @@ def _chain(source: str, came: dict[str, str], module: str) -> str:
 def _roots(bundle: Subject) -> Iterator[tuple[str, str]]:
     """(dotted name, file of the project) of every import of the project's own, and of what it starts by name."""
     uses_vllm = any(config.engine == "vllm" and config.language_models() for config in bundle.configs)
+    without_vllm = () if uses_vllm or "vllm" in bundle.pins else ("vllm",)
+    left_out = {*without_vllm, *(() if bundle.image.has_models else MODELS)}
     for path in sorted((bundle.project / OWN).rglob("*.py")):
         where = path.relative_to(bundle.project)
         package = path.name == "__init__.py"
         module = ".".join((where.parent if package else where.with_suffix("")).parts)
         for dotted in everywhere(path.read_text(encoding="utf-8"), module, package):
-            if uses_vllm or "vllm" in bundle.pins or dotted.partition(".")[0] != "vllm":
+            if dotted.partition(".")[0] not in left_out:
                 yield dotted, where.as_posix()
     for path in sorted((bundle.project / "notebooks").glob("*.ipynb")):
         for dotted in everywhere(_code(path)):

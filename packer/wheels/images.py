@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from cascade.base.errors import CascadeError, nearest
 from cascade.config.messages import explained
 from cascade.config.parts import ConfigModel
+from cascade.config.schema import Config
 
 FOLDER = Path("wheels")
 OLDEST_GLIBC = 5  # of manylinux tags: manylinux1 is glibc 2.5 (PEP 513)
@@ -25,6 +26,7 @@ Positive = Annotated[int, Field(gt=0)]
 Size = Annotated[float, Field(gt=0)]
 LOCKED_FOR = ("python_minor", "abi", "machine", "glibc")  # what a lock is resolved for
 OF_SET = ("cuda", "extras", "exclude_newer", "newer")  # what is said of wheels, and not of a machine
+MODELS = "models"  # the extra of this project that has torch
 NOT_SEEN = "not seen"  # what a file says of a fact that nobody has seen yet
 
 
@@ -91,6 +93,11 @@ class Image(Facts):
     def project(self) -> Path:
         """The pyproject.toml above the images' folder, whose requirements the kernel needs."""
         return self.path.parent.parent / "pyproject.toml"
+
+    @property
+    def has_models(self) -> bool:
+        """Whether its wheels are to have torch and what else a model requires."""
+        return MODELS in self.extras
 
     @property
     def _set(self) -> Path:
@@ -162,6 +169,16 @@ def load(name: str, folder: Path = FOLDER) -> Image:
         mend = f"use one of {', '.join(known)}" if known else "create it"
         raise ImageError(f"no such image{nearest(name, known)}", path=path, mend=mend)
     return parse(path.read_text(encoding="utf-8"), path)
+
+
+def require_models(image: Image, config: Config) -> None:
+    """ImageError where a stage of the run has a model, and the image's wheels are not to have torch."""
+    for stage, model in config.models():
+        if not image.has_models:
+            raise ImageError(
+                f"its wheels have no torch, which '{model.model}' of stage '{stage}' requires", path=image.path,
+                key="extras", mend="use an image with torch, such as IMAGE=kaggle-t4x2, or CONFIG=configs/cpu.toml",
+            )  # fmt: skip
 
 
 def parse(text: str, path: Path) -> Image:

@@ -117,7 +117,8 @@ def report(image: Image, seen: Seen) -> list[str]:
         except ImageError as error:
             lines.append(f"{path}: not compared: {error}")
             continue
-        if other.accelerator != image.accelerator or not other.lock.is_file():
+        same = other.name == image.name or (image.accelerator and other.accelerator == image.accelerator)
+        if not same or not other.lock.is_file():
             continue
         why = "; ".join(broken(other, seen))
         lines.append(f"{other.wheels}: {f'broken: {why}' if why else 'its wheels still run there'}")

@@ -294,6 +294,17 @@ def test_a_wheel_with_a_plus_stops_before_anything_is_staged(project: Path) -> N
     assert list(Path("build/datasets").iterdir()) == []
 
 
+@pytest.mark.parametrize(("config", "other"), [(CONFIG, "kaggle-t4x2"), (Path("configs/cpu.toml"), "kaggle-cpu")])
+def test_a_lock_with_a_local_version_stops_a_pack_before_anything_is_looked_at(
+    project: Path, config: Path, other: str
+) -> None:
+    lock = project / "wheels" / f"{IMAGE}.lock"
+    lock.write_text(lock.read_text().replace("one==1.0", "one==1.0+cpu"))
+    with pytest.raises(ContentsError, match=rf"one==1.0\+cpu has a local label, .*; use .*IMAGE={other}, or pin"):
+        pack(config, IMAGE)
+    assert not Path("build").exists()
+
+
 def test_a_credential_beside_a_model_stops_it(project: Path) -> None:
     path = project / "sample" / "models" / "tiny-qwen2" / "README.md"
     path.write_text(TOKEN)

@@ -85,7 +85,7 @@ def test_the_kaggle_client_would_push_the_same_from_that_folder(kaggle):
         ({"enable_internet": None}, "enable_internet: is missing"),
         ({"enable_internet": "false"}, 'enable_internet: is "false"; write false'),
         ({"is_private": False}, "is_private: is false; write true"),
-        ({"enable_gpu": False}, "enable_gpu: the image t4 has 2 GPUs; write true"),
+        ({"enable_gpu": False}, "enable_gpu: comes from the image's file"),
         ({"code_file": "notebooks/none.ipynb"}, "code_file: notebooks/none.ipynb does not exist"),
         ({"docker_image_pinning_type": "latest"}, 'docker_image_pinning_type: is "latest"; write "original"'),
         ({"machine_shape": "NvidiaTeslaT4"}, "machine_shape: comes from the image's file"),
@@ -351,3 +351,11 @@ def test_the_command_names_each_problem_on_a_line_of_its_own(kaggle):
         "kernel-metadata.json: is_private: is false",
         "kernel-metadata.json: enable_internet: is true",
     ]
+
+
+def test_an_image_without_gpus_makes_a_kernel_without_an_accelerator(project):
+    facts = Path("wheels/t4.toml").read_text().replace("gpus = 2\n", "").replace('accelerator = "NvidiaTeslaT4"\n', "")
+    Path("wheels/t4.toml").write_text(facts)
+    assert problems() == []
+    filled = kernel.fill(kernel.read(), load(Path("configs/t.toml")), images.load("t4"), "ada", [])
+    assert filled["enable_gpu"] is False and "machine_shape" not in filled

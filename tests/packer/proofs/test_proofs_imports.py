@@ -11,6 +11,7 @@ from packer.proofs import imports, wheel_modules
 from packer.proofs.source_imports import at_import, standard_library
 from packer.proofs.subject import Subject
 from packer.proofs.wheel_metadata import gather
+from packer.wheels import images
 from packer.wheels.images import Image
 from packer.wheels.locks import read
 from tests.wheelmaker import lock, make_image, make_wheel
@@ -53,6 +54,13 @@ def test_the_projects_own_imports_are_asked_for_wherever_they_stand(image: Image
         "hidden": ("cascade/__init__.py → hidden",),
         "pictures": ("notebooks/a.ipynb → pictures",),
     }
+
+
+def test_an_image_without_models_needs_nothing_that_only_models_import(tmp_path: Path) -> None:
+    image = make_image(tmp_path, [], "def f():\n  import torch, numpy\n  from vllm import LLM\n")
+    assert set(missing(image)) == {"torch", "numpy"}
+    image.path.write_text(image.path.read_text().replace('extras = ["models"]', "extras = []"))
+    assert set(missing(images.load("tiny", image.path.parent))) == {"numpy"}
 
 
 def test_what_the_kernel_starts_by_name_is_asked_for(image: Image) -> None:

@@ -6,6 +6,7 @@ import pytest
 from packaging.tags import parse_tag
 from packaging.utils import parse_wheel_filename
 
+from cascade.config.schema import load
 from packer.wheels import images, locks
 from packer.wheels.images import ImageError
 from tests.toy import project, replace
@@ -86,6 +87,17 @@ def test_what_the_projects_images_pin_is_written_down():
     for path in images.FOLDER.glob("*.toml"):
         pin = locks.read(images.load(path.stem).lock).get("vllm")
         assert pin is None or (images.FOLDER / f"vllm-{pin.version}.json").is_file()
+
+
+def test_a_run_with_a_model_is_refused_where_there_is_no_torch():
+    runs = [load(images.FOLDER.parent / "configs" / f"{name}.toml") for name in ("cpu", "sample")]
+    for run in runs:
+        images.require_models(images.load("kaggle-t4x2"), run)
+    images.require_models(images.load("kaggle-cpu"), runs[0])
+    with pytest.raises(
+        ImageError, match=r"have no torch, which 'package:gt-all.*' of stage 'r1 \(dense\)' requires; use"
+    ):
+        images.require_models(images.load("kaggle-cpu"), runs[1])
 
 
 def test_an_unknown_image_is_refused_with_the_nearest_known_one(image, tmp_path):

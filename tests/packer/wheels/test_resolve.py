@@ -124,7 +124,7 @@ def test_an_image_without_its_requirements_or_its_project_is_refused(image):
         resolve.lock(image)
 
 
-@pytest.mark.parametrize("name", ["kaggle-t4x2", "cpu-linux"])
+@pytest.mark.parametrize("name", ["kaggle-t4x2", "kaggle-cpu", "cpu-linux"])
 def test_the_committed_locks_answer_what_the_project_asks(name):
     image = images.load(name, images.FOLDER)
     assert resolve.answers(image), "lock again: make wheels"

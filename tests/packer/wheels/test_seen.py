@@ -82,6 +82,20 @@ def test_a_new_python_breaks_one_set_of_wheels_and_not_the_other(image: Image) -
     ]
 
 
+def test_a_machine_without_an_accelerator_is_compared_with_its_own_image_alone(image: Image) -> None:
+    """Any other image without one may be no machine of Kaggle's."""
+    for name, python in (("cpu", "3.12.13"), ("mine", "3.11.2")):
+        facts = f'python = "{python}"\nabi = "cp{python[0]}{python[2:4]}"\nmachine = "x86_64"\nglibc = "2.35"\n'
+        Path(f"wheels/{name}.toml").write_text(f'{facts}extras = []\nseen = "by hand"\n')
+        Path(f"wheels/{name}.lock").write_text("")
+    path = left(image="cpu", gpus=0, capability=None, driver=None, memory=None, cores=4)
+    assert seen.compared(path, COMPETITION) == [
+        "wheels/cpu.toml: cores was not seen, and is 4",
+        "wheels/cpu: its wheels still run there",
+        "to update the facts: python -m packer image --from image.json",
+    ]
+
+
 @pytest.mark.parametrize(
     ("other", "old", "new"),
     [
