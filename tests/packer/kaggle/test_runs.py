@@ -315,7 +315,7 @@ def test_the_commands_tell_of_the_version_pushed_last(kaggle):
     first, *rest = said.stdout.splitlines()
     assert first == "version 2 of ada/eedi-cascade: ERROR: out of memory"
     assert rest == [*runs.tail(session(), SECOND), "why: out of memory"]
-    assert CliRunner().invoke(app, ["logs", "--tail", "1"]).stdout.splitlines() == rest[-1:]
+    assert CliRunner().invoke(app, ["logs", "--tail", "1"]).stdout.splitlines() == rest[-2:-1]
     assert "version 1 of ada/eedi-cascade: ERROR" in CliRunner().invoke(app, ["status", "1"]).stdout
 
 
