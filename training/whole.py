@@ -44,7 +44,8 @@ def keep(model: PeftModel, before: dict[str, torch.Tensor]) -> float:
     held = learnt = 0.0
     for name, layer in _layers(model):
         weight = layer.get_base_layer().weight
-        u, s, v = torch.linalg.svd((weight - before[name]).float(), full_matrices=False)
+        learns = (weight - before[name]).float()
+        u, s, v = torch.linalg.svd(learns.T if layer.fan_in_fan_out else learns, full_matrices=False)  # GPT-2's Conv1D
         rank = min(layer.r[NAME], len(s))
         root = (s[:rank] / layer.scaling[NAME]).sqrt()
         a, b = layer.lora_A[NAME].weight, layer.lora_B[NAME].weight

@@ -68,3 +68,19 @@ def test_a_rank_beyond_the_layer_s_size_is_held_and_nothing_learnt_is_nothing() 
     model, before = begun(SIZE)
     learn(model, [1.0] * OUT)
     assert whole.keep(model, before) == pytest.approx(1)
+
+
+def test_a_layer_whose_weight_lies_the_other_way_round_is_held_too() -> None:
+    from transformers.pytorch_utils import Conv1D
+
+    model = Model()
+    model.dense = Conv1D(OUT, SIZE)
+    with pytest.warns(UserWarning, match="fan_in_fan_out"):
+        peft_model = lora.add_lora(model, OUT, targets=["dense"])
+    before = whole.begin(peft_model)
+    (weight,) = checkpoints.trained(peft_model).values()
+    weight += torch.randn(SIZE, OUT)
+    x = torch.randn(5, SIZE)
+    after = peft_model(x)
+    assert whole.keep(peft_model, before) == pytest.approx(1)
+    torch.testing.assert_close(peft_model(x), after, atol=1e-4, rtol=1e-4)
