@@ -1,6 +1,7 @@
 """A model's folder becomes a private dataset of what loading it requires, whatever cuts the upload."""
 
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -97,8 +98,10 @@ def test_weights_that_changed_are_a_new_version(store, model, capsys):
     store.polls = 0
     run(model)
     path = model / "tokenizer_config.json"
-    path.unlink()  # as a download replaces it
+    before = path.stat().st_mtime_ns
+    path.unlink()  # as a download replaces it, with the time that the file had where it comes from
     path.write_text('{"model_max_length": 9}')
+    os.utime(path, ns=(before, before))
     run(model)
     assert "updated" in capsys.readouterr().out
     held = store.held["ada/tiny-qwen2-5"].versions
