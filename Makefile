@@ -10,6 +10,8 @@ SEED ?= 1
 ENGINE ?=
 # The target image; wheels/ has its facts, requirements and lock.
 IMAGE ?= kaggle-t4x2
+# Of kaggle-t4x2-py313, profiles/t4x2.toml: images that differ in their packages have one machine.
+IMAGE_PROFILE = profiles/$(firstword $(subst -, ,$(IMAGE:kaggle-%=%))).toml
 GIVEN := $(if $(DATA),--data $(DATA))
 # Commands for the kernel use CONFIG only if it is given: their default is t4x2.toml, not the sample.
 KERNEL_CONFIG := $(if $(filter file,$(origin CONFIG)),,--config $(CONFIG))
@@ -87,8 +89,8 @@ folds: .venv/ready ## split the train.csv of DATA=dir into folders with a labell
 	$(BIN)/python -m cascade folds $(GIVEN) --out $(if $(filter command%,$(origin OUT)),$(OUT),build/folds) --count $(if $(filter command%,$(origin FOLDS)),$(FOLDS),5) $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(COMPETITION),--competition $(COMPETITION)) $(if $(BY),--by $(BY)) $(if $(filter command%,$(origin CONFIG)),--config $(CONFIG)) --seed $(if $(filter command%,$(origin SEED)),$(SEED),0)
 
 .PHONY: plan
-plan: .venv/ready ## predict the time of each stage of CONFIG=file for QUERIES=n, with PROFILE=file; CALIBRATE="ledger …" makes such a file
-	$(BIN)/python -m cascade plan --config $(CONFIG) $(GIVEN) $(if $(QUERIES),--queries $(QUERIES)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(ENGINE),--engine $(ENGINE)) $(CALIBRATE:%=--calibrate %)
+plan: .venv/ready ## predict the time of each stage of CONFIG=file for QUERIES=n, on the machine of IMAGE=name or with PROFILE=file; CALIBRATE="ledger …" makes such a file
+	$(BIN)/python -m cascade plan --config $(CONFIG) $(GIVEN) $(if $(QUERIES),--queries $(QUERIES)) $(addprefix --profile ,$(or $(PROFILE),$(if $(filter command%,$(origin IMAGE)),$(IMAGE_PROFILE)))) $(if $(ENGINE),--engine $(ENGINE)) $(CALIBRATE:%=--calibrate %)
 
 ##@ Train
 .PHONY: train

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from math import hypot
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -23,6 +24,7 @@ from cascade.models import placement
 Kind = Literal["install", "zero", "notebook", "llm", "embedding", "classifier", "cross-encoder", "blend", "fusion"]
 Seconds = Annotated[float, Field(ge=0)]
 PROFILES = ROOT / "profiles"
+ON_CARDS = ("llm", "embedding", "cross-encoder")  # kinds of work that cards do
 
 
 class Rate(ConfigModel):
@@ -105,22 +107,69 @@ class Profile(ConfigModel):
         return next((measured for measured in self.measured if measured.stage == stage), None)
 
 
+class Scaled(ConfigModel):
+    """Of another machine's seconds, what the same work on cards takes: `token` of what is read, `written` of the rest.
+
+    `spread`: the uncertainty that this adds. What cards do not do, and loading, stay as they are.
+    """
+
+    token: float = Field(gt=0)
+    written: float = Field(gt=0)
+    spread: Seconds
+    source: str
+
+    def of(self, rate: Rate) -> Rate:
+        """The rate of the machine that is scaled to."""
+        if rate.kind not in ON_CARDS:
+            return rate
+        changes = {
+            "prompt": rate.prompt * self.token,
+            "token": rate.token * self.token,
+            "written": rate.written * self.written,
+            "spread": hypot(rate.spread, self.spread),
+            "source": f"{rate.source}; times {self.token:g} and {self.written:g}: {self.source}",
+        }
+        return rate.model_copy(update=changes)
+
+
+class Derived(ConfigModel):
+    """A profile of a machine that nothing is known of but its cards: `base`, a file beside it, `scaled`."""
+
+    base: str
+    scaled: Scaled
+
+
 def load(path: Path) -> Profile:
     """Reads and checks a profile; PlanError names the file, the key and the mend."""
+    found = _read(path)
+    if isinstance(found, Profile):
+        return found
+    base = _read(path.parent / found.base)
+    if isinstance(base, Derived):
+        raise PlanError(f"'{found.base}' has a base itself", path=path, key="base", mend=f'write "{base.base}"')
+    return base.model_copy(update={"rate": [found.scaled.of(rate) for rate in base.rate]})
+
+
+def _read(path: Path) -> Profile | Derived:
     if not path.is_file():
         known = ", ".join(sorted(each.stem for each in PROFILES.glob("*.toml")))
         raise PlanError(
             "no such profile", path=path, mend=f"pass one of profiles/ ({known}), or calibrate one from a ledger"
         )
     try:
-        return Profile.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+        told = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"not TOML: {error}", path=path, mend="correct the file") from error
+    kind: type[Profile | Derived] = Derived if "base" in told else Profile
+    try:
+        return kind.model_validate(told)
     except ValidationError as error:
-        raise explained(error, path, TABLES, {}, PlanError)[0] from error
+        raise explained(error, path, TABLES | {"": kind}, {}, PlanError)[0] from error
 
 
-TABLES: dict[str, type[ConfigModel]] = {"": Profile, "rate": Rate, "assumed": Assumed, "measured": Measured}
+TABLES: dict[str, type[ConfigModel]] = {
+    "rate": Rate, "assumed": Assumed, "measured": Measured, "scaled": Scaled,
+}  # fmt: skip
 
 
 def default_profile(config: Config) -> Path:
