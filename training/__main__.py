@@ -160,6 +160,13 @@ def train_reranker(
     queries: Annotated[int | None, typer.Option(min=1, help="train on so many of its queries; default: all")] = None,
     epochs: Annotated[float, Epochs] = 1.0,
     rate: Annotated[float, Rate] = 1e-3,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="a ranking table of a larger model about train's queries, or several: its scores are targets"
+        ),
+    ] = None,
+    taught: Annotated[float, typer.Option(min=0, max=1, help="the teacher's part of the loss")] = 0.5,
     checkpoints: Checkpoints = None,
     replace: Replace = False,
 ) -> None:
@@ -168,8 +175,8 @@ def train_reranker(
 
     run, data = configs.load(config), data or sample_of(config)
     adapter = reranker.pipeline_of(run, stage).adapter or stage
-    settings, own = reranker.Settings(queries, epochs, rate), place(data, out, f"adapters/{adapter}")
-    reranker.train(data, run, stage, own, settings, adapters, kept=checkpoints, replaces=replace)
+    settings, own = reranker.Settings(queries, epochs, rate, taught), place(data, out, f"adapters/{adapter}")
+    reranker.train(data, run, stage, own, settings, adapters, kept=checkpoints, replaces=replace, teacher=teacher or ())
 
 
 @app.command("tiny-models")

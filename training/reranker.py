@@ -7,7 +7,7 @@ sequence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from cascade.scorers import one_pass, packing, writer
 from cascade.scorers.packing import Block
 from training import checkpoints, lora, negatives
 from training.jobs import provenance
+from training.teacher import Teacher
 
 RANK = 8
 CANDIDATES = 8  # that a pointwise query is asked about
@@ -46,11 +47,15 @@ PLACE = DeviceSlot(("cuda:0" if lora.DEVICE == "cuda" else "cpu",))
 
 @dataclass(frozen=True)
 class Settings:
-    """How it is trained. queries: on at most so many of train's; None: on all of them."""
+    """How it is trained. queries: on at most so many of train's; None: on all of them.
+
+    taught: with a teacher, its part of the loss.
+    """
 
     queries: int | None = None
     epochs: float = 1.0
     rate: float = 1e-3
+    taught: float = 0.5
 
 
 def train(
@@ -63,6 +68,7 @@ def train(
     *,
     kept: Path | None = None,
     replaces: bool = False,
+    teacher: Sequence[Path] = (),
 ) -> None:
     """Trains on `folder`/train.csv and writes the adapter to `out`.
 
@@ -71,22 +77,28 @@ def train(
     training's place in `out`.
 
     The loss is the cross-entropy of the right candidate: of the letters, or, pointwise, of a softmax over the
-    log-odds of yes to no (MAP 2025, 1st place).
+    log-odds of yes to no (MAP 2025, 1st place). teacher: ranking tables of a larger model, whose shares of a query's
+    candidates are targets beside the right one.
     """
     lora.check_out(out)
     pipeline = pipeline_of(config, name)
     config = config.model_copy(update={"engine": "transformers"})
     given = lora.with_adapters(config, adapters)
+    task = registry.of(config).read(folder)
+    taught = Teacher(teacher, task.train["query_id"].tolist()) if teacher else None
     chosen_by = {**asdict(settings), "batch_size": BATCH, "rank": RANK}
+    if taught:
+        chosen_by["teacher"] = taught.digests
+    else:
+        del chosen_by["taught"]
     made = provenance.begin("reranker", pipeline, config, folder, chosen_by, negatives.provenance(given))
     made.check(out, replaces)
-    task = registry.of(config).read(folder)
     count = min(settings.queries or len(task.train), len(task.train))
     chosen = task.train.sample(n=count, random_state=lora.SEED)
     candidates = negatives.retrieved(given, task)
     chosen = reasons.join(chosen, _written(chosen, given))
     model = _load(pipeline, config)
-    examples = Examples(pipeline, config, task, candidates)
+    examples = Examples(pipeline, config, task, candidates, taught, settings.taught)
     peft_model = lora.add_lora(model, RANK, targets="all-linear")
     with checkpoints.kept(kept, made.deciding, out) as kept:
         made.curve += fit(peft_model, model, examples, _order(chosen, settings.epochs), settings.rate, kept)
@@ -117,13 +129,22 @@ def pipeline_of(config: Config, name: str) -> LLMPipeline:
 
 
 class Examples:
-    """Queries as a step reads them."""
+    """Queries as a step reads them. taught: the teacher's part of the loss, of queries that it tells of."""
 
-    def __init__(self, pipeline: LLMPipeline, config: Config, task: Task, candidates: dict[str, list[int]]) -> None:
+    def __init__(
+        self,
+        pipeline: LLMPipeline,
+        config: Config,
+        task: Task,
+        candidates: dict[str, list[int]],
+        teacher: Teacher | None = None,
+        taught: float = 0.0,
+    ) -> None:
         folder = locate.model_path(pipeline.model, config.path.parent)
         tokenizer = prompters.load_tokenizer(pipeline, folder)
         length = prompters.context_length(pipeline, folder)
         self.pipeline, self.names, self.candidates = pipeline, task.texts, candidates
+        self.teacher, self.taught = teacher, taught
         self.seen = set(task.train["label_id"].tolist())
         self.prompter: Prompter = prompters.open_prompter(pipeline, config, tokenizer, length)
         self.prompter.check_tokenizer()
@@ -137,21 +158,31 @@ class Examples:
             return list(packing.blocks(prompts, sum(map(len, prompts))))
         return [Block([number], [], [prompt]) for number, prompt in enumerate(prompts)]
 
-    def prompts(self, query: dict[Any, Any]) -> tuple[list[list[int]], int]:
-        """A query's prompts as token ids, and which candidate is right: new wrong ones each time, in any order."""
+    def prompts(self, query: dict[Any, Any]) -> tuple[list[list[int]], np.ndarray]:
+        """A query's prompts as token ids, and each candidate's target: new wrong ones each time, in any order.
+
+        The targets add up to 1; without a teacher the right one has it all.
+        """
         pipeline, right = self.pipeline, int(query["label_id"])
         count = min(CANDIDATES if isinstance(pipeline, PointwisePipeline) else len(self.options), pipeline.top_k)
         wrong = negatives.drawn(right, self.candidates[query["query_id"]], self.seen, count - 1, self.rng)
         ids = self.rng.permutation([right, *wrong]).tolist()
         asked = next(ask(pipeline, [Given(str(query["query_id"]), query_fields(query), ids)], self.names))
-        return self.prompter.fit(asked[0].query_id, asked[0].variants)[0], ids.index(right)
+        targets = np.zeros(len(ids), dtype=np.float32)
+        targets[ids.index(right)] = 1
+        shares = self.teacher.shares(str(query["query_id"]), ids) if self.teacher else None
+        if shares is not None:
+            targets += self.taught * (shares - targets)
+        return self.prompter.fit(asked[0].query_id, asked[0].variants)[0], targets
 
     def loss(self, model: Any, query: dict[Any, Any], packs: bool) -> torch.Tensor:
         """Of a query; `packs`: whether the model reads prompts with the same beginning as one sequence."""
-        prompts, right = self.prompts(query)
+        prompts, targets = self.prompts(query)
         logits = one_pass.logits(model, self.blocks(prompts, packs), self.pad)[:, self.options].float()
         among = logits[:, 0] - logits[:, 1] if isinstance(self.pipeline, PointwisePipeline) else logits[0]
-        return torch.nn.functional.cross_entropy(among[None], torch.tensor([right], device=among.device))
+        # Letters beyond a query's candidates have no target.
+        wanted = torch.nn.functional.pad(torch.from_numpy(targets), (0, len(among) - len(targets)))
+        return torch.nn.functional.cross_entropy(among[None], wanted[None].to(among.device))
 
 
 def fit(

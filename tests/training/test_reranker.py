@@ -57,9 +57,10 @@ def test_the_prompts_are_those_that_inference_asks(tmp_path: Path, kind: str) ->
             return np.array(drawn[-1])
 
     examples.rng = Seen()  # type: ignore[assignment]
-    prompts, right = examples.prompts(query)
+    prompts, targets = examples.prompts(query)
     (ids,) = drawn
-    assert len(ids) == len(set(ids)) == 6 and ids[right] == query["label_id"]
+    assert len(ids) == len(set(ids)) == 6
+    assert targets.tolist() == [float(label == query["label_id"]) for label in ids]
     assert set(ids) - {query["label_id"]} <= set(candidates[query["query_id"]]) & set(task.train["label_id"])
     bare = pipeline.model_copy(update={"adapter": None})
     asked = LLMReranker(DeviceSlot(("cpu",)), bare, config, task.texts)
