@@ -85,8 +85,8 @@ fit: .venv/ready ## fit the ensemble's weights and boost to labelled runs: RUNS=
 	$(BIN)/python -m cascade fit $(addprefix --run ,$(or $(RUNS),$(OUT))) $(if $(filter command%,$(origin CONFIG)),--config $(CONFIG)) $(if $(UNSEEN),--unseen $(UNSEEN)) $(if $(filter command%,$(origin SEED)),--seed $(SEED))
 
 .PHONY: folds
-folds: .venv/ready ## split the train.csv of DATA=dir into folders with a labelled test -> build/folds: FOLDS=n QUESTIONS=n SEED=n BY=column COMPETITION=name-or-file
-	$(BIN)/python -m cascade folds $(GIVEN) --out $(if $(filter command%,$(origin OUT)),$(OUT),build/folds) --count $(if $(filter command%,$(origin FOLDS)),$(FOLDS),5) $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(COMPETITION),--competition $(COMPETITION)) $(if $(BY),--by $(BY)) $(if $(filter command%,$(origin CONFIG)),--config $(CONFIG)) --seed $(if $(filter command%,$(origin SEED)),$(SEED),0)
+folds: .venv/ready ## split the train.csv of DATA=dir into folders with a labelled test -> build/folds: FOLDS=n (or those of FOLDS=folds.json) QUESTIONS=n SEED=n BY=column COMPETITION=name-or-file
+	$(BIN)/python -m cascade folds $(GIVEN) --out $(if $(filter command%,$(origin OUT)),$(OUT),build/folds) $(if $(filter %.json,$(FOLDS)),--from,--count) $(if $(filter command%,$(origin FOLDS)),$(FOLDS),5) $(if $(QUESTIONS),--questions $(QUESTIONS)) $(if $(COMPETITION),--competition $(COMPETITION)) $(if $(BY),--by $(BY)) $(if $(filter command%,$(origin CONFIG)),--config $(CONFIG)) --seed $(if $(filter command%,$(origin SEED)),$(SEED),0)
 
 .PHONY: plan
 plan: .venv/ready ## predict the time of each stage of CONFIG=file for QUERIES=n, on the machine of IMAGE=name or with PROFILE=file; CALIBRATE="ledger …" makes such a file
@@ -94,8 +94,8 @@ plan: .venv/ready ## predict the time of each stage of CONFIG=file for QUERIES=n
 
 ##@ Train
 .PHONY: train
-train: .venv/ready ## train each adapter of CONFIG=file on FOLDS=n folds of the sample, or DATA=dir, and on all of it; score the folds, fit the config's numbers; goes on where it was stopped; QUERIES=n for an LLM, BY=column as for folds, ONLY='fold-0/*'; PUSH=1 packs, checks and pushes the adapters for IMAGE=name; RAY=address on that Ray cluster, or RAY=local, with CORES=n a job
-	$(BIN)/python -m training run --config $(CONFIG) $(GIVEN) $(if $(FOLDS),--folds $(FOLDS)) $(if $(QUERIES),--queries $(QUERIES)) $(if $(BY),--by $(BY)) $(if $(ONLY),--only '$(ONLY)') $(if $(PUSH),--push) $(if $(filter command%,$(origin IMAGE)),--image $(IMAGE)) $(if $(RAY),--ray $(RAY)) $(if $(CORES),--cores $(CORES))
+train: .venv/ready ## train each adapter of CONFIG=file on FOLDS=n folds (or the same as in FOLDS=folds.json) of the sample, or DATA=dir, and on all of it; score the folds, fit the config's numbers; goes on where it was stopped; QUERIES=n for an LLM, BY=column as for folds, ONLY='fold-0/*'; PUSH=1 packs, checks and pushes the adapters for IMAGE=name; RAY=address on that Ray cluster, or RAY=local, with CORES=n a job
+	$(BIN)/python -m training run --config $(CONFIG) $(GIVEN) $(if $(FOLDS),$(if $(filter %.json,$(FOLDS)),--folds-from,--folds) $(FOLDS)) $(if $(QUERIES),--queries $(QUERIES)) $(if $(BY),--by $(BY)) $(if $(ONLY),--only '$(ONLY)') $(if $(PUSH),--push) $(if $(filter command%,$(origin IMAGE)),--image $(IMAGE)) $(if $(RAY),--ray $(RAY)) $(if $(CORES),--cores $(CORES))
 
 .PHONY: tiny-models
 tiny-models: .venv/ready ## train the sample's tiny LLM and its two adapters again; with DATA=dir -> build/

@@ -141,11 +141,14 @@ def folds(
     ] = "",
     config: Annotated[Path | None, typer.Option(help="or a TOML file that names the competition")] = None,
     by: Annotated[str, typer.Option(help="a column, such as ConstructId, that no two folds' tests share")] = "",
+    given: Annotated[
+        Path | None, typer.Option("--from", help="make again the folds of this folds.json, whatever else is asked for")
+    ] = None,
 ) -> None:
     """Splits train.csv into folds: data folders, each with a labelled test."""
     from cascade.competitions import registry
     from cascade.config.schema import load
-    from cascade.evaluation.folds import write_folds
+    from cascade.evaluation.folds import write_again, write_folds
 
     own = data or registry.sample_of(config or SAMPLE)
     if competition:
@@ -153,7 +156,12 @@ def folds(
     else:
         found = registry.of(load(config)) if config else registry.of_data(own)
     share = found.unseen if unseen is None else unseen
-    for folder in write_folds(found, own, out, count, share, seed, questions, by):
+    made = (
+        write_again(found, own, out, given)
+        if given
+        else write_folds(found, own, out, count, share, seed, questions, by)
+    )
+    for folder in made:
         typer.echo(folder)
 
 

@@ -50,6 +50,9 @@ def run_all(
     data: Data = None,
     root: Annotated[Path | None, typer.Option(help="the training's own folder (default: in build/train/)")] = None,
     folds: Annotated[int, typer.Option(min=2, help="how many folds")] = 3,
+    folds_from: Annotated[
+        Path | None, typer.Option(help="the folds.json of another training or of `make folds`, for the same folds")
+    ] = None,
     queries: Annotated[int | None, typer.Option(min=1, help="train each LLM on so many queries; default: all")] = None,
     only: Annotated[str, typer.Option(help="only the jobs whose names fit this, and those they need: 'fold-0/*'")] = "",
     by: Annotated[str, typer.Option(help="a column, such as ConstructId, that no two folds' tests share")] = "",
@@ -69,7 +72,7 @@ def run_all(
     from training.jobs import push, records, runner, starting
 
     settings, own = configs.load(config), data or sample_of(config)
-    board = starting.board(settings, own, root, folds, queries, only, by, ray, cores)
+    board = starting.board(settings, own, root, folds_from or folds, queries, only, by, ray, cores)
     if show:
         starting.show(board)
         return

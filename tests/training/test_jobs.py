@@ -212,6 +212,18 @@ def test_every_adapter_of_a_config_is_a_job(tmp_path: Path) -> None:
     assert {*jobs["fold-0/scores"].needs} == {"folds", *(f"fold-0/{name}" for name in every)}
 
 
+def test_the_folds_of_another_training_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").touch()
+    file = tmp_path / "folds.json"
+    fold = {"apart": [1], "test": [1], "held_out": []}
+    file.write_text(json.dumps({"competition": "eedi", "train.csv": "", "folds": [fold] * 4}))
+    found = graph.jobs(configs.load(ROOT / "configs" / "sample.toml"), tmp_path, tmp_path / "root", file, None)
+    assert found[0].command[-4:-2] == ("--from", str(file)) and file in found[0].reads and len(found[0].leaves) == 4
+    assert {job.name for job in found if job.name.endswith("scores")} == {f"fold-{n}/scores" for n in range(4)}
+    fit = next(job for job in found if job.name == "fit")
+    assert fit.command[fit.command.index("--folds") + 1] == "4"
+
+
 def changed(config: Config, **keys: Any) -> Config:
     """The config with other keys of its first LLM pipeline."""
     first = next(each for each in config.pipeline if isinstance(each, LLMPipeline))

@@ -11,6 +11,7 @@ from typing import Any
 from cascade.base.errors import CascadeError, ConfigError
 from cascade.config.parts import Adapted, ConfigModel
 from cascade.config.schema import Config, LanguageModel
+from cascade.evaluation import folds as folding
 from cascade.models import locate
 from cascade.models.adapters import ADAPTER_FILES, PROVENANCE
 from training.jobs import models
@@ -44,23 +45,24 @@ class Places:
         return self.of_fold(fold) / "adapters"
 
 
-def jobs(config: Config, data: Path, root: Path, folds: int, queries: int | None, by: str = "") -> list[Job]:
+def jobs(config: Config, data: Path, root: Path, folds: int | Path, queries: int | None, by: str = "") -> list[Job]:
     """All of them, each after those that it needs. `queries`: how many an LLM's adapter is trained on; None: all.
 
-    by: the column that no two folds' tests share. ConfigError for an adapter that none of them would train: a fold's
-    scores would be without it.
+    folds: how many, or a folds.json that tells of them. by: the column that no two folds' tests share. ConfigError for
+    an adapter that none of them would train: a fold's scores would be without it.
     """
     check(config)
     places, settings = Places(root), ("--config", str(config.path))
     files = (*sorted(data.glob("*.csv")), *_read_by_all(config))
+    count, split, told = _splitting(folds)
     grouped = ("--by", by) if by else ()
-    out = ("--data", str(data), "--out", str(root / FOLDS), "--count", str(folds), *grouped)
-    left = tuple(places.data(fold) for fold in range(folds))
-    made = [Job(FOLDS, ("cascade", "folds", *out, *settings), files, left, config.competition)]
+    out = ("--data", str(data), "--out", str(root / FOLDS), *split, *grouped)
+    left = tuple(places.data(fold) for fold in range(count))
+    made = [Job(FOLDS, ("cascade", "folds", *out, *settings), (*files, *told), left, config.competition)]
     whole = config.model_dump_json(exclude={"path"})
     prompts = [config.path.parent / model.prompt for model in config.language_models().values()]
     spread = any(model.parallel == "tensor" for model in config.language_models().values())
-    for fold in range(folds):
+    for fold in range(count):
         name, own, given = f"fold-{fold}", places.adapters_of(fold), places.data(fold)
         read = (given, *_read_by_all(config))
         trained = list(_trained(config, f"{name}/", given, read, own, (FOLDS,), queries))
@@ -72,11 +74,18 @@ def jobs(config: Config, data: Path, root: Path, folds: int, queries: int | None
         made += [*trained, Job(f"{name}/{SCORES}", scoring, reads, (scores,), whole, needs, scores, spread)]
     scored = tuple(job.name for job in made if job.scores is not None)
     reads = (*_read_by_all(config), *(path for job in made for path in job.leaves))
-    command = ("training", FIT, str(root), "--folds", str(folds), *settings)
+    command = ("training", FIT, str(root), "--folds", str(count), *settings)
     made.append(Job(FIT, command, reads, (root / NUMBERS,), whole, scored, also=(root / CONFIG,)))
     made += _trained(config, "", data, files, places.adapters, (), queries)
     taken = tuple(_taken(config))
     return [replace(job, takes=taken) for job in made]
+
+
+def _splitting(folds: int | Path) -> tuple[int, tuple[str, str], tuple[Path, ...]]:
+    """How many folds there are, the option that makes them, and the file that it reads."""
+    if isinstance(folds, Path):
+        return len(folding.read(folds)["folds"]), ("--from", str(folds)), (folds,)
+    return folds, ("--count", str(folds)), ()
 
 
 def check(config: Config) -> None:

@@ -27,7 +27,7 @@ def board(
     config: Config,
     data: Path,
     root: Path | None,
-    folds: int,
+    folds: int | Path,
     queries: int | None,
     only: str,
     by: str = "",
@@ -46,7 +46,7 @@ def board(
         raise StageError("has no train.csv to train on", path=data, mend="pass --data with the competition's files")
     own = f"{config.path.resolve()} {sha256(data / 'train.csv')}"
     root = root or BUILD / f"{config.path.stem}-{hashlib.sha256(own.encode()).hexdigest()[:12]}"
-    made = graph.jobs(config, data, root, folds, queries, by)
+    made = graph.jobs(config, data, root, _from_here(folds) if isinstance(folds, Path) else folds, queries, by)
     if ray is not None:
         gpus = not config.devices or any(device != "cpu" for device in config.devices)
         return Board(wanted(made, only), root, RayCluster(ray, root, cores, gpus))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from cascade.competitions import eedi
 from cascade.competitions.base import Task
 from cascade.competitions.eedi import EEDI
 from cascade.competitions.map2025 import MAP2025
-from cascade.evaluation.folds import write_folds
+from cascade.evaluation.folds import write_again, write_folds
 from tests.conftest import read_rows, set_cell, write_rows
 from tests.refusals import refused
 
@@ -173,3 +174,31 @@ def test_groups_that_cannot_be_kept_together(tmp_path: Path, by: str, folds: int
         write_folds(EEDI, SAMPLE, tmp_path / "folds", folds=folds, unseen_share=0.6, seed=0, by=by)
     assert error.value.path == SAMPLE / "train.csv" and what in error.value.what and mend in error.value.mend
     assert not (tmp_path / "folds").exists()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("more", [{}, {"by": "ConstructId"}, {"questions": 10}])
+def test_the_file_of_folds_makes_the_same_folds_again(tmp_path: Path, more: dict[str, Any]) -> None:
+    write_folds(EEDI, SAMPLE, tmp_path / "a", folds=3, unseen_share=0.6, seed=5, **more)
+    again = write_again(EEDI, SAMPLE, tmp_path / "b", tmp_path / "a" / "folds.json")
+    assert [path.name for path in again] == ["fold-0", "fold-1", "fold-2"]
+    one, other = contents(tmp_path / "a"), contents(tmp_path / "b")
+    assert len(one) > 12 and one == other
+
+
+def test_a_file_of_folds_for_other_data_is_refused(tmp_path: Path, folder: Path) -> None:
+    write_folds(EEDI, SAMPLE, tmp_path / "a", folds=2, unseen_share=0.6, seed=0)
+    file = tmp_path / "a" / "folds.json"
+    with refused(DataError, "was made for another file", file, key="train.csv", mend="split anew"):
+        write_again(EEDI, folder, tmp_path / "b", file)
+    file.write_text(file.read_text().replace('"eedi"', '"map2025"'))
+    with refused(DataError, "was made for map2025", file, key="competition", mend="split anew"):
+        write_again(EEDI, SAMPLE, tmp_path / "b", file)
+    for text in ("[]", "{", '{"folds": [{"test": []}], "competition": "eedi", "train.csv": ""}'):
+        file.write_text(text)
+        with refused(DataError, "is no file of folds", file, mend="folds.json"):
+            write_again(EEDI, SAMPLE, tmp_path / "b", file)
+    assert not (tmp_path / "b").exists()
