@@ -150,8 +150,8 @@ push-datasets: .venv/ready ## upload what `make pack` wrote for CONFIG=file IMAG
 	$(BIN)/python -m packer push-datasets $(KERNEL_CONFIG) --image $(IMAGE)
 
 .PHONY: push-model
-push-model: .venv/ready ## upload the model in MODEL=dir as a private dataset of yours, only what loading it requires: SLUG=name LICENCE=name TRUST=1
-	$(BIN)/python -m packer push-model $(MODEL) $(if $(SLUG),--slug $(SLUG)) $(if $(LICENCE),--licence $(LICENCE)) $(if $(TRUST),--trust-remote-code)
+push-model: .venv/ready ## upload the model in MODEL=dir as a private dataset of yours, only what loading it requires: SLUG=name LICENCE=name TRUST=1 REPLACE=1
+	$(BIN)/python -m packer push-model $(MODEL) $(if $(SLUG),--slug $(SLUG)) $(if $(LICENCE),--licence $(LICENCE)) $(if $(TRUST),--trust-remote-code) $(if $(REPLACE),--replace)
 
 .PHONY: push-kernel
 push-kernel: .venv/ready ## check the kernel and its sources for CONFIG=file IMAGE=name, and push it, which starts a commit run; NORUN=1 only saves the version, WAIT=1 waits for the run's end (GIVEUP=minutes)

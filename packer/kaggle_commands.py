@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cascade.base.command_line import new_app
+from cascade.base.errors import StageError
 from packer.options import KernelConfig, OfAdapters, echo, kinds_of, load_run
 
 if TYPE_CHECKING:
@@ -36,6 +37,13 @@ def _require_run(pushed: "Pushed", run: "Run") -> None:
 
     if not pushed.ran and run.version == pushed.version:
         raise not_run(run)
+
+
+def _check_give_up(give_up: float, wait: bool) -> None:
+    if give_up != TWELVE_HOURS and not wait:
+        raise StageError(
+            "is for waiting", key="--give-up (GIVEUP)", mend="pass --wait (WAIT=1) with it, or leave it out"
+        )
 
 
 def _wait(session: "Session", run: "Run", give_up: float) -> None:
@@ -103,6 +111,7 @@ def push_model(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="upload the code that the model brings, too")
     ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="also in the place of another model")] = False,
 ) -> None:
     """Uploads a model as a private dataset of yours, only what loading it requires; goes on where it was cut."""
     from rich.console import Console
@@ -114,7 +123,7 @@ def push_model(
     about = models.metadata(models.name_of(folder), slug, licence)
     session = Session()  # before a large model is read
     staged = models.stage(folder, about, trust_remote_code, say=lambda line: echo(line, err=True))
-    Console().print(table([push(session, staged, about)]))
+    Console().print(table([push(session, staged, about, replaces=replace)]))
     echo(f'model = "{models.handle(session.owner, about, staged_manifest(staged))}"')
 
 
@@ -133,6 +142,7 @@ def push_kernel(
     from packer.kaggle.session import Session
     from packer.wheels import images
 
+    _check_give_up(give_up, wait)
     if no_run and wait:
         raise KernelError("a version that is saved without a run has none to wait for", mend="leave out one of the two")
     target = images.load(image)
@@ -143,7 +153,7 @@ def push_kernel(
     except KernelError as error:
         for problem in error.problems:
             echo(problem, err=True)
-        raise typer.Exit(2 if isinstance(error, push.LostPushError) else 1) from None
+        raise typer.Exit(2 if isinstance(error, push.MadeError) else 1) from None
     run = Run(pushed.owner, pushed.slug, pushed.version)
     echo(f"{run}{' is saved without a run' if no_run else ''}: {pushed.url}")
     if wait:
@@ -241,6 +251,7 @@ def submit(
     from packer.kaggle import submissions
     from packer.kaggle.session import Session
 
+    _check_give_up(give_up, wait)
     pushed, run = _run(version)
     _require_run(pushed, run)
     session = Session()

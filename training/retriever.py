@@ -17,6 +17,7 @@ from sentence_transformers.sentence_transformer.losses import (
 )
 from transformers import TrainerState
 
+from cascade.base.errors import StageError
 from cascade.competitions import registry
 from cascade.competitions.base import Task
 from cascade.config.parts import DensePart
@@ -52,9 +53,17 @@ class Settings:
     unlabelled: bool = False
     whole: bool | None = None
 
-    def decided(self, model: Path) -> tuple[bool, float, int]:
-        """Whether it is trained whole, the rate and the rank, of which a model's folder decides what is left open."""
-        is_whole = whole.is_small(model) if self.whole is None else self.whole
+    def decided(self, part: DensePart, model: Path) -> tuple[bool, float, int]:
+        """Whether it is trained whole, the rate and the rank, of which a model's folder decides what is left open.
+
+        StageError for weights of 4 bits, which cannot be trained themselves.
+        """
+        if self.whole and part.load_in_4bit:
+            mend = "train with --lora, or leave load_in_4bit out of the config that you train with"
+            raise StageError(
+                "the model's weights have 4 bits, so that only LoRA can be trained", key="--whole", mend=mend
+            )
+        is_whole = whole.is_small(model) and not part.load_in_4bit if self.whole is None else self.whole
         rate, rank = (WHOLE_RATE, WHOLE_RANK) if is_whole else (LORA_RATE, LORA_RANK)
         return is_whole, self.rate or rate, self.rank or rank
 
@@ -79,7 +88,7 @@ def train(
     task = registry.of(config).read(folder)
     place = locate.model_path(part.model, config.path.parent)
     encoders.check_pooling(part, place)
-    is_whole, rate, rank = settings.decided(place)
+    is_whole, rate, rank = settings.decided(part, place)
     told = asdict(settings) | {"whole": is_whole, "rate": rate, "rank": rank}
     made = provenance.begin("retriever", part, config, folder, told)
     made.check(out, replaces)

@@ -16,11 +16,12 @@ from peft.tuners.lora import LoraLayer
 NAME = "default"  # peft's, of the one adapter
 # Bytes of a model's files. AdamW keeps two numbers a weight, and there are the gradient and the copy to go back to.
 SMALL = 1_000_000_000
+WEIGHTS = ("*.safetensors", "*.bin")
 
 
 def is_small(folder: Path) -> bool:
     """Whether a model is trained whole where nothing else is asked for, by the size of its weights."""
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= SMALL
+    return 0 < sum(path.stat().st_size for kind in WEIGHTS for path in folder.glob(kind)) <= SMALL
 
 
 def begin(model: PeftModel) -> dict[str, torch.Tensor]:

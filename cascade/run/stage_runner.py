@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ SET = {
 def free_disk(run: Path) -> dict[str, float]:
     """Free GB (10^9 bytes) by folder: the run's, and that for temporary files if it has a disk of its own."""
     found: dict[int, tuple[str, float]] = {}
-    for place in (run, Path(tempfile.gettempdir())):
+    for place in (run, Path(os.environ.get("TMPDIR") or "/tmp")):  # tempfile passes over one that is full
         with contextlib.suppress(OSError):
             disk = place.stat().st_dev
             found.setdefault(disk, (str(place), round(shutil.disk_usage(place).free / 1e9, 1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,10 @@ from packer.datasets.contents import Contents
 from packer.datasets.rules import DatasetError, DatasetMetadata
 
 KIND = "model"
-INDEX = ".safetensors.index.json"
+INDEX, WEIGHTS = ".safetensors.index.json", ".safetensors"
+PART = re.compile(r"-\d+-of-\d+\.safetensors$")
+TOKENIZERS = (*locate.TOKENIZER_FILES, "vocab.txt")
+RENAME = "pass another name as SLUG=name (--slug), of a-z, 0-9 and single hyphens"
 NAMED = 50  # letters of a name in a subtitle, which Kaggle limits
 
 
@@ -44,6 +48,7 @@ def stage(
     """
     target = out / about.slug
     found = find(folder, trusted)
+    _check_own(target)
     if _is_staged(target, found):
         for sentence in found.left_out:
             say(sentence)
@@ -62,9 +67,12 @@ def find(folder: Path, trusted: bool = False) -> Contents:
             "is an adapter, not a model", path=folder, mend="name it as a stage's adapter, and run: make pack"
         )
     locate.model_path(str(folder.resolve()), Path())
+    settings = locate.read_json(folder / "config.json", name)
+    if not isinstance(settings, dict):
+        raise ModelError("is no table of settings", path=folder / "config.json", mend="fetch the model again")
     if links := model_files.linked(folder):
         raise ModelError("is a link to one of the model's folders", path=links[0], mend="put the folder itself there")
-    if not trusted and code.needs_own(locate.read_json(folder / "config.json", name)):
+    if not trusted and code.needs_own(settings):
         raise ModelError(
             "requires code of its own, which would run in your kernel",
             path=folder,
@@ -74,7 +82,26 @@ def find(folder: Path, trusted: bool = False) -> Contents:
     _check_weights(folder, files)
     left_out = filter(None, [model_files.left_out(folder, files)])
     travelling = {f"{name}/{place}": path for place, path in files.items()}
-    return Contents(travelling, {"model": name}, left_out=tuple(left_out))
+    # People edit a template or a config in place, and replace weights.
+    edited = frozenset(each for each in travelling if not each.endswith(WEIGHTS))
+    return Contents(travelling, {"model": name, "identity": _identity(files)}, edited, tuple(left_out))
+
+
+def _identity(files: dict[str, Path]) -> str:
+    """What a model has in common with itself trained on: its config, and its weights' names and sizes."""
+    sizes = sorted(f"{place}:{path.stat().st_size}" for place, path in files.items() if place.endswith(WEIGHTS))
+    told = "\n".join([manifest.sha256(files["config.json"]), *sizes])
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _check_own(target: Path) -> None:
+    """DatasetError where the folder is one of the project's own datasets."""
+    try:
+        kind = manifest.read(target).kind if target.is_dir() else KIND
+    except ManifestError:  # staging says what lies there
+        return
+    if kind != KIND:
+        raise DatasetError(f"is this project's dataset of {kind}", path=target, mend=RENAME)
 
 
 def _check_weights(folder: Path, files: dict[str, Path]) -> None:
@@ -85,18 +112,28 @@ def _check_weights(folder: Path, files: dict[str, Path]) -> None:
             path=folder,
             mend="use a copy in safetensors, or write one with transformers' save_pretrained",
         )
-    weights = [path for place, path in files.items() if place.endswith(".safetensors")]
+    weights = [path for place, path in files.items() if place.endswith(WEIGHTS)]
     if not weights:
         raise ModelError("has no weights in safetensors", path=folder, mend="fetch the model again")
+    indexed: set[Path] = set()
     for place, path in files.items():
         if place.endswith(INDEX):
-            named = set(locate.read_json(path, folder.name).get("weight_map", {}).values())
-            if missing := sorted(each for each in named if not (path.parent / each).is_file()):
+            told = locate.read_json(path, folder.name)
+            named = told.get("weight_map") if isinstance(told, dict) else None
+            if not isinstance(named, dict) or not all(isinstance(each, str) for each in named.values()):
+                raise ModelError("is no index of weights", path=path, mend="fetch the model again")
+            parts = {path.parent / each for each in named.values()}
+            indexed |= parts
+            if missing := sorted(part.name for part in parts if not part.is_file()):
                 raise ModelError(
                     f"has no {missing[0]}, one of {len(missing)} that {place} names and that are missing",
                     path=folder,
                     mend="fetch the model again",
                 )
+    if lone := sorted(path.name for path in weights if PART.search(path.name) and path not in indexed):
+        raise ModelError(f"has {lone[0]}, a part that no {INDEX[1:]} names", path=folder, mend="fetch the model again")
+    if not any(Path(place).name in TOKENIZERS or Path(place).suffix in (".model", ".tiktoken") for place in files):
+        raise ModelError("has no tokenizer", path=folder, mend=f"add its {locate.TOKENIZER_FILES[0]}")
     for path in weights:
         _check_whole(path)
 
@@ -115,12 +152,15 @@ def _check_whole(path: Path) -> None:
 def metadata(name: str, slug: str | None, licence: str) -> DatasetMetadata:
     """How a model's dataset is called; DatasetError for what Kaggle does not take."""
     found = slug or re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    where, mend = f"model {name}", "pass another name as SLUG=name (--slug), of a-z, 0-9 and single hyphens"
+    where = f"model {name}"
+    if not rules.NAME.fullmatch(name):
+        mend = "rename the folder with letters, digits, '.', '_' and '-'"
+        raise DatasetError(f"'{name}' is no name that Kaggle keeps as it is", path=where, mend=mend)
     if not re.fullmatch(rules.SLUG, found):
-        raise DatasetError(f"'{found}' is no name of a dataset", path=where, key="id", mend=mend)
+        raise DatasetError(f"'{found}' is no name of a dataset", path=where, key="id", mend=RENAME)
     title = name if slug is None else slug
     about = DatasetMetadata(found, title, f"{name[:NAMED]}: weights, tokenizer, config", licence)
-    return rules.checked(about, where, mend)
+    return rules.checked(about, where, RENAME)
 
 
 def handle(owner: str, about: DatasetMetadata, told: manifest.Manifest) -> str:
@@ -129,12 +169,17 @@ def handle(owner: str, about: DatasetMetadata, told: manifest.Manifest) -> str:
 
 
 def _is_staged(target: Path, found: Contents) -> bool:
-    """Whether the folder holds hard links to these files alone, none of them written since."""
+    """Whether the folder holds these files alone: weights as hard links, not written since, others as they are."""
     try:
         told = manifest.read(target)
         since = (target / manifest.FILE).stat().st_mtime_ns
-        return (told.kind, told.about, set(told.files)) == (KIND, found.about, set(found.files)) and all(
-            (target / name).samefile(path) and path.stat().st_mtime_ns <= since for name, path in found.files.items()
+        if (told.kind, told.about, set(told.files)) != (KIND, found.about, set(found.files)):
+            return False
+        return all(
+            manifest.sha256(path) == told.files[name].sha256
+            if name in found.edited
+            else (target / name).samefile(path) and path.stat().st_mtime_ns <= since
+            for name, path in found.files.items()
         )
     except (ManifestError, OSError):
         return False

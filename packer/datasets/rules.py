@@ -1,6 +1,6 @@
 """What Kaggle takes as a dataset: its metadata, its files' names, its size. Checked before a byte is uploaded.
 
-Limits are those of the kaggle client 2.2.4 (`dataset_create_new`) and of Kaggle's documentation of it
+Limits are those of the kaggle client 2.2.5 (`dataset_create_new`) and of Kaggle's documentation of it
 (github.com/Kaggle/kaggle-cli, docs/datasets_metadata.md).
 """
 

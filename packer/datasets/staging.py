@@ -157,7 +157,7 @@ def _check_replaceable(target: Path) -> None:
     """StagingError where what lies in the place of a dataset is not what was staged there, and nothing else."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
-    mend = "it would be replaced, so move it away and pack again"
+    mend = "it would be replaced, so move it away and try again"
     try:
         told = manifest.read(target) if target.is_dir() else None
     except manifest.ManifestError:

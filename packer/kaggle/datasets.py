@@ -70,14 +70,17 @@ def table(pushed: Iterable[Outcome]) -> Table:
     return found
 
 
-def push(session: Session, folder: Path, about: DatasetMetadata, limit: float = PROCESSING) -> Outcome:
+def push(
+    session: Session, folder: Path, about: DatasetMetadata, limit: float = PROCESSING, replaces: bool = False
+) -> Outcome:
     """Brings the login's dataset of that slug to what `folder` holds, and waits at most `limit` seconds for Kaggle.
 
     Nothing is uploaded where the current version has the same manifest but for the commit. What a run that was cut had
     uploaded is taken up again from `<folder>.upload.jsonl`, the version that it asked for from `<folder>.asked.json`.
+    `replaces`: a model may take the place of another one.
     """
     local = staged_manifest(folder)
-    remote = Remote(session, about.slug, limit)
+    remote = Remote(session, about.slug, limit, models.RENAME if local.kind == models.KIND else MEND)
     uploaded, asked = folder.with_name(f"{folder.name}.upload.jsonl"), Asked(folder, remote.ref)
     status = remote.status()
     if status is not None and asked.waits:
@@ -90,10 +93,15 @@ def push(session: Session, folder: Path, about: DatasetMetadata, limit: float = 
         if status == "READY" and manifest.same(there, local):
             uploaded.unlink(missing_ok=True)
             return Outcome(remote.ref, "unchanged", remote.version(), 0)
+        if not replaces and there.about.get("identity") != local.about.get("identity"):
+            raise DatasetError(
+                "is another model: its config, or its weights' names or sizes, are others",
+                key=remote.ref,
+                mend=f"{models.RENAME}, or REPLACE=1 (--replace) to have the new one wherever a config names it",
+            )
     former = None if status is None else remote.version()
     uploads = State(uploaded)
-    size = sum(entry.size for name, entry in local.files.items() if not uploads.find(name, entry))
-    if warning := storage.check(session, remote.ref, size):
+    if warning := storage.check(session, remote.ref, local.size):
         Console(stderr=True).print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     sent = upload(session, folder, {manifest.FILE: _own_entry(folder), **local.files}, uploads)
     try:
@@ -103,7 +111,7 @@ def push(session: Session, folder: Path, about: DatasetMetadata, limit: float = 
             remote.update(about, sent.tokens, _notes(local))
     except KaggleError as error:
         if error.status in REFUSED:
-            raise DatasetError(str(error), mend=f"{MEND}, or remove {uploaded} to upload all again") from error
+            raise DatasetError(str(error), mend=f"{remote.mend}, or remove {uploaded} to upload all again") from error
         if error.status is not None and error.status < 500:
             raise
         remote.look_for(former, error)
@@ -176,9 +184,13 @@ def _own_entry(folder: Path) -> Entry:
 
 
 class Remote:
-    """The login's dataset `slug` at Kaggle, which may not be there; `limit`: seconds to wait for its processing."""
+    """The login's dataset `slug` at Kaggle, which may not be there; `limit`: seconds to wait for its processing.
 
-    def __init__(self, session: Session, slug: str, limit: float = PROCESSING) -> None:
+    `mend`: what to do where the name is taken.
+    """
+
+    def __init__(self, session: Session, slug: str, limit: float = PROCESSING, mend: str = MEND) -> None:
+        self.mend = mend
         self.session, self.slug, self.limit = session, slug, limit
         self.ref = f"{session.owner}/{slug}"
         self.api = session.client.datasets.dataset_api_client
@@ -280,7 +292,7 @@ class Remote:
                 raise
             why = f"it has no {manifest.FILE}"
         raise DatasetError(
-            f"was not made by this project ({why})", key=self.ref, mend=f"{MEND}, or delete it at Kaggle"
+            f"was not made by this project ({why})", key=self.ref, mend=f"{self.mend}, or delete it at Kaggle"
         )
 
     def create(self, about: DatasetMetadata, tokens: Mapping[str, str]) -> None:
@@ -326,10 +338,10 @@ class Remote:
         if (answer.status or "").lower() == "error" and not answer.error:
             wrong.append("an error without a reason")
         if found := "; ".join(filter(None, wrong)):
-            raise DatasetError(f"Kaggle answers: {found}", key=what, mend=f"correct what it names, or {MEND}")
+            raise DatasetError(f"Kaggle answers: {found}", key=what, mend=f"correct what it names, or {self.mend}")
         made = handles.source(answer.ref or "")
         if made and made != self.ref.lower():
-            raise DatasetError(f"Kaggle made {made} instead", key=what, mend=f"delete it at Kaggle, and {MEND}")
+            raise DatasetError(f"Kaggle made {made} instead", key=what, mend=f"delete it at Kaggle, and {self.mend}")
 
 
 def tree(tokens: Mapping[str, str]) -> tuple[list[Any], list[Any]]:

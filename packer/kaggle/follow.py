@@ -143,7 +143,7 @@ def _fresh(told: Iterable[Entry], heard: Counter[Any]) -> Generator[Entry, None,
             entry = next(iterator)
         except StopIteration as end:
             return end.value
-        stream = None if isinstance(entry, str) else str(entry["stream_name"])
+        stream = None if isinstance(entry, str) else entry["stream_name"]  # of a line that is no JSON: None too
         text = entry if isinstance(entry, str) else runs.text_of(entry)
         new = text[max(0, heard[stream] - at[stream]) :]
         at[stream] += len(text)

@@ -32,8 +32,8 @@ COMPLAINTS = {
 SOURCES = ("dataset", "kernel", "model", "competition")
 
 
-class LostPushError(KernelError):
-    """A push whose answer was lost, and of which it cannot be told whether it was done."""
+class MadeError(KernelError):
+    """A push that made a version, or may have made one, and which must not be repeated unseen."""
 
 
 def push_kernel(
@@ -89,7 +89,7 @@ def push_kernel(
     try:
         state.remember("state", pushed)
     except StateError as error:
-        raise KernelError(
+        raise MadeError(
             f"version {version} of {pushed.owner}/{slug} was pushed, but {error.found}", mend=error.mend
         ) from error
     (state.FOLDER / f"{state.ATTEMPT}.json").unlink()
@@ -121,7 +121,7 @@ def push(
         if getattr(answer, key)
     ]
     if found:
-        raise KernelError(*found)
+        raise (MadeError if answer.version_number else KernelError)(*found)
     if not answer.version_number:
         nothing = KaggleError(
             "Kaggle's answer names no version", key=f"push of {metadata['id']}", mend="look at its page"
@@ -164,7 +164,7 @@ def _lost(
 
     kernel = polling.looked_for(look, sleep)
     if kernel is None:
-        raise LostPushError(
+        raise MadeError(
             f"{error}; no new version of {metadata['id']} is listed",
             mend=f"look at its page first, {page}, and push again only if there is none",
         ) from error
@@ -175,7 +175,7 @@ def _lost(
         if handles.source(name) not in map(handles.source, getattr(kernel, f"{key}_data_sources"))
     ]
     if missing:
-        raise KernelError(
+        raise MadeError(
             f"version {kernel.current_version_number} was made, but Kaggle's answer was lost and its inputs lack "
             f"{', '.join(missing)}",
             key=metadata["id"],

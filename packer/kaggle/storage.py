@@ -9,7 +9,7 @@ from packer.datasets.rules import DatasetError
 from packer.kaggle.session import KaggleError, Session
 
 LIMIT = 200 * 10**9  # bytes of all private datasets of an account (Kaggle's documentation of datasets)
-PAGE = 100
+PAGE, PAGES = 100, 200
 
 
 def check(session: Session, ref: str, size: int) -> str | None:
@@ -49,9 +49,13 @@ def _private(session: Session) -> Iterator[Any]:
     request.group = DatasetSelectionGroup.DATASET_SELECTION_GROUP_MY_PRIVATE
     request.page_size = PAGE
     call = session.client.datasets.dataset_api_client.list_datasets
+    seen: set[str] = set()
     while True:
         answer = session.call("list of your private datasets", lambda: call(request))
         yield from filter(None, answer.datasets or [])
         if not answer.next_page_token:
             return
+        if answer.next_page_token in seen or len(seen) == PAGES:
+            raise KaggleError("Kaggle's list of your private datasets does not end", mend="look at kaggle.com/work")
+        seen.add(answer.next_page_token)
         request.page_token = answer.next_page_token

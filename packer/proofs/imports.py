@@ -10,9 +10,10 @@ import json
 import platform
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
-from packer.proofs.source_imports import everywhere, standard_library
+from packer.proofs.source_imports import at_import, everywhere, standard_library
 from packer.proofs.subject import Finding, Subject
 from packer.proofs.wheel_modules import Modules
 
@@ -27,9 +28,11 @@ LAZY = {
     ),
     "transformers": ("transformers.modeling_utils", "transformers.models.auto.modeling_auto"),
 }  # fmt: skip
-# What comes with the extra `models` only: where an image is without it, no stage that imports them can be in a run.
+# What comes with the extra `models` only: where an image is without it, no stage that imports them can be in a run, and
+# what any run imports may not.
 MODELS = ("faiss", "peft", "safetensors", "sentence_transformers", "tokenizers", "torch", "transformers")
 OWN = "cascade"
+STARTED = ("cascade.__main__", "cascade.run.conductor", "cascade.run.check")
 LONGEST = 6  # links of a chain that are shown
 
 
@@ -91,19 +94,46 @@ def _roots(bundle: Subject) -> Iterator[tuple[str, str]]:
     """(dotted name, file of the project) of every import of the project's own, and of what it starts by name."""
     uses_vllm = any(config.engine == "vllm" and config.language_models() for config in bundle.configs)
     without_vllm = () if uses_vllm or "vllm" in bundle.pins else ("vllm",)
-    left_out = {*without_vllm, *(() if bundle.image.has_models else MODELS)}
+    of_models = () if bundle.image.has_models else MODELS
+    always = _imported_by_any_run(bundle) if of_models else set()
     for path in sorted((bundle.project / OWN).rglob("*.py")):
         where = path.relative_to(bundle.project)
         package = path.name == "__init__.py"
         module = ".".join((where.parent if package else where.with_suffix("")).parts)
         for dotted in everywhere(path.read_text(encoding="utf-8"), module, package):
-            if dotted.partition(".")[0] not in left_out:
+            top = dotted.partition(".")[0]
+            if top not in without_vllm and (top not in of_models or (module, top) in always):
                 yield dotted, where.as_posix()
     for path in sorted((bundle.project / "notebooks").glob("*.ipynb")):
         for dotted in everywhere(_code(path)):
             yield dotted, f"notebooks/{path.name}"
     if bundle.has_kernel:
         yield from ((entry, "the kernel") for entry in ENTRIES)
+
+
+def _imported_by_any_run(bundle: Subject) -> set[tuple[str, str]]:
+    """Pairs of a module of the project and a package, where the first imports the second before any stage's work."""
+    notebooks = (everywhere(_code(path)) for path in (bundle.project / "notebooks").glob("*.ipynb"))
+    waiting = {name for dotted in (*STARTED, *chain.from_iterable(notebooks)) for name in _parents(dotted)}
+    known: set[str] = set()
+    found: set[tuple[str, str]] = set()
+    while waiting:
+        module = waiting.pop()
+        path = bundle.project.joinpath(*module.split("."))
+        source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if module in known or not source.is_file():
+            continue
+        known.add(module)
+        imported = at_import(source.read_text(encoding="utf-8"), module, path.is_dir()) or []
+        found |= {(module, dotted.partition(".")[0]) for dotted in imported}
+        waiting |= {name for dotted in imported for name in _parents(dotted)}
+    return found
+
+
+def _parents(dotted: str) -> Iterator[str]:
+    """`a`, `a.b`, `a.b.c`."""
+    words = dotted.split(".")
+    yield from (".".join(words[:deep]) for deep in range(1, len(words) + 1))
 
 
 def _code(path: Path) -> str:

@@ -161,7 +161,7 @@ def test_jobs_are_in_mlflows_store_once(project: Path) -> None:
     done = train(project)
     assert done.returncode == 0 and f"ui --backend-store-uri {store.address(TRAINED)}" in done.stdout, done.stderr
     cut = "from mlflow.tracking import MlflowClient; import sys; c = MlflowClient(tracking_uri=sys.argv[1]); "
-    cut += "c.create_run(c.search_experiments()[-1].experiment_id, run_name='cut')"
+    cut += f"c.create_run(c.get_experiment_by_name('{TRAINED.name}').experiment_id, run_name='cut')"
     subprocess.run([sys.executable, "-c", cut, store.address(TRAINED)], check=True, env=os.environ | store.QUIET)
     again = subprocess.run(
         [sys.executable, "-m", "training", "record", str(TRAINED)], capture_output=True, text=True, check=True,

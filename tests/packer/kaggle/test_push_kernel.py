@@ -5,6 +5,7 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
+from cascade.base.errors import StageError
 from cascade.base.runtime import ROOT
 from cascade.competitions.eedi import EEDI
 from cascade.config.schema import load
@@ -262,13 +263,13 @@ def test_a_kernel_of_which_kaggle_tells_nothing_is_not_taken_for_a_new_one(kaggl
 
 def test_a_version_that_cannot_be_remembered_is_named(kaggle):
     Path("build/kernel/state.json").mkdir(parents=True)
-    with pytest.raises(KernelError, match=r"version 1 of ada/eedi-cascade was pushed, but .*state\.json: cannot be"):
+    with pytest.raises(push.MadeError, match=r"version 1 of ada/eedi-cascade was pushed, but .*state\.json: cannot be"):
         push_it()
 
 
 def test_a_push_whose_answer_is_lost_and_that_lacks_a_source_names_it(kaggle):
     kaggle.kernels.lost, kaggle.kernels.dropped = CutError(), "modelDataSources"
-    with pytest.raises(KernelError, match=f"version 1 was made, but .* its inputs lack {MODEL}; look"):
+    with pytest.raises(push.MadeError, match=f"version 1 was made, but .* its inputs lack {MODEL}; look"):
         push_it()
 
 
@@ -299,7 +300,7 @@ def test_a_competition_is_named_as_its_address_writes_it(project):
 @pytest.mark.parametrize("fault", [CutError(), RefusalError(500), RefusalError(503)], ids=str)
 def test_a_push_that_may_not_have_been_made_is_left_to_the_person(kaggle, fault):
     kaggle.faults[SAVE] = [fault]
-    with pytest.raises(push.LostPushError, match="no new version of ada/eedi-cascade is listed; look at its page fir"):
+    with pytest.raises(push.MadeError, match="no new version of ada/eedi-cascade is listed; look at its page fir"):
         push_it()
     assert kaggle.methods().count(SAVE) == 1
 
@@ -359,3 +360,9 @@ def test_an_image_without_gpus_makes_a_kernel_without_an_accelerator(project):
     assert problems() == []
     filled = kernel.fill(kernel.read(), load(Path("configs/t.toml")), images.load("t4"), "ada", [])
     assert filled["enable_gpu"] is False and "machine_shape" not in filled
+
+
+def test_how_long_to_wait_is_refused_where_nothing_waits(project):
+    for command in (["push-kernel", "--give-up", "5"], ["submit", "--give-up", "5"]):
+        said = CliRunner().invoke(app, command, standalone_mode=False)
+        assert isinstance(said.exception, StageError) and "--wait" in said.exception.mend

@@ -57,7 +57,8 @@ def shard(folder):
 
 
 def run(folder, **options):
-    kaggle_commands.push_model(folder, **{"slug": None, "licence": "other", "trust_remote_code": False} | options)
+    asked = {"slug": None, "licence": "other", "trust_remote_code": False, "replace": False} | options
+    kaggle_commands.push_model(folder, **asked)
 
 
 def test_what_loading_requires_arrives_private_and_the_config_s_line_finds_it(
@@ -98,10 +99,7 @@ def test_weights_that_changed_are_a_new_version(store, model, capsys):
     store.polls = 0
     run(model)
     path = model / "tokenizer_config.json"
-    before = path.stat().st_mtime_ns
-    path.unlink()  # as a download replaces it, with the time that the file had where it comes from
-    path.write_text('{"model_max_length": 9}')
-    os.utime(path, ns=(before, before))
+    path.write_text('{"model_max_length": 9}')  # in place, as an editor may
     run(model)
     assert "updated" in capsys.readouterr().out
     held = store.held["ada/tiny-qwen2-5"].versions
@@ -110,6 +108,41 @@ def test_weights_that_changed_are_a_new_version(store, model, capsys):
         True,
     ]
     assert held[-1].notes == "Tiny-Qwen2.5"
+
+
+def test_weights_that_a_download_replaced_are_a_new_version(store, model, capsys):
+    store.polls = 0
+    run(model)
+    path = model / "model-00002-of-00002.safetensors"
+    weights, before = bytearray(path.read_bytes()), path.stat().st_mtime_ns
+    weights[-1] ^= 1
+    path.unlink()
+    path.write_bytes(weights)
+    os.utime(path, ns=(before, before))  # it keeps the time that it had where it comes from
+    run(model)
+    assert "updated" in capsys.readouterr().out
+    assert store.held["ada/tiny-qwen2-5"].versions[-1].files[f"Tiny-Qwen2.5/{path.name}"] == bytes(weights)
+
+
+def test_another_model_of_that_name_does_not_take_its_place_unasked(store, model):
+    store.polls = 0
+    run(model)
+    config = model / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"num_hidden_layers": 3}))
+    with refused(DatasetError, "is another model", key="ada/tiny-qwen2-5", mend="SLUG=name"):
+        run(model)
+    assert len(store.held["ada/tiny-qwen2-5"].versions) == 1
+    run(model, replace=True)
+    assert len(store.held["ada/tiny-qwen2-5"].versions) == 2
+
+
+def test_a_dataset_of_the_projects_own_is_no_place_for_a_model(store, model):
+    staged = Path("build/datasets/cascade-kernel-code")
+    staged.mkdir(parents=True)
+    (staged / "manifest.json").write_bytes(told("x").replace(b'"kind": "model"', b'"kind": "code"'))
+    with refused(DatasetError, "is this project's dataset of code", staged, mend="SLUG=name"):
+        run(model, slug="cascade-kernel-code")
+    assert [path.name for path in staged.iterdir()] == ["manifest.json"]
 
 
 def test_twenty_cuts_end_complete_and_no_confirmed_byte_is_sent_again(store, model):
@@ -152,6 +185,23 @@ def cut(folder):
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def lone(folder):
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    (folder / "model.safetensors.index.json").unlink()
+
+
+def no_index(folder):
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": ["a"]}')
+
+
+def no_tokenizer(folder):
+    (folder / "tokenizer.json").unlink()
+
+
+def no_settings(folder):
+    (folder / "config.json").write_text("[]")
+
+
 def adapter(folder):
     (folder / "config.json").rename(folder / "adapter_config.json")
 
@@ -163,6 +213,10 @@ def adapter(folder):
         (remote, "requires code of its own", "Tiny-Qwen2.5", "TRUST=1"),
         (missing, "has no model-00002-of-00002.safetensors", "Tiny-Qwen2.5", "fetch the model again"),
         (cut, "cannot be read", "model-00002-of-00002.safetensors", "fetch the model again"),
+        (lone, "has model-00001-of-00002.safetensors, a part", "Tiny-Qwen2.5", "fetch the model again"),
+        (no_index, "is no index of weights", "model.safetensors.index.json", "fetch the model again"),
+        (no_tokenizer, "has no tokenizer", "Tiny-Qwen2.5", "tokenizer.json"),
+        (no_settings, "is no table of settings", "config.json", "fetch the model again"),
         (adapter, "is an adapter", "Tiny-Qwen2.5", "make pack"),
         (shutil.rmtree, "no such folder", "Tiny-Qwen2.5", "config.json"),
     ],
@@ -204,7 +258,7 @@ def test_a_full_account_is_told_before_the_first_byte(server, store, model, caps
     for slug, size in held.items():
         store.put_version(f"ada/{slug}", {"manifest.json": told(slug)}, size=size * 10**9, isPrivate=True)
     if fits:
-        run(model)
+        run(model, replace=True)
         assert ("may not fit" in capsys.readouterr().err) == warns
     else:
         with refused(DatasetError, "other private datasets", key="ada/tiny-qwen2-5", mend="the largest is ada/one"):
@@ -215,6 +269,13 @@ def test_a_full_account_is_told_before_the_first_byte(server, store, model, caps
 
 def told(slug):
     return json.dumps({"kind": "model", "commit": "", "dirty": False, "files": {}, "about": {"model": slug}}).encode()
+
+
+def test_a_list_that_does_not_end_stops_nothing(server, store, model, capsys, monkeypatch):
+    store.polls = 0
+    server.handlers[LIST] = lambda call: {"datasets": [], "nextPageToken": "again"}
+    run(model)
+    assert "does not end" in capsys.readouterr().err and server.methods().count(LIST) == 2
 
 
 def test_a_kaggle_that_does_not_tell_the_sizes_stops_nothing(server, store, model, capsys):
@@ -233,7 +294,12 @@ def test_a_snapshot_of_the_hubs_cache_has_its_repositorys_name(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "slug", "licence", "key"),
-    [("1", None, "other", "id"), ("Tiny-Qwen", "Mine_Own", "other", "id"), ("Tiny-Qwen", None, "MIT", "licenses")],
+    [
+        ("1", None, "other", "id"),
+        ("Tiny-Qwen", "Mine_Own", "other", "id"),
+        ("Tiny-Qwen", None, "MIT", "licenses"),
+        ("my model", "my-model", "other", ""),
+    ],
 )
 def test_names_and_licences_that_kaggle_refuses_are_refused(name, slug, licence, key):
     with refused(DatasetError, path=f"model {name}", key=key):

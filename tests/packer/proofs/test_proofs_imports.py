@@ -63,6 +63,19 @@ def test_an_image_without_models_needs_nothing_that_only_models_import(tmp_path:
     assert set(missing(images.load("tiny", image.path.parent))) == {"numpy"}
 
 
+def test_what_any_run_imports_is_needed_without_models_too(tmp_path: Path) -> None:
+    image = make_image(tmp_path, [], "")
+    image.path.write_text(image.path.read_text().replace('extras = ["models"]', "extras = []"))
+    project = image.project.parent / "cascade"
+    for name, text in {
+        "run/__init__.py": "", "run/conductor.py": "from cascade.run import steps\n",
+        "run/steps.py": "import torch\ndef f():\n  import peft\n", "other.py": "import faiss\n",
+    }.items():  # fmt: skip
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text(text)
+    assert missing(images.load("tiny", image.path.parent)) == {"torch": ("cascade/run/steps.py → torch",)}
+
+
 def test_what_the_kernel_starts_by_name_is_asked_for(image: Image) -> None:
     make_wheel(image.wheels, "app")
     (image.project.parent / "notebooks").mkdir()
