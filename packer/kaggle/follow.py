@@ -17,9 +17,8 @@ from packer.kaggle.runs import Run
 from packer.kaggle.session import KaggleError, Session
 
 END = "END_OF_LOG"
-LONGEST = (
-    600.0  # seconds of one connection: what keeps silent or repeats itself for ever is left, and the run looked at
-)
+# Seconds of one connection: what keeps silent or repeats itself for ever is left, and the run looked at.
+LONGEST = 600.0
 LONGEST_PAUSE = 30.0  # seconds between two connections
 
 Entry = dict[str, Any] | str
