@@ -205,7 +205,9 @@ def test_no_queries_are_refused(sample: Task, queries: int) -> None:
 
 
 def test_a_profile_that_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
-    with refused(PlanError, "no such profile", "nowhere.toml", mend="pass one of profiles/ (cpu, t4x2)"):
+    with refused(
+        PlanError, "no such profile", "nowhere.toml", mend="pass one of profiles/ (cpu, h100, l4x4, rtx6000, t4x2)"
+    ):
         profiles.load(tmp_path / "nowhere.toml")
     text = (ROOT / "profiles" / "t4x2.toml").read_text()
     path = tmp_path / "profile.toml"
