@@ -68,7 +68,14 @@ def write_again(competition: Competition, data: Path, out: Path, file: Path) -> 
         )
     if told[TRAIN] != sha256(data / TRAIN):
         raise DataError(f"was made for another file than {data / TRAIN}", path=file, key=TRAIN, mend=mend)
-    return _write(competition, data, out, len(competition.units(data)), [Split(**each) for each in told["folds"]])
+    units, splits = len(competition.units(data)), [Split(**each) for each in told["folds"]]
+    known = set(range(units))
+    wrong = [number for number, each in enumerate(splits) if not {*each.test} <= {*each.apart} <= known]
+    if wrong:
+        raise DataError(
+            f"its rows are not among the {units} of the data", path=file, key=f"fold {wrong[0]}", mend="split anew"
+        )
+    return _write(competition, data, out, units, splits)
 
 
 def read(file: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from cascade.base import manifest
 from cascade.base.manifest import Entry, Manifest, ManifestError
+from cascade.base.printable import printable
 from cascade.config import handles
 from cascade.config.schema import Config
 from packer.datasets import contents, models, staging
@@ -102,7 +103,7 @@ def push(
     former = None if status is None else remote.version()
     uploads = State(uploaded)
     if warning := storage.check(session, remote.ref, local.size):
-        Console(stderr=True).print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
+        Console(stderr=True).print(printable(f"warning: {warning}"), highlight=False, markup=False, soft_wrap=True)
     sent = upload(session, folder, {manifest.FILE: _own_entry(folder), **local.files}, uploads)
     try:
         if former is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,11 @@ def test_a_file_of_folds_for_other_data_is_refused(tmp_path: Path, folder: Path)
     file = tmp_path / "a" / "folds.json"
     with refused(DataError, "was made for another file", file, key="train.csv", mend="split anew"):
         write_again(EEDI, folder, tmp_path / "b", file)
+    told = json.loads(file.read_text())
+    told["folds"][0]["test"].append(10_000)
+    file.write_text(json.dumps(told))
+    with refused(DataError, "its rows are not among", file, key="fold 0", mend="split anew"):
+        write_again(EEDI, SAMPLE, tmp_path / "b", file)
     file.write_text(file.read_text().replace('"eedi"', '"map2025"'))
     with refused(DataError, "was made for map2025", file, key="competition", mend="split anew"):
         write_again(EEDI, SAMPLE, tmp_path / "b", file)

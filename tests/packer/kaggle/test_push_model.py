@@ -280,9 +280,10 @@ def test_a_list_that_does_not_end_stops_nothing(server, store, model, capsys, mo
 
 def test_a_kaggle_that_does_not_tell_the_sizes_stops_nothing(server, store, model, capsys):
     store.polls = 0
-    server.faults[LIST] = [RefusalError(403, "no")]
+    server.faults[LIST] = [RefusalError(403, "no \x1b]52;c;aGk=\x07")]
     run(model)
-    assert "is not known" in capsys.readouterr().err and "ada/tiny-qwen2-5" in store.held
+    said = capsys.readouterr().err
+    assert "is not known" in said and "\x1b]52" not in said and "ada/tiny-qwen2-5" in store.held
 
 
 def test_a_snapshot_of_the_hubs_cache_has_its_repositorys_name(tmp_path):
